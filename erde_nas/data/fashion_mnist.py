@@ -1,0 +1,53 @@
+"""Fashion-MNIST from its IDX files, gzipped or not (format: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS").
+
+An IDX file is a big-endian header (two zero bytes, the type 0x08 for uint8, the number of dimensions, each dimension
+as four bytes), then the values.
+"""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from erde_nas.data.locate import file_in, locate
+from erde_nas.data.raw import Raw, official_split
+from erde_nas.data.sources import SOURCES, damaged
+from erde_nas.recipe import DatasetSection
+from erde_nas.records import Split
+
+CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_SOURCE = SOURCES["fashion-mnist"]
+
+
+def read_fashion_mnist(section: DatasetSection, data_dir: Path | None) -> Raw:
+    """60,000 training and 10,000 test images, 28x28, one channel. Raises UserError on missing or damaged files."""
+    folder = locate(_SOURCE, data_dir)
+    return Raw(train=_split(folder, "train"), test=_split(folder, "t10k"), classes=CLASSES)
+
+
+def _split(folder: Path, part: str) -> Split:
+    _, images = _read_idx(folder, f"{part}-images-idx3-ubyte", dimensions=3)
+    path, labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", dimensions=1)
+    return official_split(images[:, None], labels, len(CLASSES), path, _SOURCE)
+
+
+def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, np.ndarray]:
+    """The file that was read and its values, uint8. `locate` has made sure that it exists."""
+    path = file_in(_SOURCE, folder, name) or folder / name
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise damaged(path, f"cannot be read ({error})", _SOURCE) from error
+    header = 4 + 4 * dimensions
+    magic = bytes((0, 0, 8, dimensions))
+    if len(data) < header or data[:4] != magic:
+        raise damaged(path, f"expected an IDX file that begins with {magic.hex()}, but got {data[:4].hex()}", _SOURCE)
+    shape = struct.unpack(f">{dimensions}I", data[4:header])
+    expected = header + int(np.prod(shape, dtype=np.uint64))
+    if len(data) != expected:
+        raise damaged(path, f"expected {expected} bytes (values {shape}), but got {len(data)} bytes", _SOURCE)
+    return path, np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()  # writable, as torch wants it

@@ -1,0 +1,81 @@
+"""Image files -> uint8 arrays, with Pillow. A file that cannot be used is named in the error."""
+
+import os
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from erde_nas.errors import UserError
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_GRAYSCALE = ("1", "L", "LA")
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_CHUNK = 1024  # bounds what the threads can be ahead
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files below a folder, sorted; hidden files (as macOS leaves them beside images) do not count."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
+    """One image as (channels, height, width) uint8, turned upright after its EXIF tag; transparency is dropped.
+
+    With `size` it is resized to size x size (bilinear, nothing is cropped). Raises UserError if it cannot be read.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith(("I", "F")):
+                raise UserError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
+            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+            if size is not None:
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.asarray(image, dtype=np.uint8)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (channels, height, width)
+
+
+def read_images(paths: Sequence[Path], *, channels: int | None = None, size: int | None = None) -> np.ndarray:
+    """All images as (n, channels, height, width) uint8, square and of one size. Raises UserError otherwise.
+
+    Without `channels`: 1 if every image is grayscale, else 3. Without `size` the images must be equal as they are.
+    """
+    if channels is None:
+        channels = 1 if all(map(_is_grayscale, paths)) else 3
+    first = read_image(paths[0], channels=channels, size=size)
+    images = np.empty((len(paths), *first.shape), np.uint8)
+    read = partial(read_image, channels=channels, size=size)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), _CHUNK):
+            for i, pixels in enumerate(pool.map(read, paths[start : start + _CHUNK]), start):
+                if pixels.shape != first.shape or pixels.shape[1] != pixels.shape[2]:
+                    raise _odd_size(paths[i], pixels, paths[0], first)
+                images[i] = pixels
+    return images
+
+
+def _is_grayscale(path: Path) -> bool:
+    try:
+        with Image.open(path) as file:
+            return file.mode in _GRAYSCALE
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be read as an image ({error}); replace or remove it")
+
+
+def _odd_size(path: Path, pixels: np.ndarray, first_path: Path, first: np.ndarray) -> UserError:
+    (height, width), (first_height, first_width) = pixels.shape[1:], first.shape[1:]
+    return UserError(
+        f"{path}: images must be square and of one size, but this one is {width}x{height} and {first_path} is "
+        f"{first_width}x{first_height}; set dataset.image_size in the recipe, or resize them"
+    )

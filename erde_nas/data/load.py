@@ -1,0 +1,142 @@
+"""A recipe's data set section -> Dataset: read, checked, split, measured and fingerprinted."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from erde_nas.data.cifar import read_cifar10, read_cifar100
+from erde_nas.data.digits import read_digits
+from erde_nas.data.fashion_mnist import read_fashion_mnist
+from erde_nas.data.folder import read_folder
+from erde_nas.data.npz import read_npz
+from erde_nas.data.raw import Raw
+from erde_nas.data.split import hold_out, shuffle
+from erde_nas.data.svhn import read_svhn
+from erde_nas.data.tiny_imagenet import read_tiny_imagenet
+from erde_nas.errors import UserError
+from erde_nas.recipe import DatasetName, DatasetSection
+from erde_nas.records import Dataset, Split
+
+READERS: dict[DatasetName, Callable[[DatasetSection, Path | None], Raw]] = {
+    "digits": read_digits,
+    "fashion-mnist": read_fashion_mnist,
+    "cifar10": read_cifar10,
+    "cifar100": read_cifar100,
+    "svhn": read_svhn,
+    "tiny-imagenet": read_tiny_imagenet,
+    "folder": read_folder,
+    "npz": read_npz,
+}
+_CHUNK = 4096  # images whose pixels are counted at once; counting needs 8 bytes a pixel
+
+
+def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Dataset:
+    """The data set of a recipe, split by its seed. Raises UserError if files are missing, damaged or do not fit.
+
+    `data_dir` holds the official files, or one of their official folders; None: the cache directory (`cache_dir`).
+    The same files and section give the same `Dataset`; `train_limit` shortens splits and never moves an image.
+    """
+    if section.image_size is not None and section.name != "folder":
+        raise UserError(f"dataset.image_size belongs to folder, not to '{section.name}', but is {section.image_size}")
+    raw = READERS[section.name](section, data_dir)
+    _check_images(raw, section)
+    train, validation, test = _splits(raw, section)
+    mean, std = _channel_statistics(train.images)
+    return Dataset(
+        name=section.name,
+        train=train,
+        validation=validation,
+        test=test,
+        classes=raw.classes,
+        mean=mean,
+        std=std,
+        fingerprint=_fingerprint(train, validation, test),
+    )
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """The data set and its split as JSON-ready values, for manifests and reports."""
+    _, channels, size, _ = dataset.train.images.shape
+    return {
+        "name": dataset.name,
+        "classes": list(dataset.classes),
+        "channels": channels,
+        "image_size": size,
+        "train": len(dataset.train),
+        "validation": len(dataset.validation),
+        "test": len(dataset.test),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _check_images(raw: Raw, section: DatasetSection) -> None:
+    _, channels, height, width = raw.train.images.shape
+    if height != width:
+        raise UserError(
+            f"data set '{section.name}': images must be square, but are {width}x{height}; crop or resize them"
+        )
+    for part, split in (("test", raw.test), ("validation", raw.validation)):
+        if split is not None and split.images.shape[1:] != raw.train.images.shape[1:]:
+            raise UserError(
+                f"data set '{section.name}': {part} images must be {(channels, height, width)} like those of train "
+                f"(channels, height, width), but are {split.images.shape[1:]}"
+            )
+
+
+def _splits(raw: Raw, section: DatasetSection) -> tuple[Split, Split, Split]:
+    """(train, validation, test). Test is split off first, so that no other setting can move an image into it."""
+    test_rng, validation_rng = np.random.default_rng(section.seed).spawn(2)
+    train, validation, test = raw.train, raw.validation, raw.test
+    if test is None:
+        train, test = hold_out(train, section.test, "test", raw.classes, test_rng)
+    if validation is None:
+        train, validation = hold_out(train, section.validation, "validation", raw.classes, validation_rng)
+    else:
+        train, validation = shuffle(train, validation_rng), shuffle(validation, validation_rng)
+    if section.train_limit is None:
+        return train, validation, test
+    if section.train_limit < len(raw.classes):
+        raise UserError(
+            f"dataset.train_limit must be at least {len(raw.classes)}, one image per class of '{section.name}', "
+            f"but is {section.train_limit}"
+        )
+    # Rounded first because 90 * 0.1 / 0.9 is a hair more than 10.
+    limit = math.ceil(round(section.train_limit * section.validation / (1 - section.validation), 6))
+    return _first(train, section.train_limit), _first(validation, limit), test
+
+
+def _first(split: Split, count: int) -> Split:
+    """The first images, a fair sample because splits are interleaved; copied, so that the rest can be freed."""
+    return split if len(split) <= count else Split(split.images[:count].copy(), split.labels[:count].copy())
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of images (n, c, h, w), exact, with pixels scaled to [0, 1]."""
+    channels = images.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), _CHUNK):
+        for channel in range(channels):
+            counts[channel] += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    shares = counts / counts.sum(axis=1, keepdims=True)  # (c, 256)
+    mean = shares @ values  # (c,)
+    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))  # (c,)
+    if (flat := np.flatnonzero(std == 0)).size:
+        raise UserError(f"channel {flat[0]} has one and the same value in all training images; leave the channel out")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _fingerprint(*splits: Split) -> str:
+    """SHA-256 over shapes, pixels and labels of the splits in their order, so over the split itself too."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(repr(split.images.shape).encode())
+        digest.update(np.ascontiguousarray(split.images).reshape(-1).data)
+        digest.update(split.labels.astype("<i8").data)
+    return digest.hexdigest()

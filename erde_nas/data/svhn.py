@@ -1,0 +1,54 @@
+"""Street View House Numbers, cropped digits ("format 2", http://ufldl.stanford.edu/housenumbers/).
+
+The .mat files hold X (32, 32, 3, n) uint8 and y (n, 1) with labels 1..10, where 10 stands for the digit 0.
+"""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from erde_nas.data.locate import locate
+from erde_nas.data.raw import Raw, official_split
+from erde_nas.data.sources import SOURCES, damaged
+from erde_nas.recipe import DatasetSection
+from erde_nas.records import Split
+
+_SOURCE = SOURCES["svhn"]
+
+
+def read_svhn(section: DatasetSection, data_dir: Path | None) -> Raw:
+    """73,257 training and 26,032 test images, 32x32 RGB. Raises UserError on missing or damaged files."""
+    folder = locate(_SOURCE, data_dir)
+    return Raw(
+        train=_split(folder / "train_32x32.mat"),
+        test=_split(folder / "test_32x32.mat"),
+        classes=tuple(map(str, range(10))),
+    )
+
+
+def _split(path: Path) -> Split:
+    images, labels = _arrays(path)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
+        raise damaged(path, f"expected X as uint8 (32, 32, 3, n), but got {images.dtype} {images.shape}", _SOURCE)
+    digits = labels.ravel().astype(np.int64)
+    wrong = np.flatnonzero((digits < 1) | (digits > 10))
+    if len(wrong):
+        raise damaged(path, f"labels must be 1..10, but image {wrong[0]} has label {digits[wrong[0]]}", _SOURCE)
+    # (height, width, 3, n) -> (n, 3, height, width)
+    return official_split(np.ascontiguousarray(images.transpose(3, 2, 0, 1)), digits % 10, 10, path, _SOURCE)
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    # Imported here because no other data set needs scipy.
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(path, variable_names=["X", "y"])
+    except (OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error, MatReadError) as error:
+        raise damaged(path, f"cannot be read as a MATLAB file ({error})", _SOURCE) from error
+    if "X" not in content or "y" not in content:
+        held = [key for key in content if not key.startswith("__")]
+        raise damaged(path, f"expected the variables X and y, but found {held}", _SOURCE)
+    return content["X"], content["y"]

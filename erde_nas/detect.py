@@ -1,0 +1,82 @@
+"""Which hardware profiles this machine may answer for, and a profile made for it."""
+
+import json
+import re
+
+from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import Machine, describe_machine
+
+__all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
+
+INT8_FEATURES = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # instructions that multiply and add int8
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Windows' and macOS' names, Linux' names
+
+
+def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
+    """Why `machine` may not answer for `profile`, all reasons in one line; None if it may."""
+    match, reasons = profile.match, []
+    if match.architecture is not None and _canonical(machine.architecture) not in map(_canonical, match.architecture):
+        wanted = " or ".join(match.architecture)
+        reasons.append(f"it is for architecture {wanted}, this machine is {machine.architecture}")
+    if match.cpu is not None and match.cpu.casefold() not in machine.cpu.casefold():
+        reasons.append(f"it is for a CPU named '{match.cpu}', this one is '{machine.cpu}'")
+    if match.accelerator is not None and not any(
+        match.accelerator.casefold() in name.casefold() for name in machine.accelerators
+    ):
+        here = ", ".join(machine.accelerators) or "none"
+        reasons.append(f"it is for an accelerator named '{match.accelerator}', here: {here}")
+    if profile.device == "cuda":
+        reasons += _missing_for_cuda(machine)
+    elif "CPUExecutionProvider" not in machine.providers:
+        reasons.append("it needs onnxruntime, which cannot be imported here; install the package onnxruntime")
+    if profile.threads > machine.usable_cores:
+        reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
+    return f"profile '{profile.name}': " + "; ".join(reasons) if reasons else None
+
+
+def detect_profile(machine: Machine) -> str:
+    """A commented profile for `machine` on one CPU thread, as YAML that `load_profile` reads and `mismatch` accepts."""
+    precision, why = _precision(machine)
+    cpu = re.sub(r"\((r|tm|c)\)|\bcpu\b|@.*", " ", machine.cpu.casefold())
+    slug = re.sub(r"[^a-z0-9]+", "-", cpu).strip("-") or _canonical(machine.architecture)
+    accelerators = "".join(
+        f"# It also has {name}: copy the profile 'cuda' to measure there.\n" for name in machine.accelerators
+    )
+    return f"""\
+# A profile of this machine: {machine.system}, {machine.usable_cores} usable core(s).
+# Instructions: {" ".join(machine.features) or "unknown"}.
+{accelerators}name: {slug}-1thread{"-int8" if precision == "int8" else ""}
+runtime: onnxruntime
+device: cpu
+threads: 1  # the steadiest number; raise it if the device will serve one image with several cores
+precision: {precision}  # {why}
+batch_size: 1  # images a call; 1 is one image as it arrives
+match:  # only such a machine may give numbers under this name
+  architecture: [{json.dumps(machine.architecture, ensure_ascii=False)}]
+  cpu: {json.dumps(machine.cpu, ensure_ascii=False)}
+# limits:  # a student beyond one of these is not offered
+#   latency_ms: 5.0
+#   size_bytes: 1_000_000
+"""
+
+
+def _precision(machine: Machine) -> tuple[str, str]:
+    found = [name for name in INT8_FEATURES if name in machine.features]
+    if found:
+        return "int8", f"this CPU multiplies 8-bit numbers in hardware ({', '.join(found)}); fp32 to compare"
+    return "fp32", "no 8-bit dot products were found on this CPU, so that int8 may be slower"
+
+
+def _missing_for_cuda(machine: Machine) -> list[str]:
+    reasons = []
+    if not machine.accelerators:
+        reasons.append("it needs a CUDA device, nvidia-smi lists none")
+    if "CUDAExecutionProvider" not in machine.providers:
+        here = ", ".join(machine.providers) or "none"
+        step = "install the package onnxruntime-gpu instead of onnxruntime"
+        reasons.append(f"it needs ONNX Runtime's CUDAExecutionProvider, here: {here}; {step}")
+    return reasons
+
+
+def _canonical(architecture: str) -> str:
+    return ARCHITECTURES.get(architecture.lower(), architecture.lower())

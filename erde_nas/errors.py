@@ -1,0 +1,13 @@
+"""The errors that a user can mend. The library raises them, `cli.py` turns them into one line and exit code 2."""
+
+
+class UserError(Exception):
+    """Bad input: the message says what is wrong, where, and what to do next."""
+
+
+class SpaceExhausted(Exception):
+    """Every architecture of the search space has been proposed."""
+
+
+class TrainingFailed(Exception):
+    """One candidate could not be trained (NaN, a dead exit head, out of memory); the search goes on without it."""

@@ -1,0 +1,57 @@
+"""profiles/*.yaml -> HardwareProfile: what a latency is measured on, how, and what it may not exceed."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from erde_nas.recipe import Positive, Section
+
+
+class MeasureSection(Section):
+    """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
+
+    warmup_calls: Annotated[int, Field(ge=1)] = 30
+    calls_per_block: Annotated[int, Field(ge=5)] = 10
+    blocks: Annotated[int, Field(ge=3)] = 15
+    processes: Positive = 5  # for the report; the search uses one
+    stream_images: Positive = 256  # validation images in natural order
+
+
+class LimitsSection(Section):
+    """A student beyond one of these is not offered."""
+
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    macs: Annotated[float, Field(gt=0)] | None = None
+    params: Positive | None = None
+    size_bytes: Positive | None = None
+
+
+class MatchSection(Section):
+    """Which machine may answer for this profile. An absent key matches every machine."""
+
+    architecture: tuple[str, ...] | None = None  # platform.machine(): x86_64, aarch64
+    cpu: str | None = None  # text that the CPU's model name holds
+    accelerator: str | None = None  # text that the accelerator's name holds
+
+
+class HardwareProfile(Section):
+    """A device, a runtime and a way to measure."""
+
+    name: str
+    description: str = ""
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Positive = 1
+    precision: Literal["fp32", "int8"] = "fp32"
+    batch_size: Positive = 1
+    measure: MeasureSection = MeasureSection()
+    limits: LimitsSection = LimitsSection()
+    match: MatchSection = MatchSection()
+
+
+def load_profile(path: Path) -> HardwareProfile:
+    """Read and check a profile file. Raises UserError that lists every problem with file, line and key."""
+    from erde_nas.strict_yaml import load_strict
+
+    return load_strict(path, HardwareProfile)

@@ -1,0 +1,96 @@
+"""The exit rule's operating points: thresholds chosen after training, on the validation split, at no training cost.
+
+One trained student gives a whole curve of (error, expected cost): every combination of a grid of thresholds per exit is
+evaluated on the cached logits, and the non-dominated ones are kept.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+from erde_nas.pareto import non_dominated
+
+COMBINATIONS = 1024  # more would fit the validation split's noise
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Thresholds (nats, one per exit but the last) and what they give. `cost` is in the unit of the costs given."""
+
+    thresholds: tuple[float, ...]
+    exit_fractions: tuple[float, ...]
+    accuracy: float
+    cost: float
+
+
+def entropies(logits: np.ndarray) -> np.ndarray:
+    """Entropy in nats of softmax over the last axis: (..., classes) -> (...), in float64."""
+    log_p = log_softmax(logits.astype(np.float64), axis=-1)
+    return -(np.exp(log_p) * log_p).sum(-1)
+
+
+def exit_indices(entropy: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """The exit (n,) at which each image leaves: entropy is (exits, n), thresholds one per exit but the last."""
+    leaves = np.vstack([entropy[:-1] < np.reshape(thresholds, (-1, 1)), np.ones((1, entropy.shape[1]), bool)])
+    return leaves.argmax(0)
+
+
+def operate(logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], thresholds: Sequence[float]) -> OperatingPoint:
+    """Logits (exits, n, classes), labels (n,), cost per exit -> the operating point of `thresholds`."""
+    taken = exit_indices(entropies(logits), thresholds)
+    correct = logits.argmax(-1) == labels  # (exits, n)
+    return _point(taken, correct, np.asarray(costs, float), tuple(float(t) for t in thresholds))
+
+
+def _point(taken: np.ndarray, correct: np.ndarray, costs: np.ndarray, thresholds: tuple[float, ...]) -> OperatingPoint:
+    fractions = np.bincount(taken, minlength=len(costs)) / len(taken)
+    accuracy = correct[taken, np.arange(len(taken))].mean()
+    return OperatingPoint(
+        thresholds, tuple(float(f) for f in fractions), float(accuracy), float((fractions * costs).sum())
+    )
+
+
+def operating_curve(logits: np.ndarray, labels: np.ndarray, costs: Sequence[float]) -> list[OperatingPoint]:
+    """The non-dominated operating points by rising cost; equal ones once.
+
+    Thresholds lie halfway between neighbouring entropies seen at the exit, at evenly spaced quantiles, or are 0 (nobody
+    leaves). Logits (exits, n, classes), labels (n,), cost per exit.
+    """
+    entropy = entropies(logits)
+    correct = logits.argmax(-1) == labels
+    exits = len(logits)
+    levels = math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9)
+    grids = [_grid(entropy[i], levels) for i in range(exits - 1)]
+    cost = np.asarray(costs, float)
+    points = [_point(exit_indices(entropy, chosen), correct, cost, chosen) for chosen in itertools.product(*grids)]
+    keep = non_dominated(np.array([[1 - p.accuracy, p.cost] for p in points]))
+    unique = {(p.accuracy, p.cost): p for p, kept in zip(points, keep, strict=True) if kept}
+    return sorted(unique.values(), key=lambda p: p.cost)
+
+
+def _grid(entropy: np.ndarray, levels: int) -> tuple[float, ...]:
+    """At most `levels` thresholds for one exit, from "nobody leaves" to "everybody leaves"."""
+    seen = np.unique(entropy)
+    between = np.concatenate([[0.0], (seen[1:] + seen[:-1]) / 2, [seen[-1] + 1e-3]])
+    chosen = np.unique(np.linspace(0, len(between) - 1, min(levels, len(between))).round().astype(int))
+    return tuple(float(value) for value in between[chosen])
+
+
+def cheapest_within(curve: Sequence[OperatingPoint], tolerance: float) -> OperatingPoint:
+    """The cheapest point whose accuracy is within `tolerance` of the curve's best."""
+    best = max(point.accuracy for point in curve)
+    return min((point for point in curve if point.accuracy >= best - tolerance - 1e-12), key=lambda point: point.cost)
+
+
+def spread(curve: Sequence[OperatingPoint], tolerance: float, count: int) -> list[OperatingPoint]:
+    """Up to `count` points worth measuring: the most accurate, the cheapest within `tolerance`, then cheaper ones."""
+    best = max(curve, key=lambda point: (point.accuracy, -point.cost))
+    chosen = [best, cheapest_within(curve, tolerance)]
+    for step in range(1, count):
+        chosen.append(cheapest_within(curve, tolerance * 2**step))
+    unique = {point.thresholds: point for point in chosen}
+    return sorted(list(unique.values())[:count], key=lambda point: point.cost)

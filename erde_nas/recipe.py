@@ -1,0 +1,173 @@
+"""search/*.yaml -> Recipe. YAML ends here: the rest of the program sees these frozen, checked values."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=8, multiple_of=8)]
+Kernel = Literal[3, 5, 7]
+Head = Literal["erde", "gap", "conv"]
+Family = Literal["resnet", "mobilenet"]
+SearcherName = Literal["nsga2", "tpe", "random", "nni-tpe", "nni-evolution"]
+DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetSection(Section):
+    """Which images, and how they are split."""
+
+    name: DatasetName
+    path: str | None = None  # folder and npz: where the images are
+    image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
+    validation: Fraction = 0.1  # share of train kept for search, thresholds and calibration
+    test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
+    train_limit: Positive | None = None  # use at most this many training images
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> "DatasetSection":
+        if self.name in ("folder", "npz") and self.path is None:
+            raise ValueError(f"data set '{self.name}' needs path: say where the images are")
+        if self.name not in ("folder", "npz") and self.path is not None:
+            raise ValueError(f"path belongs to folder and npz, not to '{self.name}'; use --data-dir")
+        return self
+
+
+class ViewsSection(Section):
+    """Augmentation, made once per view for all candidates."""
+
+    crop_padding: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+    cutout: Annotated[int, Field(ge=0)] = 0
+    cached_views: Positive = 8  # different views of each training image; epochs cycle through them
+
+
+class OptimizerSection(Section):
+    """SGD with Nesterov momentum and a one-cycle learning rate."""
+
+    epochs: Positive
+    batch_size: Positive = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class TeacherSection(Section):
+    """The early-exit teacher: trained here, or the user's own checkpoint."""
+
+    checkpoint: str | None = None
+    family: Family = "resnet"
+    stem: Width = 32
+    depths: tuple[Positive, ...] = (2, 2, 2)
+    widths: tuple[Width, ...] = (32, 64, 128)
+    head: Head = "gap"
+    train: OptimizerSection = OptimizerSection(epochs=30)
+
+    @model_validator(mode="after")
+    def _one_width_per_stage(self) -> "TeacherSection":
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"depths and widths must be equally long, but got {len(self.depths)} and {len(self.widths)}")
+        return self
+
+
+class SpaceSection(Section):
+    """What may vary between students. Lists hold the choices; depths and widths have one list per stage."""
+
+    families: tuple[Family, ...] = ("resnet", "mobilenet")
+    stems: tuple[Width, ...] = (8, 16)
+    depths: tuple[tuple[Positive, ...], ...]
+    widths: tuple[tuple[Width, ...], ...]
+    kernels: tuple[Kernel, ...] = (3,)  # mobilenet: of the depthwise convolution
+    expansions: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 4)  # mobilenet
+    heads: tuple[Head, ...] = ("erde", "gap", "conv")
+    max_exits: Positive = 4  # the last one included
+
+    @model_validator(mode="after")
+    def _choices_everywhere(self) -> "SpaceSection":
+        if len(self.depths) != len(self.widths) or not self.depths:
+            raise ValueError(
+                f"depths and widths need one list of choices per stage, but got {len(self.depths)} and {len(self.widths)}"
+            )
+        named = {key: getattr(self, key) for key in ("families", "stems", "kernels", "expansions", "heads")}
+        named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}
+        named |= {f"widths[{i}]": c for i, c in enumerate(self.widths)}
+        for key, choices in named.items():
+            if not choices or len(set(choices)) != len(choices):
+                raise ValueError(f"{key} must hold at least one choice and none twice, but got {list(choices)}")
+        return self
+
+
+class DistilSection(Section):
+    """The loss of the students (ERDE, DESIGN.md of the paper's equation; `kd` and `ce` are its special cases)."""
+
+    loss: Literal["erde", "kd", "ce"] = "erde"
+    temperature: Annotated[float, Field(gt=0)] = 3.0
+    kd_weight: Annotated[float, Field(ge=0)] = 1.0
+    entropy_weight: Annotated[float, Field(ge=0)] = 0.2
+    entropy_adaptive: bool = False  # EA-KD's per-sample weight on the distillation term
+    exit_weights: Literal["uniform", "linear"] = "uniform"
+
+
+class SearchSection(Section):
+    """How candidates are proposed and judged."""
+
+    searcher: SearcherName = "nsga2"
+    trials: Positive = 24
+    seed: int = 0
+    population: Annotated[int, Field(ge=2)] = 8
+    objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
+
+    @model_validator(mode="after")
+    def _error_and_a_cost(self) -> "SearchSection":
+        if "error" not in self.objectives or len(set(self.objectives)) < 2 or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objectives must hold error and at least one cost, none twice, but got {list(self.objectives)}")
+        return self
+
+
+class FinishSection(Section):
+    """The shortlist and its further training."""
+
+    students: Positive = 4
+    train: OptimizerSection
+
+
+class CompressSection(Section):
+    """Pruning and quantization of the finished students."""
+
+    prune: tuple[Fraction, ...] = (0.5,)  # shares of channels removed; one pruned student for each
+    train: OptimizerSection  # ERDE fine-tuning after pruning
+    quantize: bool = True
+    calibration_images: Positive = 256
+
+
+class Recipe(Section):
+    """One search, from the images to the report."""
+
+    name: str
+    description: str = ""
+    dataset: DatasetSection
+    views: ViewsSection = ViewsSection()
+    teacher: TeacherSection = TeacherSection()
+    space: SpaceSection
+    distil: DistilSection = DistilSection()
+    train: OptimizerSection
+    search: SearchSection = SearchSection()
+    finish: FinishSection
+    compress: CompressSection
+    profiles: tuple[str, ...] = ("cpu-1thread",)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file. Raises UserError that lists every problem with file, line and key."""
+    from erde_nas.strict_yaml import load_strict
+
+    return load_strict(path, Recipe)

@@ -1,0 +1,172 @@
+"""The frozen records that the stages exchange. Needs nothing but the standard library and numpy.
+
+Units: latencies in milliseconds, sizes in bytes, entropies and thresholds in nats, one multiply-add is one MAC.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Choice = str | int | float
+Skip = Literal["identity", "projection", "none"]
+Stage = Literal["searched", "finished", "pruned", "quantized"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One residual block: `width` channels leave it, `hidden` channels are inside it."""
+
+    width: int
+    hidden: int
+    kernel: int = 3
+    stride: int = 1
+    skip: Skip = "identity"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """An exit head of kind `head` on the output of block number `block` (counted from 0)."""
+
+    block: int
+    head: str
+
+
+@dataclass(frozen=True)
+class Arch:
+    """Everything that determines the shape of an early-exit network, pruned ones included.
+
+    The last exit sits on the last block. `head_widths[i]` is the width inside exit head i (0 where it has none).
+    """
+
+    family: str
+    in_channels: int
+    image_size: int
+    classes: int
+    stem: int
+    blocks: tuple[Block, ...]
+    exits: tuple[Exit, ...]
+    head_widths: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """Ten hexadecimal digits that depend on the shape alone."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The architecture as JSON-ready values."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "Arch":
+        """The inverse of `to_dict`. Raises KeyError or TypeError on other input."""
+        return Arch(
+            **{
+                **data,
+                "blocks": tuple(Block(**block) for block in data["blocks"]),
+                "exits": tuple(Exit(**exit_) for exit_ in data["exits"]),
+                "head_widths": tuple(data["head_widths"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, channels, height, width) uint8 and labels (n,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Disjoint splits of one data set. `mean` and `std` are per channel, of train, with pixels scaled to [0, 1]."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str  # hash of the pixels, the labels and the split
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a searcher wants evaluated. `attrs` is the searcher's own state, stored with the trial untouched."""
+
+    params: dict[str, Choice]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluated candidate. Objectives are minimised; a constraint above 0 is violated; failed: no objectives."""
+
+    number: int
+    student: str
+    params: dict[str, Choice]
+    state: Literal["complete", "failed"]
+    objectives: tuple[float, ...] = ()
+    constraints: tuple[float, ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency of one deployable file under one hardware profile.
+
+    Measured: mean, p50, p95, p99 per image over a stream of validation images, `expected_mean` from the cost of each
+    exit. Estimated: `expected_mean` alone, the others are None.
+    """
+
+    mean: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    expected_mean: float
+    per_exit: tuple[float, ...]
+    source: Literal["measured", "estimated"]
+    runtime: str
+    device: str
+    threads: int
+    batch_size: int
+    precision: str
+    iqr_over_median: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An operating point: a student with a threshold per exit but the last (POINT in pareto.json)."""
+
+    student: str
+    stage: Stage
+    arch: dict[str, Any] | None
+    thresholds: tuple[float, ...]
+    exit_fractions: tuple[float, ...]
+    val_accuracy: float
+    test_accuracy: float | None
+    test_accuracy_ci95: tuple[float, float] | None
+    macs: float | None
+    macs_per_exit: tuple[float, ...] | None
+    params: int | None
+    size_bytes: int | None
+    latency_ms: dict[str, Latency]
+    file: str | None
+    label: str = ""  # baselines: what it is; compressed students: why it is not offered
+    offered: bool = True
+    exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
+
+    def to_dict(self) -> dict[str, Any]:
+        """The point as JSON-ready values."""
+        return json.loads(json.dumps(asdict(self)))

@@ -1,0 +1,96 @@
+"""Writes the report of a run: pareto.json, pareto.csv, report.md, report.html and front.png."""
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from erde_nas.errors import UserError
+from erde_nas.report.markdown import markdown
+from erde_nas.report.page import page
+from erde_nas.report.plots import front_png
+from erde_nas.report.points import MACS, Report, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
+
+FIELDS = ("student", "stage", "label", "offered", "val_accuracy", "test_accuracy", "macs", "params", "size_bytes", "file")
+LISTS = ("test_accuracy_ci95", "thresholds", "exit_fractions", "exit_accuracy", "macs_per_exit")
+LATENCY = ("mean", "p50", "p95", "p99", "expected_mean")
+CONDITIONS = ("source", "runtime", "device", "threads", "batch_size", "precision", "iqr_over_median", "note")
+
+
+def write_report(run_dir: Path, report: Report) -> list[Path]:
+    """Writes all files of the report into `run_dir` and returns their paths; existing ones are replaced.
+
+    Every file is complete before the first is replaced, so that a failure leaves the former report as it was. Raises
+    UserError where the folder cannot be written.
+    """
+    contents = {
+        "pareto.csv": pareto_csv(report).encode(),
+        "report.md": markdown(report).encode(),
+        "report.html": page(report).encode(),
+        "front.png": front_png(report),
+        "pareto.json": pareto_json(report).encode(),
+    }
+    try:
+        _replace(run_dir, contents)
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written to {run_dir}: {error.strerror or error}; make the folder writable, or free "
+            "space, and run 'erde-nas report' on it"
+        ) from error
+    return [run_dir / name for name in contents]
+
+
+def _replace(run_dir: Path, contents: dict[str, bytes]) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=run_dir, prefix=".report-") as staging:
+        for name, data in contents.items():
+            (Path(staging) / name).write_bytes(data)
+        for name in contents:
+            os.replace(Path(staging) / name, run_dir / name)
+
+
+def pareto_json(report: Report) -> str:
+    """The report as strict JSON: NaN and infinity, which JSON does not know, become null."""
+    return json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def pareto_csv(report: Report) -> str:
+    """One line per point; lists are separated by spaces, unknown values empty, latencies in ms per profile.
+
+    `fronts` names the costs on whose front the point is; `exits` are the blocks, counted from 0.
+    """
+    fronts = {cost: {row.index for row in front_rows(report, cost)} for cost in (MACS, *profile_names(report))}
+    rows = [_csv_row(report, row, fronts) for row in student_rows(report) + comparison_rows(report)]
+    header = ["role", "fronts", *FIELDS, "exits", *LISTS]
+    for name in profile_names(report):
+        header += [f"{name}.{key}" for key in (*(f"{key}_ms" for key in LATENCY), *CONDITIONS, "speed_up")]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str, Any]:
+    on = [cost for cost, indices in fronts.items() if row.role == "student" and row.index in indices]
+    cells = {"role": row.role, "fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
+    cells |= {key: row.point.get(key) for key in FIELDS}
+    cells |= {key: " ".join(map(str, row.point.get(key) or ())) for key in LISTS}
+    for name in profile_names(report):
+        entry = row.latency(name) or {}
+        cells |= {f"{name}.{key}_ms": entry.get(key) for key in LATENCY}
+        cells |= {f"{name}.{key}": entry.get(key) for key in CONDITIONS}
+        cells[f"{name}.speed_up"] = speed_up(report, row, name)
+    return cells

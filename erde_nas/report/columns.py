@@ -1,0 +1,136 @@
+"""The columns of the tables of operating points: a header with its unit, and the cell of a row."""
+
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from erde_nas.report.points import MACS, Report, Row, speed_up
+from erde_nas.report.units import (
+    MISSING,
+    Unit,
+    accuracy_with_ci,
+    latency_unit,
+    macs_unit,
+    one_line,
+    percent,
+    significant,
+    size_unit,
+)
+
+NOISY = 0.1  # spread (interquartile range / median) above which a measurement should be repeated
+NAME_WIDTH = 14  # of the first column in a terminal
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; `right` aligns it to the right."""
+
+    header: str
+    cell: Callable[[Row], str]
+    right: bool = True
+
+
+def terminal_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
+    """The columns that fit 120 characters."""
+    columns = [
+        Column("student", lambda row: textwrap.fill(row.name, NAME_WIDTH), right=False),
+        Column("stage", lambda row: row.stage, right=False),
+        Column("exits\n(blocks)", exits, right=False),
+        Column("test %\n(95% CI)", lambda row: accuracy_with_ci(row.point)),
+        Column("val\n%", lambda row: percent(row.point.get("val_accuracy"))),
+        _macs_column(rows, "MACs\n({})"),
+    ]
+    if cost == MACS:
+        return columns
+    unit = _latency_unit(rows, cost)
+    return [
+        *columns,
+        Column(f"mean\n{unit.symbol}", partial(_mean, cost, unit)),
+        *(Column(f"{key}\n{unit.symbol}", partial(_latency, cost, key, unit)) for key in ("p50", "p95", "p99")),
+        Column("diff\n%", partial(_difference, cost)),
+        Column("speed-\nup", partial(_speed_up, report, cost)),
+    ]
+
+
+def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
+    """Every column, for the page and for Markdown."""
+    columns = [
+        Column("student", lambda row: row.name, right=False),
+        Column("stage", lambda row: row.stage, right=False),
+        Column("exits (blocks)", exits, right=False),
+        Column("test accuracy % (95% CI)", lambda row: accuracy_with_ci(row.point, 2)),
+        Column("val accuracy %", lambda row: percent(row.point.get("val_accuracy"), 2)),
+        _macs_column(rows, "mean MACs ({})"),
+    ]
+    if cost != MACS:
+        unit = _latency_unit(rows, cost)
+        columns += [
+            Column(f"mean ({unit.symbol})", partial(_latency, cost, "mean", unit)),
+            *(Column(f"{key} ({unit.symbol})", partial(_latency, cost, key, unit)) for key in ("p50", "p95", "p99")),
+            Column(f"expected mean ({unit.symbol})", partial(_latency, cost, "expected_mean", unit)),
+            Column("measured vs expected %", partial(_difference, cost)),
+            Column("speed-up over teacher", partial(_speed_up, report, cost)),
+        ]
+    size = size_unit(_known(row.point.get("size_bytes") for row in rows))
+    columns += [
+        Column(f"file size ({size.symbol})", lambda row: size.show(row.point.get("size_bytes"))),
+        Column("file", lambda row: one_line(str(row.point.get("file") or MISSING)), right=False),
+    ]
+    remarked = Column("remarks", partial(remarks, cost), right=False)
+    return [*columns, remarked] if any(map(remarked.cell, rows)) else columns
+
+
+def exits(row: Row) -> str:
+    """The blocks of its exits: "1 4 8"."""
+    return " ".join(map(str, row.exit_blocks)) or MISSING
+
+
+def remarks(cost: str, row: Row) -> str:
+    """What a reader must know about this row's latency."""
+    entry = row.latency(cost) or {}
+    found = [one_line(str(entry["note"]))] if entry.get("note") else []
+    if (entry.get("iqr_over_median") or 0) > NOISY:
+        found.append(f"noisy: IQR/median {percent(entry['iqr_over_median'], 0)}%")
+    if entry and entry.get("mean") is None:
+        found.append("estimated, not measured")
+    return "; ".join(found)
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _latency_unit(rows: list[Row], cost: str) -> Unit:
+    return latency_unit(_known(row.cost(cost) for row in rows))
+
+
+def _macs_column(rows: list[Row], header: str) -> Column:
+    unit = macs_unit(_known(row.point.get("macs") for row in rows))
+    symbol = unit.symbol or "1"
+    return Column(header.format(symbol), lambda row: unit.show(row.point.get("macs")))
+
+
+def _latency(cost: str, key: str, unit: Unit, row: Row) -> str:
+    return unit.show((row.latency(cost) or {}).get(key))
+
+
+def _mean(cost: str, unit: Unit, row: Row) -> str:
+    entry = row.latency(cost) or {}
+    if entry.get("mean") is None and entry.get("expected_mean") is not None:
+        return "~" + unit.show(entry["expected_mean"])
+    mark = "!" if (entry.get("iqr_over_median") or 0) > NOISY else ""
+    return unit.show(entry.get("mean")) + mark
+
+
+def _difference(cost: str, row: Row) -> str:
+    """Measured mean minus the mean expected from the cost of each exit, in percent of the latter."""
+    entry = row.latency(cost) or {}
+    if entry.get("mean") is None or not entry.get("expected_mean"):
+        return MISSING
+    return f"{100 * (entry['mean'] / entry['expected_mean'] - 1):+.1f}"
+
+
+def _speed_up(report: Report, cost: str, row: Row) -> str:
+    factor = speed_up(report, row, cost)
+    return MISSING if factor is None else f"{significant(factor)}x"

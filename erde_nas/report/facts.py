@@ -1,0 +1,195 @@
+"""What Markdown and the page say besides the front: the run, the exits, what was not offered, how it was measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from erde_nas.report.points import MACS, Report, Row, by_cost, profile_names, student_rows
+from erde_nas.report.tables import Table, setting
+from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
+
+PROTOCOL = (
+    "Every measured latency is that of the deployable file in the runtime named, never that of a training framework.",
+    "Threads are pinned to their cores. After warm-up calls, blocks of calls alternate with blocks of a reference "
+    "model, and the numbers are medians over several processes.",
+    "Mean, p50, p95 and p99 are per image, over a stream of validation images in their natural mix of easy and hard.",
+    "The expected mean is the share of images that leave at each exit times the cost of leaving there; tables show how "
+    "far the measured mean is from it.",
+    "One multiply-add is one MAC; normalisation, activations and pooling count 0.",
+    "Architectures, thresholds and the front were chosen on validation images. The test images were read once, for "
+    "this report; intervals are 95% confidence intervals.",
+)
+
+
+@dataclass(frozen=True)
+class ExitFact:
+    """One exit of a student: shares between 0 and 1, the threshold in nats (None for the last exit, which answers)."""
+
+    block: int | None
+    threshold: float | None
+    share: float
+    accuracy: float | None
+    macs: float | None
+
+
+def title(report: Report) -> str:
+    """The heading of the report."""
+    return f"erde-nas: {one_line(str(report.get('recipe') or dataset_name(report)))}"
+
+
+def dataset_name(report: Report) -> str:
+    """The data set's name."""
+    return one_line(str((report.get("dataset") or {}).get("name") or "unnamed data set"))
+
+
+def run_facts(report: Report) -> list[tuple[str, str]]:
+    """What was searched, on what, and when, as (term, text)."""
+    trials = report.get("searched") or []
+    failed = sum(trial.get("state") == "failed" for trial in trials)
+    hypervolume = report.get("hypervolume") or {}
+    volumes = [f"{key} {significant(v)}" for key, v in hypervolume.items() if isinstance(v, int | float)]
+    facts = [
+        ("Data", _dataset(report.get("dataset") or {}, dataset_name(report))),
+        ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
+        ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
+        ("Profiles", ", ".join(profile_names(report))),
+        ("Hypervolume", ", ".join(volumes)),
+        ("Written", _time(report.get("created"))),
+        ("Machine", _machine(report.get("environment") or {})),
+    ]
+    return [(term, one_line(text)) for term, text in facts if text]
+
+
+def _dataset(dataset: Mapping[str, Any], name: str) -> str:
+    classes = dataset.get("classes")
+    count = len(classes) if isinstance(classes, list) else classes
+    shape = dataset.get("image_shape") or []
+    sizes = [f"{dataset[key]} {key}" for key in ("train", "validation", "test") if dataset.get(key) is not None]
+    parts = [
+        name,
+        f"{count} classes" if count else "",
+        f"images {'x'.join(map(str, shape))}" if shape else "",
+        *sizes,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    cores = f"{environment['cores']} cores" if environment.get("cores") else ""
+    return ", ".join(str(part) for part in (environment.get("cpu"), cores, environment.get("platform")) if part)
+
+
+def _time(created: Any) -> str:
+    try:
+        moment = datetime.fromisoformat(str(created))
+    except ValueError:
+        return str(created or "")
+    return moment.strftime("%Y-%m-%d %H:%M") + (f" {moment.tzname()}" if moment.tzinfo else "")
+
+
+def exit_rows(report: Report) -> list[Row]:
+    """The offered students whose exits are shown: those that exist as files (the searched ones while none does)."""
+    offered = [row for row in student_rows(report) if row.offered]
+    rows = [row for row in offered if row.deployed] or offered
+    return by_cost(rows, MACS) + [row for row in rows if row.cost(MACS) is None]
+
+
+def exit_facts(row: Row) -> list[ExitFact]:
+    """The exits of a student in order; as many as it has exit fractions."""
+
+    def nth(values: Any, index: int) -> Any:
+        return values[index] if values and index < len(values) else None
+
+    point = row.point
+    return [
+        ExitFact(
+            block=nth(row.exit_blocks, index),
+            threshold=nth(point.get("thresholds"), index),
+            share=share,
+            accuracy=nth(point.get("exit_accuracy"), index),
+            macs=nth(point.get("macs_per_exit"), index),
+        )
+        for index, share in enumerate(point.get("exit_fractions") or ())
+    ]
+
+
+def exits_table(report: Report) -> Table:
+    """One line per exit of every offered student."""
+    cells = []
+    for row in exit_rows(report):
+        for fact in exit_facts(row):
+            cells.append((row.name, row.stage, *exit_cells(fact)))
+    return Table("Exits", ("student", "stage", *EXIT_HEADERS), tuple(cells), (False, False, *(True,) * len(EXIT_HEADERS)))
+
+
+EXIT_HEADERS = ("block", "threshold (nats)", "leave here %", "accuracy %", "MACs")
+
+
+def exit_cells(fact: ExitFact) -> tuple[str, ...]:
+    """The texts below EXIT_HEADERS."""
+    return (
+        MISSING if fact.block is None else str(fact.block),
+        "last" if fact.threshold is None else significant(fact.threshold),
+        percent(fact.share),
+        percent(fact.accuracy),
+        MISSING if fact.macs is None else macs_unit([fact.macs]).show_with_symbol(fact.macs),
+    )
+
+
+def not_offered_table(report: Report) -> Table:
+    """The students that are not offered, with the reason."""
+    rows = [row for row in student_rows(report) if not row.offered]
+    cells = [(row.name, row.stage, one_line(str(row.point.get("label") or "no reason recorded"))) for row in rows]
+    return Table("Not offered", ("student", "stage", "reason"), tuple(cells), (False,) * 3)
+
+
+def trials_table(report: Report) -> Table:
+    """Every trial of the search in the order of its proposal, the failed ones with the reason."""
+    trials = report.get("searched") or []
+    profiles = list(dict.fromkeys(name for trial in trials for name in trial.get("latency_ms") or {}))
+    macs = macs_unit([trial["macs"] for trial in trials if trial.get("macs") is not None])
+    latency = {
+        name: latency_unit([value for trial in trials if (value := (trial.get("latency_ms") or {}).get(name)) is not None])
+        for name in profiles
+    }
+    headers = ("trial", "student", "state", "val accuracy %", f"MACs ({macs.symbol or '1'})", "params")
+    headers += tuple(f"{one_line(name)} ({latency[name].symbol}, estimated)" for name in profiles)
+    cells = tuple(
+        (
+            str(number),
+            one_line(str(trial.get("student") or MISSING)),
+            one_line(str(trial.get("state") or MISSING)),
+            percent(trial.get("val_accuracy"), 2),
+            macs.show(trial.get("macs")),
+            MISSING if trial.get("params") is None else str(trial["params"]),
+            *(latency[name].show((trial.get("latency_ms") or {}).get(name)) for name in profiles),
+            one_line(str(trial.get("reason") or "")),
+        )
+        for number, trial in enumerate(trials)
+    )
+    return Table("Search history", (*headers, "reason"), cells, (True, False, False, *(True,) * (len(headers) - 3), False))
+
+
+def profiles_table(report: Report) -> Table:
+    """The hardware profiles with their settings and limits."""
+    declared = report.get("profiles") or {}
+    cells = []
+    for name in profile_names(report):
+        profile = declared.get(name) or {}
+        limits = {key: value for key, value in (profile.get("limits") or {}).items() if value is not None}
+        limit_text = ", ".join(f"{key} <= {value:g}" for key, value in limits.items()) or "none"
+        cells.append((one_line(name), setting(report, name), limit_text, one_line(str(profile.get("description") or ""))))
+    return Table("Hardware profiles", ("profile", "measured with", "limits", "description"), tuple(cells), (False,) * 4)
+
+
+def environment_facts(report: Report) -> list[tuple[str, str]]:
+    """Versions and how long each stage took, as (term, text)."""
+    environment = report.get("environment") or {}
+    versions = {"python": environment.get("python"), **(environment.get("versions") or {})}
+    timings = environment.get("timings_s") or {}
+    facts = [
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+        ("Stages", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in timings.items())),
+    ]
+    return [(term, one_line(text)) for term, text in facts if text]

@@ -1,0 +1,53 @@
+"""report.md: the page's content without its figures, as Markdown."""
+
+from tabulate import tabulate
+
+from erde_nas.report.facts import (
+    PROTOCOL,
+    environment_facts,
+    exits_table,
+    not_offered_table,
+    profiles_table,
+    run_facts,
+    title,
+    trials_table,
+)
+from erde_nas.report.points import Report
+from erde_nas.report.summary import summary_sentence
+from erde_nas.report.tables import Table, front_tables
+
+INTERRUPTED = "This run was interrupted: what follows is what had been finished by then."
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+def markdown(report: Report) -> str:
+    """The whole file. The picture beside it is front.png."""
+    parts = [f"# {_escape(title(report))}"]
+    if report.get("interrupted"):
+        parts.append(f"**{INTERRUPTED}**")
+    parts += [_escape(summary_sentence(report)), _facts(run_facts(report)), "![Accuracy against cost](front.png)", "## Fronts"]
+    parts += [_section(table, "###") for table in front_tables(report, full=True)]
+    parts.append(_section(exits_table(report), "##"))
+    parts += [_section(table, "##") for table in (not_offered_table(report), trials_table(report)) if table.cells]
+    parts += ["## How it was measured", "\n".join(f"- {sentence}" for sentence in PROTOCOL)]
+    parts += [_section(profiles_table(report), "##"), _facts(environment_facts(report))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(table: Table, level: str) -> str:
+    body = "None yet."
+    if table.cells:
+        cells = [[_escape(text) for text in line] for line in table.cells]
+        headers = [_escape(text) for text in table.headers]
+        align = ["right" if right else "left" for right in table.right]
+        body = tabulate(cells, headers, tablefmt="github", disable_numparse=True, colalign=align)
+    return "\n\n".join([f"{level} {_escape(table.title)}", body, *map(_escape, table.notes)])
+
+
+def _facts(facts: list[tuple[str, str]]) -> str:
+    return "\n".join(f"- {term}: {_escape(text)}" for term, text in facts)
+
+
+def _escape(text: str) -> str:
+    """Keeps text from the data from acting as Markdown or HTML."""
+    return text.translate(SPECIAL)

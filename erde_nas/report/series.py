@@ -1,0 +1,140 @@
+"""What both plots draw: the report's points grouped by look, accuracy in percent against a cost.
+
+Colours are Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from erde_nas.report.points import (
+    MACS,
+    Report,
+    Row,
+    by_cost,
+    comparison_rows,
+    front_rows,
+    profile_names,
+    student_rows,
+)
+from erde_nas.report.units import one_line
+
+
+@dataclass(frozen=True)
+class Style:
+    """One look, in the marker names of matplotlib and of plotly and as a character; `size` is a diameter in points."""
+
+    colour: str
+    marker: str
+    symbol: str
+    character: str
+    size: float
+    opacity: float = 1.0
+
+
+STYLES = {
+    "searched": Style("#8c8c8c", "o", "circle", "•", 5, 0.55),
+    "not offered": Style("#8c8c8c", "x", "x-thin", "✕", 7, 0.9),
+    "finished": Style("#0072b2", "o", "circle", "●", 9),
+    "pruned": Style("#e69f00", "s", "square", "■", 8.5),
+    "quantized": Style("#009e73", "D", "diamond", "◆", 8.5),
+    "baseline": Style("#cc79a7", "^", "triangle-up", "▲", 10),
+    "teacher": Style("#d55e00", "*", "star", "★", 14),
+}
+FRONT_COLOUR = "#56b4e9"
+FRONT_NAME = "offered front (chosen on validation)"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one look. `tested`: the height is the test accuracy, else the validation accuracy."""
+
+    look: str
+    tested: bool
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """The legend's text."""
+        if self.look == "searched":
+            return "searched (validation accuracy, latency estimated)"
+        return self.look if self.tested else f"{self.look} (validation accuracy)"
+
+
+def costs(report: Report) -> list[str]:
+    """The panels: MACs, and every profile under which some point has a latency."""
+    rows = student_rows(report) + comparison_rows(report)
+    return [MACS] + [name for name in profile_names(report) if by_cost(rows, name)]
+
+
+def axis_title(cost: str) -> str:
+    """The name and the unit of a cost."""
+    return "mean MACs per image" if cost == MACS else "mean latency per image (ms)"
+
+
+def panel_title(cost: str) -> str:
+    """The heading of a panel."""
+    return "MACs" if cost == MACS else one_line(cost)
+
+
+def height(row: Row) -> float:
+    """Test accuracy in percent; where there is none, validation accuracy."""
+    tested = row.point.get("test_accuracy")
+    return 100 * (row.point["val_accuracy"] if tested is None else tested)
+
+
+def interval(row: Row) -> tuple[float, float]:
+    """How far the 95 % interval of the test accuracy reaches below and above it, in percentage points."""
+    bounds = row.point.get("test_accuracy_ci95")
+    if not bounds or row.point.get("test_accuracy") is None:
+        return 0.0, 0.0
+    return max(0.0, height(row) - 100 * bounds[0]), max(0.0, 100 * bounds[1] - height(row))
+
+
+def series(report: Report, cost: str) -> list[Series]:
+    """The points that have this cost, grouped by look in the order of STYLES; within a group cheapest first."""
+    groups: dict[tuple[str, bool], list[Row]] = {}
+    for row in by_cost(_plottable(student_rows(report) + comparison_rows(report)), cost):
+        groups.setdefault((_look(row), row.point.get("test_accuracy") is not None), []).append(row)
+    order = list(STYLES)
+    keys = sorted(groups, key=lambda key: (order.index(key[0]), not key[1]))
+    return [Series(look, tested, tuple(groups[look, tested])) for look, tested in keys]
+
+
+def front(report: Report, cost: str) -> list[Row]:
+    """The rows that the front's line joins, cheapest first."""
+    return _plottable(front_rows(report, cost))
+
+
+def accuracy_range(report: Report) -> tuple[float, float]:
+    """Limits of every accuracy axis in percent: what is deployed fits, hopeless searched points may fall below."""
+    rows = _plottable(student_rows(report) + comparison_rows(report))
+    searched = sorted(height(row) for row in rows if _look(row) == "searched")
+    anchors = [
+        (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if _look(row) != "searched"
+    ]
+    anchors += [(value, value) for value in searched[len(searched) // 2 :]]
+    if not anchors:
+        return 0.0, 100.0
+    low, high = min(lower for lower, _ in anchors), max(upper for _, upper in anchors)
+    span = max(high - low, 1.0)
+    low = min([low, *(value for value in searched if value >= low - span)])
+    margin = 0.06 * (high - low + 1)
+    return max(0.0, low - margin), min(100.4, high + margin)
+
+
+def below(report: Report, cost: str) -> int:
+    """How many points of a panel lie below its accuracy axis."""
+    low = accuracy_range(report)[0]
+    return sum(height(row) < low for group in series(report, cost) for row in group.rows)
+
+
+def _plottable(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.point.get("val_accuracy") is not None or row.point.get("test_accuracy") is not None]
+
+
+def _look(row: Row) -> str:
+    if row.role != "student":
+        return row.role
+    if row.deployed and not row.offered:
+        return "not offered"
+    return row.stage if row.stage in STYLES else "finished"

@@ -1,0 +1,111 @@
+"""The front as tables: one per hardware profile, sorted by cost, the baselines and the teacher at the bottom."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from erde_nas.report.columns import NOISY, full_columns, terminal_columns
+from erde_nas.report.points import (
+    MACS,
+    Report,
+    Row,
+    comparable_teacher,
+    comparison_rows,
+    front_rows,
+    offered_rows,
+    profile_names,
+)
+from erde_nas.report.summary import summary_sentence
+from erde_nas.report.units import one_line
+
+__all__ = ["Table", "front_table", "front_tables", "setting", "summary_sentence"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of finished text. `right[i]` aligns column i to the right; `notes` stand below."""
+
+    title: str
+    headers: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    right: tuple[bool, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def front_table(report: Report, fmt: str = "simple", full: bool = False) -> str:
+    """The tables of every profile as text in one of tabulate's formats.
+
+    The short form shows the points on the front in 120 characters; the full form all offered students and columns.
+    """
+    return "\n\n".join(_as_text(table, fmt) for table in front_tables(report, full))
+
+
+def front_tables(report: Report, full: bool) -> list[Table]:
+    """One table per profile, or one by MACs where nothing has been measured yet."""
+    priced = [name for name in profile_names(report) if offered_rows(report, name)]
+    return [_table(report, cost, full) for cost in priced or [MACS]]
+
+
+def _table(report: Report, cost: str, full: bool) -> Table:
+    offered = offered_rows(report, cost)
+    students = offered if full else front_rows(report, cost) or offered
+    others = comparison_rows(report)
+    if cost != MACS:
+        others = [row for row in others if row.latency(cost)]
+    rows = students + others
+    columns = (full_columns if full else terminal_columns)(report, cost, rows)
+    hidden = len(offered) - len(students)
+    return Table(
+        title=_title(report, cost),
+        headers=tuple(column.header for column in columns),
+        cells=tuple(tuple(column.cell(row) for column in columns) for row in rows),
+        right=tuple(column.right for column in columns),
+        notes=tuple(_notes(report, cost, rows, hidden, full)),
+    )
+
+
+def _title(report: Report, cost: str) -> str:
+    if cost == MACS:
+        return "MACs per image (mean over the exits taken)"
+    return f"{one_line(cost)}: {setting(report, cost)}"
+
+
+def setting(report: Report, profile: str) -> str:
+    """What a latency under `profile` was measured with: "onnxruntime, cpu, 1 thread, fp32, batch 1"."""
+    rows = offered_rows(report, profile) + comparison_rows(report)
+    entries: Iterable[dict[str, Any]] = (entry for row in rows if (entry := row.latency(profile)))
+    known = (report.get("profiles") or {}).get(profile) or next(iter(entries), {})
+    threads = known.get("threads")
+    parts = [
+        known.get("runtime"),
+        known.get("device"),
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
+        known.get("precision"),
+        f"batch {known['batch_size']}" if known.get("batch_size") else None,
+    ]
+    return one_line(", ".join(str(part) for part in parts if part)) or "setting not recorded"
+
+
+def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) -> Iterable[str]:
+    if hidden:
+        yield f"{hidden} more offered, but not on this front: see report.html."
+    if cost == MACS:
+        return
+    entries = [entry for row in rows if (entry := row.latency(cost))]
+    if not full and any(entry.get("mean") is None for entry in entries):
+        yield "~ estimated from the cost of each exit, not measured."
+    if not full and any((entry.get("iqr_over_median") or 0) > NOISY for entry in entries):
+        yield f"! noisy: interquartile range above {NOISY:.0%} of the median; measure again on a quiet machine."
+    compared = (comparable_teacher(report, row, cost) for row in rows)
+    other = next((found[0] for found in compared if found and found[0] != cost), None)
+    if other:
+        yield f"Speed-up: over the teacher under {one_line(other)} ({setting(report, other)})."
+
+
+def _as_text(table: Table, fmt: str) -> str:
+    align = ["right" if right else "left" for right in table.right]
+    body = tabulate(table.cells, table.headers, tablefmt=fmt, disable_numparse=True, colalign=align)
+    text = body if table.cells else "No student yet."
+    return "\n".join([table.title, "", text, *table.notes])

@@ -1,0 +1,37 @@
+"""Search strategies behind one ask/tell interface; `make_searcher` finds them by name and imports only what it needs."""
+
+from importlib import import_module
+
+from erde_nas.errors import UserError
+from erde_nas.searchers.distinct import DistinctSearcher
+from erde_nas.searchers.interface import Searcher, SearchSpace
+
+STRATEGIES = {
+    "nsga2": "erde_nas.searchers.nsga2",
+    "tpe": "erde_nas.searchers.tpe",
+    "random": "erde_nas.searchers.uniform",
+    "nni-tpe": "erde_nas.searchers.nni_tpe",
+    "nni-evolution": "erde_nas.searchers.nni_evolution",
+}
+
+
+def make_searcher(name: str, space: SearchSpace, *, objectives: int, seed: int, population: int = 8) -> Searcher:
+    """A searcher that has been told nothing yet; to resume, tell it the stored trials in their order.
+
+    `objectives` is the number of values that every complete trial has. `population` is the size of a generation, for
+    the evolutionary strategies. Raises UserError for an unknown name, a bad number or a library that is missing.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"unknown searcher '{name}': choose one of {', '.join(STRATEGIES)}")
+    for key, value, least in (("objectives", objectives, 1), ("seed", seed, 0), ("population", population, 2)):
+        if value < least:
+            raise UserError(f"{key} of the searcher must be {least} or more, but got {value}")
+    try:
+        module = import_module(STRATEGIES[name])
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"searcher '{name}' needs the Python package '{error.name}', which is not installed: "
+            f"install it, or choose another of {', '.join(STRATEGIES)}"
+        ) from error
+    strategy = module.Strategy(space.parameters, objectives=objectives, population=population)
+    return DistinctSearcher(space, strategy, objectives=objectives, seed=seed)

@@ -1,0 +1,46 @@
+"""Tree-structured Parzen estimator by NNI's TpeTuner, over a scalarisation with weights that rotate."""
+
+from typing import Any
+
+import numpy as np
+from nni.algorithms.hpo.tpe_tuner import TpeTuner
+
+from erde_nas.records import Proposal, Trial
+from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.nni_history import NniHistory
+
+
+class Strategy:
+    """A fresh tuner per suggestion: it imports all trials, judged by the weights of this suggestion."""
+
+    def __init__(self, parameters: Parameters, *, objectives: int, population: int) -> None:
+        self._history = NniHistory(parameters, objectives)
+
+    def suggest(self, seed: int) -> Proposal:
+        """See `interface.Strategy`."""
+        generator = np.random.default_rng(seed)
+        losses = self._history.losses(generator)
+        tuner = TpeTuner("minimize", seed=int(generator.integers(2**32)))
+        tuner.update_search_space(self._history.space)
+        tuner.dedup = _KeepDuplicates()
+        trials = zip(self._history.positions, losses, strict=True)
+        tuner.import_data([{"parameter": positions, "value": loss} for positions, loss in trials])
+        return Proposal(self._history.params(tuner.generate_parameters(0)))
+
+    def tell(self, trial: Trial) -> None:
+        """See `interface.Strategy`."""
+        self._history.tell(trial)
+
+
+class _KeepDuplicates:
+    """Stands in for NNI's deduplicator, which answers a duplicate with the first free corner of the grid.
+
+    The searcher asks again instead, which stays close to what TPE prefers. It is faster, too: NNI writes every imported
+    trial as JSON once per parameter (with 2,000 trials of 11 parameters 8.8 s against 0.07 s).
+    """
+
+    def __call__(self, params: Any) -> Any:
+        return params
+
+    def add_history(self, params: Any) -> None:
+        """Nothing is remembered."""

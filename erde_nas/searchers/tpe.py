@@ -1,0 +1,27 @@
+"""Multi-objective tree-structured Parzen estimator (Ozaki et al. 2022, doi:10.1613/jair.1.13188) by Optuna."""
+
+from optuna.samplers import TPESampler
+
+from erde_nas.records import Proposal, Trial
+from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.optuna_study import OptunaStudy
+
+
+class Strategy:
+    """TPE over all parameters together, after ten random trials (Optuna's default)."""
+
+    def __init__(self, parameters: Parameters, *, objectives: int, population: int) -> None:
+        self._study = OptunaStudy(parameters, objectives)
+
+    def suggest(self, seed: int) -> Proposal:
+        """See `interface.Strategy`."""
+        return Proposal(self._study.sample(_make_sampler, seed))
+
+    def tell(self, trial: Trial) -> None:
+        """See `interface.Strategy`."""
+        if trial.state == "complete":
+            self._study.add(trial)
+
+
+def _make_sampler(seed: int) -> TPESampler:
+    return TPESampler(seed=seed, multivariate=True, constant_liar=False)

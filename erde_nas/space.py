@@ -1,0 +1,69 @@
+"""What may vary: named choices <-> architectures.
+
+Exits are parameters of (stage, position in the stage), so that a child of two parents keeps their exits near the same
+relative depth whatever its own depths are. A parameter that does not apply (the third block of a stage with two) is
+ignored, so several proposals can mean one architecture: `identify` tells.
+"""
+
+from collections.abc import Mapping
+
+from erde_nas.recipe import SpaceSection
+from erde_nas.records import Arch, Choice, Exit
+from erde_nas.students.families import StageChoice, make_arch
+
+NO_EXIT = "none"
+
+
+class Space:
+    """The search space of a recipe for images of shape (channels, size, size)."""
+
+    def __init__(self, section: SpaceSection, image_shape: tuple[int, int, int], classes: int) -> None:
+        self.image_shape, self.classes, self.max_exits = image_shape, classes, section.max_exits
+        parameters: dict[str, tuple[Choice, ...]] = {"family": section.families, "stem": section.stems}
+        for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
+            parameters[f"depth{stage}"] = depths
+            parameters[f"width{stage}"] = widths
+            if "mobilenet" in section.families:
+                parameters[f"kernel{stage}"] = section.kernels
+                parameters[f"expansion{stage}"] = section.expansions
+            for position in range(max(depths)):
+                parameters[f"exit{stage}.{position}"] = (NO_EXIT, *section.heads)
+        parameters["head"] = section.heads  # of the last exit
+        self.parameters: Mapping[str, tuple[Choice, ...]] = parameters
+        self.stages = len(section.depths)
+
+    def decode(self, params: Mapping[str, Choice]) -> Arch:
+        """The architecture that `params` mean. Exits beyond `max_exits` are dropped, shallowest first.
+
+        Shallow exits go first because a head there costs the most per image that it lets out.
+        """
+        stages, exits, block = [], [], 0
+        for stage in range(self.stages):
+            depth = int(params[f"depth{stage}"])
+            stages.append(
+                StageChoice(
+                    depth,
+                    int(params[f"width{stage}"]),
+                    int(params.get(f"kernel{stage}", 3)),
+                    int(params.get(f"expansion{stage}", 1)),
+                )
+            )
+            for position in range(depth):
+                head = str(params[f"exit{stage}.{position}"])
+                if head != NO_EXIT:
+                    exits.append(Exit(block + position, head))
+            block += depth
+        early = [exit_ for exit_ in exits if exit_.block != block - 1][-(self.max_exits - 1) :]
+        early = early if self.max_exits > 1 else []
+        return make_arch(
+            str(params["family"]),
+            image_shape=self.image_shape,
+            classes=self.classes,
+            stem=int(params["stem"]),
+            stages=stages,
+            exits=[*early, Exit(block - 1, str(params["head"]))],
+        )
+
+    def identify(self, params: Mapping[str, Choice]) -> str:
+        """The id of the architecture that `params` mean."""
+        return self.decode(params).id

@@ -1,0 +1,132 @@
+"""The early-exit network: one class for every family, for teachers and students.
+
+It takes raw pixels (0..255) and normalises them itself, so that a deployed file needs no preprocessing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from erde_nas.records import Arch, Block
+from erde_nas.students.blocks import BLOCKS, BasicBlock, conv_bn
+from erde_nas.students.heads import build_head
+
+
+class Normalize(nn.Module):
+    """Pixels 0..255 -> zero mean and unit variance per channel."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float32))
+        self.register_buffer("scale", scale.view(1, -1, 1, 1))
+        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(batch, channels, h, w) uint8 or float in 0..255 -> float32 of the same shape."""
+        return images.float() * self.scale + self.shift
+
+
+class Segment(nn.Module):
+    """What runs between two exits: `body`, then the head of the exit it ends in."""
+
+    def __init__(self, body: nn.Sequential, head: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images or the features of the segment before -> (features, logits (batch, classes))."""
+        features = self.body(x)
+        return features, self.head(features)
+
+
+def _stem(arch: Arch) -> tuple[nn.Sequential, int]:
+    """The stem and the side of its output; images above 48 and above 96 pixels are halved once and twice."""
+    stride = 1 if arch.image_size <= 48 else 2
+    layers: list[nn.Module] = [*conv_bn(arch.in_channels, arch.stem, 3, stride=stride), nn.ReLU()]
+    size = -(-arch.image_size // stride)
+    if arch.image_size > 96:
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+        size = -(-size // 2)
+    return nn.Sequential(*layers), size
+
+
+class EarlyExitNetwork(nn.Module):
+    """`arch` as a network of segments; `arch.exits[i]` is the head of segment i."""
+
+    def __init__(self, arch: Arch, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.arch = arch
+        stem, size = _stem(arch)
+        layers: list[nn.Module] = [Normalize(mean, std), stem]
+        segments, inputs, heads = [], arch.stem, iter(zip(arch.exits, arch.head_widths, strict=True))
+        exit_, width = next(heads)
+        for number, block in enumerate(arch.blocks):
+            layers.append(BLOCKS[arch.family](inputs, block))
+            inputs, size = block.width, -(-size // block.stride)
+            if number == exit_.block:
+                head = build_head(exit_.head, channels=inputs, size=size, classes=arch.classes, width=width)
+                segments.append(Segment(nn.Sequential(*layers), head))
+                layers, (exit_, width) = [], next(heads, (exit_, width))
+        self.segments = nn.ModuleList(segments)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
+        logits, x = [], images
+        for segment in self.segments:
+            x, out = segment(x)
+            logits.append(out)
+        return logits
+
+    @torch.no_grad()
+    def forward_until_exit(self, images: Tensor, thresholds: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Route each image by itself: it leaves where its entropy (nats) is below the exit's threshold.
+
+        `thresholds` has one value per exit but the last. Returns logits (batch, classes) and exit index (batch,).
+        """
+        if len(thresholds) != len(self.segments) - 1:
+            raise ValueError(f"need {len(self.segments) - 1} thresholds, but got {len(thresholds)}")
+        waiting = torch.arange(len(images), device=images.device)
+        logits = torch.empty(len(images), self.arch.classes, device=images.device)
+        exit_index = torch.full((len(images),), len(self.segments) - 1, device=images.device)
+        x = images
+        for number, segment in enumerate(self.segments):
+            if not len(waiting):
+                break
+            x, out = segment(x)
+            leaves = (
+                entropy(out) < thresholds[number]
+                if number < len(thresholds)
+                else torch.ones(len(out), dtype=torch.bool, device=out.device)
+            )
+            logits[waiting[leaves]] = out[leaves].float()
+            exit_index[waiting[leaves]] = number
+            x, waiting = x[~leaves], waiting[~leaves]
+        return logits, exit_index
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of softmax(logits) over the last axis: (..., classes) -> (...)."""
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def describe(network: EarlyExitNetwork) -> Arch:
+    """The architecture with the channel counts that the modules have now (after pruning)."""
+    old = network.arch
+    layers = [layer for segment in network.segments for layer in segment.body]
+    stem, modules = layers[1][0], layers[2:]
+    blocks = tuple(_describe_block(module, block) for module, block in zip(modules, old.blocks, strict=True))
+    head_widths = tuple(
+        segment.head.features[2].out_channels if exit_.head == "conv" else 0
+        for segment, exit_ in zip(network.segments, old.exits, strict=True)
+    )
+    return Arch(
+        old.family, old.in_channels, old.image_size, old.classes, stem.out_channels, blocks, old.exits, head_widths
+    )
+
+
+def _describe_block(module: nn.Module, old: Block) -> Block:
+    inner, outer = (module.first, module.second) if isinstance(module, BasicBlock) else (module.expand, module.project)
+    return Block(outer[0].out_channels, inner[0].out_channels, old.kernel, old.stride, old.skip)
