@@ -15,13 +15,12 @@ from packaging.requirements import Requirement
 from tabulate import tabulate
 
 from erde_nas.data.cache import cache_dir
-from erde_nas.data.locate import find
-from erde_nas.data.sources import SOURCES
+from erde_nas.data.fetch import list_datasets
 from erde_nas.machine import Machine, describe_machine
 
 PACKAGE = "erde-nas"
 ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}  # packages that bring the same module
-NNI_TUNERS = ("nni.algorithms.hpo.tpe_tuner", "nni.algorithms.hpo.evolution_tuner")
+NNI_SEARCHERS = ("erde_nas.searchers.nni_tpe", "erde_nas.searchers.nni_evolution")
 ENOUGH_DISK_BYTES = 5 * 2**30  # a data set as archive and unpacked, the teacher's logits, the students of a search
 
 Status = Literal["ok", "warning", "missing"]
@@ -113,7 +112,7 @@ def _onnxruntime(machine: Machine) -> Check:
 
 def _nni() -> Check:
     try:
-        for module in NNI_TUNERS:
+        for module in NNI_SEARCHERS:
             import_module(module)
     except Exception as error:  # whatever its import raises, the finding is the same
         detail = f"{type(error).__name__}: {error}"
@@ -144,7 +143,7 @@ def _cores(machine: Machine) -> Check:
 
 
 def _datasets() -> Check:
-    found = {name: place for name, source in SOURCES.items() if (place := find(source, None))}
-    detail = "\n".join(["digits (built in)", *(f"{name} ({place})" for name, place in found.items())])
-    absent = ", ".join(name for name in SOURCES if name not in found)
-    return Check("data sets", "ok", detail, f"for {absent}: erde-nas data fetch NAME" if absent else "")
+    listings = list_datasets()
+    here = "\n".join(f"{listing.name} ({listing.found})" for listing in listings if listing.found)
+    absent = ", ".join(listing.name for listing in listings if not listing.found and listing.size_bytes)
+    return Check("data sets", "ok", here, f"for {absent}: erde-nas data fetch NAME" if absent else "")

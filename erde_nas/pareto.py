@@ -49,17 +49,17 @@ def ranks(points: ArrayLike) -> NDArray[np.int64]:
 def crowding_distance(points: ArrayLike) -> Floats:
     """Crowding distance (n,) of one front (n, m): larger is lonelier, infinite at the ends of every objective.
 
-    Deb et al. 2002, section III-B. An objective that is the same for all points, or infinite for one, adds nothing.
+    Deb et al. 2002, section III-B. An objective that is the same for all points, or not finite for one, adds nothing.
     Raises ValueError unless `points` is two-dimensional (or empty).
     """
     points = _as_points(points)
     distance = np.zeros(len(points))
     for values in points.T:
-        order = np.argsort(values, kind="stable")
-        span = values[order[-1]] - values[order[0]]
-        if not 0 < span < np.inf:
+        low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+        if not (np.isfinite(values).all() and low < high):
             continue
-        distance[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / span
+        order = np.argsort(values, kind="stable")
+        distance[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / (high - low)
         distance[order[[0, -1]]] = np.inf
     return distance
 

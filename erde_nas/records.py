@@ -170,3 +170,13 @@ class Point:
     def to_dict(self) -> dict[str, Any]:
         """The point as JSON-ready values."""
         return json.loads(json.dumps(asdict(self)))
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "Point":
+        """The inverse of `to_dict`, for points of the same version."""
+        tuples = ("thresholds", "exit_fractions", "test_accuracy_ci95", "macs_per_exit", "exit_accuracy")
+        fixed = {key: None if data[key] is None else tuple(data[key]) for key in tuples}
+        latency = {
+            name: Latency(**{**entry, "per_exit": tuple(entry["per_exit"])}) for name, entry in data["latency_ms"].items()
+        }
+        return Point(**{**data, **fixed, "latency_ms": latency})

@@ -15,7 +15,7 @@ NOUNS: dict[Kind, str] = {"search": "recipe", "profiles": "profile"}
 
 def shipped(kind: Kind) -> dict[str, Path]:
     """The shipped files of one kind by name, sorted."""
-    return {path.stem: path for path in sorted((_root() / kind).glob("*.yaml"))}
+    return {path.stem: path for path in sorted((_root() / kind).glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def find(kind: Kind, name_or_path: str) -> Path:
@@ -54,11 +54,10 @@ def copy(kind: Kind, name: str, to: Path) -> Path:
 def _named(kind: Kind, name: str) -> Path:
     files = shipped(kind)
     if name not in files:
-        near = get_close_matches(name, files, n=3) or list(files)
-        raise UserError(
-            f"no shipped {NOUNS[kind]} '{name}'; did you mean {' or '.join(near)}? "
-            f"See '{COMMANDS[kind]}', or give the path of a .yaml file"
-        )
+        near = get_close_matches(name, files)
+        known = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(files)};"
+        step = f"see '{COMMANDS[kind]}', or give the path of a .yaml file"
+        raise UserError(f"no shipped {NOUNS[kind]} '{name}'; {known} {step}")
     return files[name]
 
 

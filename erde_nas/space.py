@@ -67,3 +67,18 @@ class Space:
     def identify(self, params: Mapping[str, Choice]) -> str:
         """The id of the architecture that `params` mean."""
         return self.decode(params).id
+
+    def middle(self) -> Arch:
+        """An architecture of middling size with two exits, for estimates."""
+        params = {name: choices[len(choices) // 2] for name, choices in self.parameters.items()}
+        params |= {name: NO_EXIT for name in params if name.startswith("exit")}
+        return self.decode({**params, "exit0.0": self.parameters["head"][0]})
+
+    def smallest(self) -> list[Arch]:
+        """For each family and head the cheapest architecture that leaves after its first block."""
+        least = {n: min(c) if isinstance(c[0], int) else NO_EXIT for n, c in self.parameters.items()}
+        return [
+            self.decode({**least, "family": family, "exit0.0": head, "head": head})
+            for family in self.parameters["family"]
+            for head in self.parameters["head"]
+        ]

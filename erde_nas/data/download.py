@@ -73,8 +73,8 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return _open(url, 0)
         raise UserError(
-            f"{url}: the server answered {error.code} {error.reason}; try again later, or fetch the file yourself and "
-            "name its folder with --data-dir DIR"
+            f"{url}: the server answered {error.code} {error.reason}; try again later, or fetch and "
+            "unpack the file yourself and name its folder with --data-dir DIR"
         ) from error
     except (URLError, OSError, http.client.HTTPException) as error:
         raise _broken(url, f"no connection ({getattr(error, 'reason', None) or error})") from error
@@ -108,7 +108,7 @@ def _verify(remote: Remote, part: Path) -> None:
         part.unlink()  # continuing it would fail again
         raise UserError(
             f"{remote.url}: expected the MD5 checksum {remote.md5}, but got {got} ({size} bytes); the file was thrown "
-            "away, run the same command again, or fetch it yourself and name its folder with --data-dir DIR"
+            "away, run the same command again, or fetch and unpack it yourself and name its folder with --data-dir DIR"
         )
 
 
@@ -123,8 +123,8 @@ def _check_space(remote: Remote, part: Path) -> None:
 
 def _broken(url: str, what: str) -> UserError:
     return UserError(
-        f"{url}: {what}; check the network and run the same command again, it goes on where it stopped, or fetch the "
-        "file yourself and name its folder with --data-dir DIR"
+        f"{url}: {what}; check the network and run the same command again, it goes on where it stopped, or fetch and "
+        "unpack the file yourself and name its folder with --data-dir DIR"
     )
 
 

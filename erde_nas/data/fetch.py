@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -80,6 +81,9 @@ def fetch(
         os.replace(_unpacked(files, work, source), target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error}); name another folder with --data-dir DIR") from error
+    finally:
+        with suppress(OSError):
+            work.rmdir()  # succeeds only if nothing has arrived
     shutil.rmtree(work, ignore_errors=True)
     return target
 

@@ -16,6 +16,8 @@ from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
 _CHANNELS = range(1, 5)
+# RuntimeError: encrypted, or packed with a method that this Python lacks.
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -43,7 +45,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             pass
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as an .npz file ({error}); write it with numpy.savez") from error
 
 

@@ -15,6 +15,8 @@ from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
 _SOURCE = SOURCES["svhn"]
+# What scipy raises on files cut off anywhere or damaged in their compressed part.
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, LookupError, NotImplementedError, zlib.error)
 
 
 def read_svhn(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -46,7 +48,7 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         content = loadmat(path, variable_names=["X", "y"])
-    except (OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error, MatReadError) as error:
+    except (*_UNREADABLE, MatReadError) as error:
         raise damaged(path, f"cannot be read as a MATLAB file ({error})", _SOURCE) from error
     if "X" not in content or "y" not in content:
         held = [key for key in content if not key.startswith("__")]

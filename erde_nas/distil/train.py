@@ -3,6 +3,8 @@
 SGD with Nesterov momentum and a one-cycle learning rate (Smith & Topin, 2018), bf16 autocast where it is faster.
 """
 
+import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,15 @@ from erde_nas.students.network import EarlyExitNetwork
 
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a training step runs: `fp32` or `bf16`, threads, and the seconds it took when this was chosen."""
+
+    precision: str
+    threads: int
+    seconds_per_step: float
 
 
 @dataclass(frozen=True)
@@ -40,29 +51,30 @@ def train(
     *,
     targets: Targets | None,
     seed: int,
-    precision: str,
+    compute: Compute,
     progress: Progress | None = None,
 ) -> float:
     """Train `network` in place for `options.epochs` epochs and return the last epoch's mean loss.
 
-    `precision` is `fp32` or `bf16`. Raises TrainingFailed where the loss stops being finite.
+    Raises TrainingFailed where the loss stops being finite.
     """
+    torch.set_num_threads(compute.threads)
     torch.manual_seed(seed)
     network.train()
-    steps = options.epochs * max(1, len(views) // options.batch_size)
+    steps = options.epochs * steps_per_epoch(views, options)
     optimizer, schedule = _optimizer(network, options, steps)
     mean_loss = float("nan")
     for epoch in range(options.epochs):
         total = torch.zeros((), device=views.images.device)
         batches = _batches(views, epoch, options.batch_size)
         for chosen in batches:
-            value = _step(network, views, loss, targets, epoch % views.count, chosen, precision)
+            value = _step(network, views, loss, targets, epoch % views.count, chosen, compute.precision)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             total += value
         mean_loss = float(total) / len(batches)
-        if not mean_loss == mean_loss or abs(mean_loss) == float("inf"):
+        if not math.isfinite(mean_loss):
             raise TrainingFailed(f"the loss became {mean_loss} in epoch {epoch + 1} of {options.epochs}")
         if progress is not None:
             progress(epoch + 1, options.epochs)
@@ -85,6 +97,11 @@ def _optimizer(
         optimizer, options.learning_rate, total_steps=steps + 1, pct_start=0.3, cycle_momentum=False
     )
     return optimizer, schedule
+
+
+def steps_per_epoch(views: Views, options: OptimizerSection) -> int:
+    """How many batches an epoch has."""
+    return max(1, len(views) // options.batch_size)
 
 
 def _batches(views: Views, epoch: int, batch_size: int) -> list[Tensor]:
@@ -113,23 +130,34 @@ def _step(
     return value.detach()
 
 
-def faster_precision(
+def calibrate(
     make_network: Callable[[], EarlyExitNetwork], views: Views, loss: ExitsLoss, batch_size: int, seconds: float = 2.0
-) -> str:
-    """`bf16` where a training step is at least 5 % faster with it on this device, else `fp32`.
+) -> Compute:
+    """The fastest way to run a training step here: fp32 or bf16, one thread or all (on a CPU).
 
-    Steps of both alternate on throw-away networks, within about `seconds`; medians decide.
+    The ways alternate on throw-away networks for about `seconds`; medians decide, and something other than the first
+    way (fp32, fewest threads) must be at least 5 % faster.
     """
-    networks = {precision: make_network().to(views.images.device).train() for precision in ("fp32", "bf16")}
-    chosen = torch.arange(min(batch_size, len(views)), device=views.images.device)
-    times: dict[str, list[float]] = {precision: [] for precision in networks}
+    device = views.images.device
+    all_threads = torch.get_num_threads()
+    threads = sorted({1, all_threads}) if device.type == "cpu" else [all_threads]
+    ways = [(precision, count) for precision in ("fp32", "bf16") for count in threads]
+    networks = {way: make_network().train() for way in ways}
+    chosen = torch.arange(min(batch_size, len(views)), device=device)
+    times: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     begin = time.perf_counter()
-    while len(times["bf16"]) < 3 or (time.perf_counter() - begin < seconds and len(times["bf16"]) < 20):
-        for precision, network in networks.items():
+    while len(times[ways[-1]]) < 3 or (time.perf_counter() - begin < seconds and len(times[ways[-1]]) < 20):
+        for way, network in networks.items():
+            torch.set_num_threads(way[1])
             start = time.perf_counter()
-            _step(network, views, loss, None, 0, chosen, precision)
-            if views.images.device.type == "cuda":
+            _step(network, views, loss, None, 0, chosen, way[0])
+            if device.type == "cuda":
                 torch.cuda.synchronize()
-            times[precision].append(time.perf_counter() - start)
-    medians = {precision: sorted(t[1:])[len(t[1:]) // 2] for precision, t in times.items()}
-    return "bf16" if medians["bf16"] < 0.95 * medians["fp32"] else "fp32"
+            times[way].append(time.perf_counter() - start)
+    torch.set_num_threads(all_threads)
+    medians = {way: statistics.median(t[1:]) for way, t in times.items()}
+    best = ways[0]
+    for way in ways[1:]:
+        if medians[way] < 0.95 * medians[best]:
+            best = way
+    return Compute(best[0], best[1], medians[best])

@@ -54,6 +54,21 @@ def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:
     return models
 
 
+def export_whole(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The last exit of any network (images -> list of logits) as one segment."""
+    device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
+    return _export(_LastLogits(network), torch.zeros(1, *image_shape, dtype=torch.uint8, device=device), 0, 1)
+
+
+class _LastLogits(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)[-1]
+
+
 class _Swapped(nn.Module):
     """Logits first, so that every segment's first output is the same thing."""
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from erde_nas.export.nest import split
 from erde_nas.hardware import HardwareProfile
 from erde_nas.records import Latency
 
-PASSES = 3  # of the stream, per process
+PASSES = 1  # of the stream, per process
 NOISY = 0.10  # IQR over median above which a number is marked
 
 
@@ -59,7 +59,13 @@ class Stream:
 
 
 def measure(
-    files: Sequence[Deployed], profile: HardwareProfile, images: np.ndarray, *, processes: int, blocks: int | None = None
+    files: Sequence[Deployed],
+    profile: HardwareProfile,
+    images: np.ndarray,
+    *,
+    processes: int,
+    blocks: int | None = None,
+    progress: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Timing]:
     """Time every file in `processes` fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
 
@@ -67,7 +73,10 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
         job = _job(files, profile, images, Path(folder), blocks)
-        results = [_run(job, Path(folder)) for _ in range(processes)]
+        results = []
+        for number in range(processes):
+            results.append(_run(job))
+            progress(number + 1)
     reference_ms = float(np.median([ms for result in results for ms in result["reference_ms"]]))
     return {
         file.key: _timing([result["models"][file.key] for result in results], reference_ms, profile.batch_size, file.exits)
@@ -160,7 +169,7 @@ def _runnable(file: Deployed, number: int, profile: HardwareProfile, folder: Pat
     return paths
 
 
-def _run(job: Path, folder: Path) -> dict[str, Any]:
+def _run(job: Path) -> dict[str, Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "erde_nas.measure.agent", str(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

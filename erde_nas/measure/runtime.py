@@ -72,3 +72,18 @@ def _entropy(logits: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return -(np.exp(log_p) * log_p).sum(-1)
+
+
+def run_segments(segments: Sequence[bytes], images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Serialized segments, images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SERIOUS
+    sessions = [onnxruntime.InferenceSession(s, options, providers=[PROVIDERS["cpu"]]) for s in segments]
+    answers: list[list[np.ndarray]] = [[] for _ in sessions]
+    for start in range(0, len(images), batch_size):
+        x = images[start : start + batch_size]
+        for session, answer in zip(sessions, answers, strict=True):
+            outputs = session.run(None, {session.get_inputs()[0].name: x})
+            answer.append(outputs[0])
+            x = outputs[-1]
+    return np.stack([np.concatenate(answer) for answer in answers])

@@ -15,7 +15,18 @@ from erde_nas.report.page import page
 from erde_nas.report.plots import front_png
 from erde_nas.report.points import MACS, Report, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
 
-FIELDS = ("student", "stage", "label", "offered", "val_accuracy", "test_accuracy", "macs", "params", "size_bytes", "file")
+FIELDS = (
+    "student",
+    "stage",
+    "label",
+    "offered",
+    "val_accuracy",
+    "test_accuracy",
+    "macs",
+    "params",
+    "size_bytes",
+    "file",
+)
 LISTS = ("test_accuracy_ci95", "thresholds", "exit_fractions", "exit_accuracy", "macs_per_exit")
 LATENCY = ("mean", "p50", "p95", "p99", "expected_mean")
 CONDITIONS = ("source", "runtime", "device", "threads", "batch_size", "precision", "iqr_over_median", "note")
@@ -85,7 +96,7 @@ def pareto_csv(report: Report) -> str:
 
 def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str, Any]:
     on = [cost for cost, indices in fronts.items() if row.role == "student" and row.index in indices]
-    cells = {"role": row.role, "fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
+    cells: dict[str, Any] = {"role": row.role, "fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
     cells |= {key: row.point.get(key) for key in FIELDS}
     cells |= {key: " ".join(map(str, row.point.get(key) or ())) for key in LISTS}
     for name in profile_names(report):

@@ -12,6 +12,7 @@ from erde_nas.report.series import (
     Series,
     accuracy_range,
     axis_title,
+    coordinates,
     front,
     height,
     interval,
@@ -60,9 +61,10 @@ def _trace(report: Report, group: Series, cost: str) -> go.Scatter:
     style = STYLES[group.look]
     open_symbol = "" if group.tested or group.look == "searched" else "-open"
     reach = [interval(row) for row in group.rows]
+    x, y = coordinates(group.rows, cost)
     return go.Scatter(
-        x=[row.cost(cost) for row in group.rows],
-        y=[height(row) for row in group.rows],
+        x=x,
+        y=y,
         mode="markers",
         marker={
             "color": style.colour,
@@ -86,9 +88,10 @@ def _trace(report: Report, group: Series, cost: str) -> go.Scatter:
 
 
 def _line(rows: list[Row], cost: str) -> go.Scatter:
+    x, y = coordinates(rows, cost)
     return go.Scatter(
-        x=[row.cost(cost) for row in rows],
-        y=[height(row) for row in rows],
+        x=x,
+        y=y,
         mode="lines",
         line={"color": FRONT_COLOUR, "width": 2},
         hoverinfo="skip",
@@ -124,7 +127,9 @@ def _latency_facts(report: Report, row: Row, profile: str) -> list[str]:
         expected = entry["expected_mean"]
         return [f"expected latency {latency_unit([expected]).show_with_symbol(expected)} (estimated)"]
     unit = latency_unit([entry["mean"]])
-    quantiles = ", ".join(f"{key} {unit.show_with_symbol(entry[key])}" for key in ("p50", "p95", "p99") if entry.get(key))
+    quantiles = ", ".join(
+        f"{key} {unit.show_with_symbol(entry[key])}" for key in ("p50", "p95", "p99") if entry.get(key)
+    )
     factor = speed_up(report, row, profile)
     return [
         f"measured mean {unit.show_with_symbol(entry['mean'])}, {quantiles}".rstrip(", "),

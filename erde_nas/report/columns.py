@@ -73,12 +73,11 @@ def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
             Column("speed-up over teacher", partial(_speed_up, report, cost)),
         ]
     size = size_unit(_known(row.point.get("size_bytes") for row in rows))
-    columns += [
-        Column(f"file size ({size.symbol})", lambda row: size.show(row.point.get("size_bytes"))),
-        Column("file", lambda row: one_line(str(row.point.get("file") or MISSING)), right=False),
-    ]
+    columns.append(Column(f"file size ({size.symbol})", lambda row: size.show(row.point.get("size_bytes"))))
     remarked = Column("remarks", partial(remarks, cost), right=False)
-    return [*columns, remarked] if any(map(remarked.cell, rows)) else columns
+    if any(map(remarked.cell, rows)):
+        columns.append(remarked)
+    return [*columns, Column("file", lambda row: one_line(str(row.point.get("file") or MISSING)), right=False)]
 
 
 def exits(row: Row) -> str:

@@ -1,11 +1,10 @@
-"""What Markdown and the page say besides the front: the run, the exits, what was not offered, how it was measured."""
+"""What Markdown and the page say besides the front: the run, what was not offered, how it was measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from erde_nas.report.points import MACS, Report, Row, by_cost, profile_names, student_rows
+from erde_nas.report.points import Report, profile_names, student_rows
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
@@ -20,17 +19,6 @@ PROTOCOL = (
     "Architectures, thresholds and the front were chosen on validation images. The test images were read once, for "
     "this report; intervals are 95% confidence intervals.",
 )
-
-
-@dataclass(frozen=True)
-class ExitFact:
-    """One exit of a student: shares between 0 and 1, the threshold in nats (None for the last exit, which answers)."""
-
-    block: int | None
-    threshold: float | None
-    share: float
-    accuracy: float | None
-    macs: float | None
 
 
 def title(report: Report) -> str:
@@ -88,55 +76,6 @@ def _time(created: Any) -> str:
     return moment.strftime("%Y-%m-%d %H:%M") + (f" {moment.tzname()}" if moment.tzinfo else "")
 
 
-def exit_rows(report: Report) -> list[Row]:
-    """The offered students whose exits are shown: those that exist as files (the searched ones while none does)."""
-    offered = [row for row in student_rows(report) if row.offered]
-    rows = [row for row in offered if row.deployed] or offered
-    return by_cost(rows, MACS) + [row for row in rows if row.cost(MACS) is None]
-
-
-def exit_facts(row: Row) -> list[ExitFact]:
-    """The exits of a student in order; as many as it has exit fractions."""
-
-    def nth(values: Any, index: int) -> Any:
-        return values[index] if values and index < len(values) else None
-
-    point = row.point
-    return [
-        ExitFact(
-            block=nth(row.exit_blocks, index),
-            threshold=nth(point.get("thresholds"), index),
-            share=share,
-            accuracy=nth(point.get("exit_accuracy"), index),
-            macs=nth(point.get("macs_per_exit"), index),
-        )
-        for index, share in enumerate(point.get("exit_fractions") or ())
-    ]
-
-
-def exits_table(report: Report) -> Table:
-    """One line per exit of every offered student."""
-    cells = []
-    for row in exit_rows(report):
-        for fact in exit_facts(row):
-            cells.append((row.name, row.stage, *exit_cells(fact)))
-    return Table("Exits", ("student", "stage", *EXIT_HEADERS), tuple(cells), (False, False, *(True,) * len(EXIT_HEADERS)))
-
-
-EXIT_HEADERS = ("block", "threshold (nats)", "leave here %", "accuracy %", "MACs")
-
-
-def exit_cells(fact: ExitFact) -> tuple[str, ...]:
-    """The texts below EXIT_HEADERS."""
-    return (
-        MISSING if fact.block is None else str(fact.block),
-        "last" if fact.threshold is None else significant(fact.threshold),
-        percent(fact.share),
-        percent(fact.accuracy),
-        MISSING if fact.macs is None else macs_unit([fact.macs]).show_with_symbol(fact.macs),
-    )
-
-
 def not_offered_table(report: Report) -> Table:
     """The students that are not offered, with the reason."""
     rows = [row for row in student_rows(report) if not row.offered]
@@ -150,10 +89,12 @@ def trials_table(report: Report) -> Table:
     profiles = list(dict.fromkeys(name for trial in trials for name in trial.get("latency_ms") or {}))
     macs = macs_unit([trial["macs"] for trial in trials if trial.get("macs") is not None])
     latency = {
-        name: latency_unit([value for trial in trials if (value := (trial.get("latency_ms") or {}).get(name)) is not None])
+        name: latency_unit(
+            [value for trial in trials if (value := (trial.get("latency_ms") or {}).get(name)) is not None]
+        )
         for name in profiles
     }
-    headers = ("trial", "student", "state", "val accuracy %", f"MACs ({macs.symbol or '1'})", "params")
+    headers: tuple[str, ...] = ("trial", "student", "state", "val accuracy %", f"MACs ({macs.symbol or '1'})", "params")
     headers += tuple(f"{one_line(name)} ({latency[name].symbol}, estimated)" for name in profiles)
     cells = tuple(
         (
@@ -168,7 +109,9 @@ def trials_table(report: Report) -> Table:
         )
         for number, trial in enumerate(trials)
     )
-    return Table("Search history", (*headers, "reason"), cells, (True, False, False, *(True,) * (len(headers) - 3), False))
+    return Table(
+        "Search history", (*headers, "reason"), cells, (True, False, False, *(True,) * (len(headers) - 3), False)
+    )
 
 
 def profiles_table(report: Report) -> Table:
@@ -179,7 +122,9 @@ def profiles_table(report: Report) -> Table:
         profile = declared.get(name) or {}
         limits = {key: value for key, value in (profile.get("limits") or {}).items() if value is not None}
         limit_text = ", ".join(f"{key} <= {value:g}" for key, value in limits.items()) or "none"
-        cells.append((one_line(name), setting(report, name), limit_text, one_line(str(profile.get("description") or ""))))
+        cells.append(
+            (one_line(name), setting(report, name), limit_text, one_line(str(profile.get("description") or "")))
+        )
     return Table("Hardware profiles", ("profile", "measured with", "limits", "description"), tuple(cells), (False,) * 4)
 
 

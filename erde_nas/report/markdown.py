@@ -2,10 +2,10 @@
 
 from tabulate import tabulate
 
+from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
     PROTOCOL,
     environment_facts,
-    exits_table,
     not_offered_table,
     profiles_table,
     run_facts,
@@ -25,7 +25,12 @@ def markdown(report: Report) -> str:
     parts = [f"# {_escape(title(report))}"]
     if report.get("interrupted"):
         parts.append(f"**{INTERRUPTED}**")
-    parts += [_escape(summary_sentence(report)), _facts(run_facts(report)), "![Accuracy against cost](front.png)", "## Fronts"]
+    parts += [
+        _escape(summary_sentence(report)),
+        _facts(run_facts(report)),
+        "![Accuracy against cost](front.png)",
+        "## Fronts",
+    ]
     parts += [_section(table, "###") for table in front_tables(report, full=True)]
     parts.append(_section(exits_table(report), "##"))
     parts += [_section(table, "##") for table in (not_offered_table(report), trials_table(report)) if table.cells]

@@ -5,13 +5,10 @@ from html import escape
 from plotly.offline import get_plotlyjs
 
 from erde_nas.report.charts import chart_html
+from erde_nas.report.exits import EXIT_HEADERS, exit_cells, exit_facts, exit_rows
 from erde_nas.report.facts import (
-    EXIT_HEADERS,
     PROTOCOL,
     environment_facts,
-    exit_cells,
-    exit_facts,
-    exit_rows,
     not_offered_table,
     profiles_table,
     run_facts,
@@ -19,8 +16,8 @@ from erde_nas.report.facts import (
     trials_table,
 )
 from erde_nas.report.markdown import INTERRUPTED
-from erde_nas.report.points import Report, Row
-from erde_nas.report.series import FRONT_COLOUR, FRONT_NAME, STYLES, costs, panel_title, series
+from erde_nas.report.points import Report, Row, teacher_row
+from erde_nas.report.series import FRONT_COLOUR, FRONT_NAME, STYLES, costs, front, panel_title, series
 from erde_nas.report.style import CSS, SCRIPT
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.tables import Table, front_tables
@@ -71,13 +68,17 @@ def _figures(report: Report) -> str:
     if not looks:
         return "<p>No point yet.</p>"
     entries = [(name, style.character, style.colour) for name, style in looks.items()]
-    entries += [(FRONT_NAME, "━", FRONT_COLOUR), ("accuracy of the teacher", "┄", STYLES["teacher"].colour)]
+    if any(front(report, cost) for cost in costs(report)):
+        entries.append((FRONT_NAME, "━", FRONT_COLOUR))
+    if teacher_row(report):
+        entries.append(("accuracy of the teacher", "┄", STYLES["teacher"].colour))
     legend = "".join(
         f'<li><span style="color:{colour}" aria-hidden="true">{character}</span> {escape(name)}</li>'
         for name, character, colour in entries
     )
     figures = (
-        f"<figure><figcaption>{escape(panel_title(cost))}</figcaption>{chart_html(report, cost, f'chart-{number}')}</figure>"
+        f"<figure><figcaption>{escape(panel_title(cost))}</figcaption>"
+        f"{chart_html(report, cost, f'chart-{number}')}</figure>"
         for number, cost in enumerate(costs(report))
     )
     note = "Point at a mark for its numbers; drag to zoom, double-click to return. Bars are 95% confidence intervals."
@@ -100,7 +101,9 @@ def _table(table: Table, empty: str) -> str:
         for text, right in zip(table.headers, table.right, strict=True)
     )
     body = "\n".join(
-        "<tr>" + "".join(f"<td{_class(r, text)}>{escape(text)}</td>" for text, r in zip(line, table.right, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{_class(r, text)}>{escape(text)}</td>" for text, r in zip(line, table.right, strict=True))
+        + "</tr>"
         for line in table.cells
     )
     notes = "\n".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
@@ -147,7 +150,11 @@ def _card(row: Row) -> str:
 
 
 def _bar(share: float | None) -> str:
-    return "" if share is None else f'<span class="bar"><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i></span>'
+    return (
+        ""
+        if share is None
+        else f'<span class="bar"><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i></span>'
+    )
 
 
 def _history(report: Report) -> str:

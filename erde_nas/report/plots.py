@@ -4,6 +4,7 @@ import io
 import math
 import textwrap
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from erde_nas.report.series import (
     accuracy_range,
     axis_title,
     below,
+    coordinates,
     costs,
     front,
     height,
@@ -40,7 +42,7 @@ def front_png(report: Report) -> bytes:
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * lines + 0.6), dpi=DPI, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    legend: dict[str, object] = {}
+    legend: dict[str, Artist] = {}
     for axis, cost in zip(axes, panels, strict=False):
         _panel(axis, report, cost)
         handles, names = axis.get_legend_handles_labels()
@@ -48,7 +50,9 @@ def front_png(report: Report) -> bytes:
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     if legend:
-        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=11)
+        figure.legend(
+            list(legend.values()), list(legend), loc="outside lower center", ncols=4, frameon=False, fontsize=11
+        )
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
@@ -74,8 +78,7 @@ def _panel(axis: Axes, report: Report, cost: str) -> None:
         _draw(axis, group, cost)
     line = front(report, cost)
     if line:
-        x, y = [row.cost(cost) for row in line], [height(row) for row in line]
-        axis.plot(x, y, color=FRONT_COLOUR, linewidth=2, zorder=2, label=FRONT_NAME)
+        axis.plot(*coordinates(line, cost), color=FRONT_COLOUR, linewidth=2, zorder=2, label=FRONT_NAME)
     _cost_ticks(axis, cost)
     named = [row for group in groups if group.look in ("teacher", "baseline") for row in group.rows]
     _name(axis, by_cost(named, cost), cost)
@@ -89,10 +92,8 @@ def _draw(axis: Axes, group: Series, cost: str) -> None:
     """Markers with error bars; hollow where the height is a validation accuracy though the student is deployed."""
     style = STYLES[group.look]
     hollow = not group.tested and group.look != "searched"
-    x, y = [row.cost(cost) for row in group.rows], [height(row) for row in group.rows]
     axis.errorbar(
-        x,
-        y,
+        *coordinates(group.rows, cost),
         yerr=list(zip(*(interval(row) for row in group.rows), strict=True)) if group.tested else None,
         linestyle="none",
         marker=style.marker,
@@ -110,13 +111,12 @@ def _draw(axis: Axes, group: Series, cost: str) -> None:
 
 def _name(axis: Axes, rows: list[Row], cost: str) -> None:
     """Names the teacher above its mark and the baselines below theirs; near an edge the text turns inwards."""
-    for row in rows:
-        anchor = (row.cost(cost), height(row))
+    for row, *anchor in zip(rows, *coordinates(rows, cost), strict=True):
         place = axis.transAxes.inverted().transform(axis.transData.transform(anchor))[0]
         name = textwrap.fill(textwrap.shorten(row.name, LABEL_LENGTH, placeholder="…"), LABEL_LENGTH // 2)
         axis.annotate(
             name,
-            anchor,
+            (anchor[0], anchor[1]),
             xytext=(0, 9 if row.role == "teacher" else -11),
             textcoords="offset points",
             ha="left" if place < 0.15 else "right" if place > 0.85 else "center",

@@ -82,6 +82,12 @@ def height(row: Row) -> float:
     return 100 * (row.point["val_accuracy"] if tested is None else tested)
 
 
+def coordinates(rows: Iterable[Row], cost: str) -> tuple[list[float], list[float]]:
+    """The costs and the heights of the rows that have this cost."""
+    pairs = [(value, height(row)) for row in rows if (value := row.cost(cost)) is not None]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
 def interval(row: Row) -> tuple[float, float]:
     """How far the 95 % interval of the test accuracy reaches below and above it, in percentage points."""
     bounds = row.point.get("test_accuracy_ci95")
@@ -129,7 +135,9 @@ def below(report: Report, cost: str) -> int:
 
 
 def _plottable(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.point.get("val_accuracy") is not None or row.point.get("test_accuracy") is not None]
+    return [
+        row for row in rows if row.point.get("val_accuracy") is not None or row.point.get("test_accuracy") is not None
+    ]
 
 
 def _look(row: Row) -> str:

@@ -3,11 +3,13 @@
 CSS = """
 :root {
   color-scheme: light dark;
-  --ground: #ffffff; --panel: #f6f7f9; --ink: #1d2329; --faint: #5b6670; --line: #d9dee3; --bar: #0072b2; --mark: #b34700;
+  --ground: #ffffff; --panel: #f6f7f9; --ink: #1d2329; --faint: #5b6670; --line: #d9dee3;
+  --bar: #0072b2; --mark: #b34700;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --ground: #14181c; --panel: #1d2329; --ink: #e6eaee; --faint: #9aa6b1; --line: #38424c; --bar: #56b4e9; --mark: #ff9d5c;
+    --ground: #14181c; --panel: #1d2329; --ink: #e6eaee; --faint: #9aa6b1; --line: #38424c;
+    --bar: #56b4e9; --mark: #ff9d5c;
   }
 }
 * { box-sizing: border-box; }
@@ -41,7 +43,7 @@ th { background: var(--panel); vertical-align: bottom; font-weight: 600; }
 .right { text-align: right; }
 tbody tr:hover { background: var(--panel); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); gap: 1rem; }
-.card { border: 1px solid var(--line); border-radius: 6px; padding: 0.6rem 0.8rem 0.8rem; min-width: 0; overflow-x: auto; }
+.card { border: 1px solid var(--line); border-radius: 6px; padding: 0.7rem; min-width: 0; overflow-x: auto; }
 .card h3 { margin: 0 0 0.35rem; }
 .card th, .card td { padding: 0.25rem 0.4rem; }
 .card th { background: none; font-weight: 400; color: var(--faint); }

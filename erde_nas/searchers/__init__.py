@@ -1,4 +1,4 @@
-"""Search strategies behind one ask/tell interface; `make_searcher` finds them by name and imports only what it needs."""
+"""Search strategies behind one ask/tell interface; `make_searcher` imports only the one that is asked for."""
 
 from importlib import import_module
 
@@ -30,7 +30,7 @@ def make_searcher(name: str, space: SearchSpace, *, objectives: int, seed: int, 
         module = import_module(STRATEGIES[name])
     except ModuleNotFoundError as error:
         raise UserError(
-            f"searcher '{name}' needs the Python package '{error.name}', which is not installed: "
+            f"searcher '{name}' needs the Python package '{str(error.name).split('.')[0]}', which is not installed: "
             f"install it, or choose another of {', '.join(STRATEGIES)}"
         ) from error
     strategy = module.Strategy(space.parameters, objectives=objectives, population=population)

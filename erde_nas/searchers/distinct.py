@@ -71,7 +71,9 @@ class DistinctSearcher:
         """
         generator = np.random.default_rng(self._next_seed())
         for _ in range(DRAWS if self._enumerable else LAST_DRAWS):
-            params = {name: choices[generator.integers(len(choices))] for name, choices in self._space.parameters.items()}
+            params = {
+                name: choices[generator.integers(len(choices))] for name, choices in self._space.parameters.items()
+            }
             if self._space.identify(params) not in self._seen:
                 return params
         if not self._enumerable:

@@ -9,6 +9,10 @@ from erde_nas.records import Proposal, Trial
 from erde_nas.searchers.interface import Parameters
 from erde_nas.searchers.nni_history import NniHistory
 
+# Per parameter, of which the best is suggested. With NNI's 24 the best choice is nearly always among them, so that TPE
+# suggests one and the same architecture over and over, and most suggestions are lost as duplicates.
+CANDIDATES = 4
+
 
 class Strategy:
     """A fresh tuner per suggestion: it imports all trials, judged by the weights of this suggestion."""
@@ -20,7 +24,7 @@ class Strategy:
         """See `interface.Strategy`."""
         generator = np.random.default_rng(seed)
         losses = self._history.losses(generator)
-        tuner = TpeTuner("minimize", seed=int(generator.integers(2**32)))
+        tuner = TpeTuner("minimize", seed=int(generator.integers(2**32)), tpe_args={"n_ei_candidates": CANDIDATES})
         tuner.update_search_space(self._history.space)
         tuner.dedup = _KeepDuplicates()
         trials = zip(self._history.positions, losses, strict=True)

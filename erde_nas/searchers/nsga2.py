@@ -1,4 +1,4 @@
-"""NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017) by Optuna: uniform crossover, one mutation per child on average."""
+"""NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017) by Optuna: uniform crossover, about one mutation per child."""
 
 from functools import partial
 

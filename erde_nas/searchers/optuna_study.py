@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
@@ -24,10 +24,15 @@ class OptunaStudy:
     """Complete trials as Optuna sees them. Optuna ignores failed ones, so they are not kept."""
 
     def __init__(self, parameters: Parameters, objectives: int) -> None:
-        self._distributions = {name: CategoricalDistribution(choices) for name, choices in parameters.items()}
+        self._parameters = parameters
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(choices) for name, choices in parameters.items()
+        }
         self._storage = optuna.storages.InMemoryStorage()
         with _quiet():
-            self._study = optuna.create_study(study_name=STUDY, storage=self._storage, directions=["minimize"] * objectives)
+            self._study = optuna.create_study(
+                study_name=STUDY, storage=self._storage, directions=["minimize"] * objectives
+            )
 
     def load(self, sampler: BaseSampler) -> optuna.Study:
         """The study for one use: a `Study` object remembers which trials it found when it was first used."""
@@ -56,16 +61,16 @@ class OptunaStudy:
         relative, independent = (make_sampler(int(value)) for value in seeds)
         trial = create_trial(state=TrialState.RUNNING, system_attrs=attrs)
         varying = {name: choices for name, choices in self._distributions.items() if not choices.single()}
-        drawn = relative.sample_relative(self.load(relative), trial, dict(varying))
+        drawn = relative.sample_relative(self.load(relative), trial, varying)
         study = self.load(independent)
         params: dict[str, Choice] = {}
-        for name, distribution in self._distributions.items():
-            if name not in varying:
-                params[name] = distribution.choices[0]  # type: ignore[assignment]
-            elif name in drawn:
+        for name, choices in self._parameters.items():
+            if name in drawn:
                 params[name] = drawn[name]
+            elif name in varying:
+                params[name] = independent.sample_independent(study, trial, name, varying[name])
             else:
-                params[name] = independent.sample_independent(study, trial, name, distribution)
+                (params[name],) = choices
         return params
 
 

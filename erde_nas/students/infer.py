@@ -2,15 +2,15 @@
 
 import numpy as np
 import torch
-
-from erde_nas.students.network import EarlyExitNetwork
+from torch import nn
 
 
 @torch.no_grad()
-def all_logits(network: EarlyExitNetwork, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Images (n, channels, h, w) uint8 -> logits (exits, n, classes) float32. The network is left in eval mode."""
+def all_logits(network: nn.Module, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Images (n, channels, h, w) uint8 -> logits (exits, n, classes) float32. `network` maps images to a list of
+    logits and is left in eval mode."""
     network.eval()
-    device = next(network.parameters()).device
+    device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
     batches = [
         torch.stack(network(torch.from_numpy(images[i : i + batch_size]).to(device))).float().cpu()
         for i in range(0, len(images), batch_size)

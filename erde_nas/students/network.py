@@ -3,6 +3,7 @@
 It takes raw pixels (0..255) and normalises them itself, so that a deployed file needs no preprocessing.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from erde_nas.records import Arch, Block
 from erde_nas.students.blocks import BLOCKS, BasicBlock, conv_bn
+from erde_nas.students.families import without_early_exits
 from erde_nas.students.heads import build_head
 
 
@@ -130,3 +132,12 @@ def describe(network: EarlyExitNetwork) -> Arch:
 def _describe_block(module: nn.Module, old: Block) -> Block:
     inner, outer = (module.first, module.second) if isinstance(module, BasicBlock) else (module.expand, module.project)
     return Block(outer[0].out_channels, inner[0].out_channels, old.kernel, old.stride, old.skip)
+
+
+def drop_early_exits(network: EarlyExitNetwork) -> EarlyExitNetwork:
+    """A copy with the same weights that always runs to the end: the baseline that cannot stop early."""
+    copied = copy.deepcopy(network)
+    layers = [layer for segment in copied.segments for layer in segment.body]
+    copied.segments = nn.ModuleList([Segment(nn.Sequential(*layers), copied.segments[-1].head)])
+    copied.arch = without_early_exits(network.arch)
+    return copied

@@ -112,7 +112,7 @@ def test_wrong_checksum_is_never_unpacked(server: Any, tmp_path: Path) -> None:
     remote = replace(sources["cifar10"].files[0], size_bytes=0)
     with pytest.raises(UserError, match=f"expected the MD5 checksum {remote.md5}"):
         fetch("cifar10", tmp_path, sources={"cifar10": replace(sources["cifar10"], files=(remote,))})
-    assert not list(tmp_path.rglob("*.bin"))
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_tar_link_to_the_outside_is_refused(server: Any, tmp_path: Path) -> None
         fetch("cifar10", tmp_path, sources=sources)
 
 
-@pytest.mark.parametrize("data", [b"no archive", tar_of(CIFAR)[:200], tar_of(CIFAR)[:-30]])
+@pytest.mark.parametrize("data", [b"no archive", tar_of(CIFAR)[:150]])
 def test_damaged_archive_with_the_right_checksum(data: bytes, server: Any, tmp_path: Path) -> None:
     sources = serve(server, "cifar10", {"cifar-10-binary.tar.gz": data})
     with pytest.raises(UserError, match=r"cifar-10-binary.tar.gz: damaged archive"):

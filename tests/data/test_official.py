@@ -1,6 +1,7 @@
 """CIFAR, Fashion-MNIST, SVHN and Tiny ImageNet, on small files in the official layouts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from erde_nas.data.cifar import read_cifar10, read_cifar100
 from erde_nas.data.fashion_mnist import read_fashion_mnist
+from erde_nas.data.locate import find
+from erde_nas.data.sources import SOURCES
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
@@ -101,6 +104,14 @@ def test_a_named_folder_is_never_replaced_by_the_cache(tmp_path: Path, cache: Pa
     write_cifar(cache, "cifar10", per_file=10)
     with pytest.raises(UserError, match=f"not found.* in {tmp_path}"):
         read_cifar10(CIFAR10, tmp_path)
+
+
+def test_the_cache_comes_before_the_systems_package(tmp_path: Path, cache: Path, write_fashion: Write) -> None:
+    source = replace(SOURCES["fashion-mnist"], system=(write_fashion(tmp_path / "usr", zipped=True),))
+    assert find(source, None) == tmp_path / "usr"
+    assert find(source, tmp_path) is None
+    write_fashion(cache / "fashion-mnist", zipped=True)
+    assert find(source, None) == cache / "fashion-mnist"
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -1,0 +1,117 @@
+"""What a run has found -> the report model (pareto.json)."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from erde_nas.candidate import objective_names, precisions
+from erde_nas.finals import read_measured
+from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import describe_machine
+from erde_nas.offer import front_hypervolumes, offer
+from erde_nas.pareto import non_dominated
+from erde_nas.records import Latency, Point, Trial
+from erde_nas.run import Run
+
+PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
+
+
+def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
+    """The report model. Searched students that were not finished appear as estimated points, which are not offered."""
+    recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
+    trials, measured = run.store.trials(), read_measured(run.store)
+    teacher, baselines = measured.teacher, measured.baselines
+    parents = {name: parent for name in measured.students if (parent := run.store.metrics(name).get("parent"))}
+    points, fronts = offer(measured.points, profiles, parents)
+    why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
+    points += [
+        _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
+    ]
+    machine = describe_machine()
+    return {
+        "schema": 1,
+        "objectives": objective_names(recipe.search.objectives, profiles),
+        "dataset": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+            "image_shape": list(dataset.train.images.shape[1:]),
+        },
+        "teacher": None if teacher is None else teacher.to_dict(),
+        "baselines": [point.to_dict() for point in baselines],
+        "points": [point.to_dict() for point in points],
+        "hypervolume": {} if teacher is None else front_hypervolumes(points, fronts, teacher),
+        "recipe": recipe.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "profiles": {profile.name: profile.model_dump(mode="json") for profile in profiles},
+        "fronts": fronts,
+        "searched": [_row(trial) for trial in trials],
+        "environment": {
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in PACKAGES},
+            "cpu": machine.cpu,
+            "cores": machine.usable_cores,
+            "accelerators": list(machine.accelerators),
+            "platform": platform.platform(),
+            "timings_s": run.store.manifest()["timings_s"],
+        },
+        "interrupted": interrupted,
+    }
+
+
+def searched_front(trials: Sequence[Trial]) -> list[Trial]:
+    """The feasible trials that no other dominates in the search's own objectives."""
+    feasible = [t for t in trials if t.state == "complete" and all(excess <= 0 for excess in t.constraints)]
+    if not feasible:
+        return []
+    keep = non_dominated(np.array([trial.objectives for trial in feasible]))
+    return [trial for trial, kept in zip(feasible, keep, strict=True) if kept]
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    known = {key: trial.metrics.get(key) for key in ("val_accuracy", "macs", "params", "latency_ms")}
+    return {"student": trial.student, "state": trial.state, "reason": trial.reason, **known}
+
+
+def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:
+    metrics = trial.metrics
+    latency = {
+        profile.name: Latency(
+            *[None] * 4,
+            expected_mean=metrics["latency_ms"][profile.name],
+            per_exit=tuple(metrics["latency_per_exit_ms"][profile.name]),
+            source="estimated",
+            runtime=profile.runtime,
+            device=profile.device,
+            threads=profile.threads,
+            batch_size=profile.batch_size,
+            precision="/".join(precisions(profile)),
+        )
+        for profile in profiles
+    }
+    return Point(
+        student=trial.student,
+        stage="searched",
+        arch=metrics["arch"],
+        thresholds=tuple(metrics["thresholds"]),
+        exit_fractions=tuple(metrics["exit_fractions"]),
+        val_accuracy=metrics["val_accuracy"],
+        test_accuracy=None,
+        test_accuracy_ci95=None,
+        macs=metrics["macs"],
+        macs_per_exit=tuple(metrics["macs_per_exit"]),
+        params=metrics["params"],
+        size_bytes=metrics["size_bytes"],
+        latency_ms=latency,
+        file=None,
+        label=why,
+        offered=False,
+    )
+
+

@@ -1,0 +1,241 @@
+"""The command line: parse, call, print. The library raises `UserError`; `main` turns it into one line and exit code 2."""
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from erde_nas import __version__, commands, detect, doctor, resources
+from erde_nas.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Search early-exit image classifiers for a device: distil, measure, prune, quantize, export, report.",
+)
+recipes = typer.Typer(no_args_is_help=True, help="Search recipes: list, show, copy and check them.")
+profiles = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, copy, check and detect them.")
+data = typer.Typer(no_args_is_help=True, help="Data sets: what is here, and fetching the rest.")
+app.add_typer(recipes, name="recipes")
+app.add_typer(profiles, name="profiles")
+app.add_typer(data, name="data")
+
+Out = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+Profile = Annotated[list[str] | None, typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")]
+Device = Annotated[str, typer.Option(help="Where students are trained: auto, cpu or cuda.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the data set's official files.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"erde-nas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """erde-nas."""
+
+
+@app.command()
+def search(
+    recipe: Annotated[str, typer.Argument(help="Name or file of a recipe; see `erde-nas recipes list`.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; the same command continues what it holds.")],
+    profile: Profile = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Candidates, instead of the recipe's number.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
+    epochs_scale: Annotated[
+        float | None, typer.Option(min=0.0, help="Multiply every number of epochs, for a trial run.")
+    ] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Search, distil, compress, export, measure and report; run it again to continue."""
+    report = commands.search(
+        recipe, out, profiles=profile, trials=trials, seed=seed, epochs_scale=epochs_scale, device=device, data_dir=data_dir
+    )
+    _print_front(report, out)
+    if report["interrupted"]:
+        print(f"Interrupted. What is finished is kept; the same command continues: {out}", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+@app.command()
+def report(out: Out, as_json: AsJson = False) -> None:
+    """Show a run's front as a table and write its report files again."""
+    found = commands.report(out)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        _print_front(found, out)
+
+
+@app.command()
+def compress(
+    out: Out,
+    student: Annotated[list[str] | None, typer.Option(help="Id of a student of the run; repeatable.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Prune, quantize and measure again: the given students, or the run's shortlist."""
+    _print_front(commands.compress(out, student or [], device=device), out)
+
+
+@app.command()
+def export(
+    out: Out,
+    student: Annotated[str, typer.Option(help="Id of a student of the run.")],
+    to: Annotated[Path, typer.Option(help="A new folder for the files to ship.")],
+) -> None:
+    """Copy a student's deployable files, its classes and operating points to a folder."""
+    for path in commands.export(out, student, to):
+        print(path)
+
+
+@app.command("profile")
+def profile_model(
+    model: Annotated[Path, typer.Argument(help="An exported student.")],
+    profile: Annotated[list[str], typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of images to time the stream over.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure an exported student under hardware profiles: every exit, and the stream of the given images."""
+    rows = commands.profile(model, profile, images)
+    print(json.dumps(rows, indent=1) if as_json else commands.profile_table(rows))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="An exported student.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Classify image files with an exported student, and say at which exit each one left."""
+    rows = commands.predict(model, images)
+    print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """What is installed, and which devices are here."""
+    print(doctor.render(doctor.diagnose()))
+
+
+def _listing(kind: resources.Kind) -> None:
+    for name, path in resources.shipped(kind).items():
+        print(f"{name:24} {commands.description(kind, path)}")
+
+
+@recipes.command("list")
+def recipes_list() -> None:
+    """The shipped recipes."""
+    _listing("search")
+
+
+@recipes.command("show")
+def recipes_show(name: str) -> None:
+    """Print a recipe with its comments."""
+    print(resources.find("search", name).read_text(), end="")
+
+
+@recipes.command("copy")
+def recipes_copy(name: str, to: Path) -> None:
+    """Copy a shipped recipe, to edit it."""
+    print(resources.copy("search", name, to))
+
+
+@recipes.command("check")
+def recipes_check(name: str) -> None:
+    """Check a recipe and the profiles it names; every problem is listed."""
+    print(commands.check_recipe(name))
+
+
+@profiles.command("list")
+def profiles_list() -> None:
+    """The shipped hardware profiles."""
+    _listing("profiles")
+
+
+@profiles.command("show")
+def profiles_show(name: str) -> None:
+    """Print a hardware profile with its comments."""
+    print(resources.find("profiles", name).read_text(), end="")
+
+
+@profiles.command("copy")
+def profiles_copy(name: str, to: Path) -> None:
+    """Copy a shipped hardware profile, to edit it."""
+    print(resources.copy("profiles", name, to))
+
+
+@profiles.command("check")
+def profiles_check(name: str) -> None:
+    """Check a hardware profile, and whether this machine may answer for it."""
+    print(commands.check_profile(name))
+
+
+@profiles.command("detect")
+def profiles_detect(
+    to: Annotated[Path | None, typer.Argument(help="A new file; the profile is printed otherwise.")] = None,
+) -> None:
+    """Write a hardware profile for this machine."""
+    text = detect.detect_profile(detect.describe_machine())
+    print(text if to is None else commands.write_new(to, text), end="" if to is None else "\n")
+
+
+@data.command("list")
+def data_list(data_dir: DataDir = None) -> None:
+    """Data sets, where they come from, and which are here."""
+    print(commands.data_table(data_dir))
+
+
+@data.command("fetch")
+def data_fetch(name: str, data_dir: DataDir = None) -> None:
+    """Download a data set from its official address, verify it, and unpack it."""
+    print(commands.fetch(name, data_dir))
+
+
+def _print_front(found: dict[str, Any], out: Path) -> None:
+    from erde_nas.report.tables import front_table, summary_sentence
+
+    print(front_table(found))
+    print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 internal error, 2 user error, 130 interrupted."""
+    # Warnings of libraries are for developers: tests turn them into errors, users get one clear line or none.
+    if not sys.warnoptions:
+        import warnings
+
+        warnings.simplefilter("ignore")
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}; free space or choose another folder, then run it again")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("Interrupted before anything was finished; the same command starts again.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", markup=False, highlight=False)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""What the command line calls. Heavy libraries are imported inside, so that `erde-nas --help` stays quick."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from erde_nas import resources
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_atomic, write_json
+
+
+def search(
+    recipe: str,
+    out: Path,
+    *,
+    profiles: Sequence[str] | None,
+    trials: int | None,
+    seed: int | None,
+    epochs_scale: float | None,
+    device: str,
+    data_dir: Path | None,
+) -> dict[str, Any]:
+    """Run or continue a search; returns the report model."""
+    from erde_nas.hardware import load_profile
+    from erde_nas.recipe import load_recipe
+
+    chosen = adjust(load_recipe(resources.find("search", recipe)), trials=trials, seed=seed, epochs_scale=epochs_scale)
+    loaded = tuple(load_profile(resources.find("profiles", name)) for name in profiles or chosen.profiles)
+    names = [profile.name for profile in loaded]
+    if len(set(names)) < len(names):
+        raise UserError(f"two hardware profiles have the same name: {', '.join(names)}; rename one")
+
+    from erde_nas import pipeline
+    from erde_nas.progress import Meter
+
+    with Meter() as meter:
+        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter)
+
+
+def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: float | None) -> Any:
+    """The recipe with the command line's wishes. Raises UserError for an impossible scale."""
+    section = recipe.search
+    update = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
+    recipe = recipe.model_copy(update={"search": section.model_copy(update=update)})
+    if epochs_scale is None:
+        return recipe
+    if not epochs_scale > 0:
+        raise UserError(f"--epochs-scale must be above 0, but got {epochs_scale}")
+
+    def scaled(train: Any) -> Any:
+        return train.model_copy(update={"epochs": max(1, round(train.epochs * epochs_scale))})
+
+    parts = {
+        name: getattr(recipe, name).model_copy(update={"train": scaled(getattr(recipe, name).train)})
+        for name in ("teacher", "finish", "compress")
+    }
+    return recipe.model_copy(update={**parts, "train": scaled(recipe.train)})
+
+
+def report(out: Path) -> dict[str, Any]:
+    """The report model of a run, after writing its report files again."""
+    from erde_nas.report.build import write_report
+
+    if not (out / "pareto.json").is_file():
+        known = "holds a run without a report yet; continue its search" if (out / "manifest.json").is_file() else (
+            "holds no run"
+        )
+        raise UserError(f"{out} {known}: erde-nas search RECIPE --out {out}")
+    found = read_json(out / "pareto.json")
+    write_report(out, found)
+    return found
+
+
+def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, Any]:
+    """Prune, quantize and measure again; returns the report model."""
+    from erde_nas import pipeline
+    from erde_nas.progress import Meter
+
+    with Meter() as meter:
+        return pipeline.compress(out, students, device=device, meter=meter)
+
+
+def export(out: Path, student: str, to: Path) -> list[Path]:
+    """Copy a student's deployable files and `student.json` (classes, arch, operating points) to the new folder `to`."""
+    found = report(out)
+    points = [point for point in found["points"] if point["student"] == student and point["file"]]
+    if not points:
+        names = sorted({point["student"] for point in found["points"] if point["file"]})
+        raise UserError(
+            f"{out} has no deployable file of '{student}'; it has {', '.join(names) or 'none'}. Any other student of the "
+            f"run gets one with: erde-nas compress {out} --student {student}"
+        )
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"--to {to} exists already; give a new folder")
+    copied = []
+    for name in dict.fromkeys(point["file"] for point in points):
+        write_atomic(to / Path(name).name, lambda temporary, name=name: shutil.copyfile(out / name, temporary))
+        copied.append(to / Path(name).name)
+    keys = ("name", "classes", "image_shape")
+    write_json(to / "student.json", {"dataset": {key: found["dataset"][key] for key in keys}, "points": points})
+    return [*copied, to / "student.json"]
+
+
+def profile(model: Path, names: Sequence[str], images: Path | None) -> list[dict[str, Any]]:
+    """One row per profile: milliseconds per exit, expected mean, and the measured stream where images are given."""
+    from erde_nas.hardware import load_profile
+    from erde_nas.measure.model import profile_model
+
+    return [profile_model(model, load_profile(resources.find("profiles", name)), images) for name in names]
+
+
+def profile_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table."""
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    body = [
+        [row["profile"], row["precision"], "  ".join(number(ms) for ms in row["per_exit"])]
+        + [number(row[key]) for key in ("expected_mean", "mean", "p50", "p95", "p99")]
+        for row in rows
+    ]
+    headers = ["profile", "precision", "ms per exit", "expected ms", "mean ms", "p50", "p95", "p99"]
+    return tabulate(body, headers=headers, disable_numparse=True)
+
+
+def predict(model: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
+    """One row per image: class, probability, exit and entropy (nats)."""
+    from erde_nas.measure.model import predict_files
+
+    return predict_files(model, images)
+
+
+def predict_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table."""
+    body = [[r["image"], r["class"], f"{r['probability']:.3f}", r["exit"], f"{r['entropy']:.3f}"] for r in rows]
+    return tabulate(body, headers=["image", "class", "probability", "exit", "entropy (nats)"], disable_numparse=True)
+
+
+def description(kind: resources.Kind, path: Path) -> str:
+    """The description in a shipped YAML."""
+    from erde_nas.hardware import load_profile
+    from erde_nas.recipe import load_recipe
+
+    return (load_recipe(path) if kind == "search" else load_profile(path)).description
+
+
+def check_recipe(name: str) -> str:
+    """Check a recipe and the profiles it names. Raises UserError with all problems."""
+    from erde_nas.hardware import load_profile
+    from erde_nas.recipe import load_recipe
+
+    path = resources.find("search", name)
+    recipe = load_recipe(path)
+    for profile_name in recipe.profiles:
+        load_profile(resources.find("profiles", profile_name))
+    return f"{path}: recipe '{recipe.name}' is fine: {recipe.search.trials} trials with {recipe.search.searcher}"
+
+
+def check_profile(name: str) -> str:
+    """Check a profile and this machine against it. Raises UserError with all problems."""
+    from erde_nas.detect import describe_machine, mismatch
+    from erde_nas.hardware import load_profile
+
+    path = resources.find("profiles", name)
+    loaded = load_profile(path)
+    reason = mismatch(loaded, describe_machine())
+    if reason:
+        raise UserError(reason)
+    return f"{path}: profile '{loaded.name}' is fine, and this machine may answer for it"
+
+
+def write_new(path: Path, text: str) -> Path:
+    """Write a file that does not exist yet."""
+    if path.exists():
+        raise UserError(f"{path} exists already; give another name")
+    write_atomic(path, lambda temporary: temporary.write_text(text))
+    return path
+
+
+def data_table(data_dir: Path | None) -> str:
+    """Every data set, its origin, size and place."""
+    from erde_nas.data.fetch import list_datasets
+
+    rows = [
+        [item.name, item.origin, f"{item.size_bytes / 1e6:.0f} MB" if item.size_bytes else "-", item.found or "not here"]
+        for item in list_datasets(data_dir)
+    ]
+    return tabulate(rows, headers=["data set", "from", "download", "found"], disable_numparse=True)
+
+
+def fetch(name: str, data_dir: Path | None) -> Path:
+    """Download and unpack a data set, with a progress bar."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from erde_nas.data.fetch import fetch as fetch_dataset
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        tasks: dict[str, Any] = {}
+
+        def on_bytes(file: str, done: int, total: int | None) -> None:
+            task = tasks.setdefault(file, None)
+            if task is None:
+                task = tasks[file] = bar.add_task(file, total=total)
+            bar.update(task, completed=done, total=total)
+
+        return fetch_dataset(name, data_dir, progress=on_bytes)
+
+

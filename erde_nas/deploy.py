@@ -1,0 +1,75 @@
+"""Networks -> deployable files: exported, quantized, checked against PyTorch, with their validation logits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from torch import nn
+
+from erde_nas.compress.quantize import quantize_segments
+from erde_nas.export.nest import nest
+from erde_nas.export.segments import export_segments, export_whole
+from erde_nas.files import write_atomic
+from erde_nas.measure.policy import entropies, exit_indices
+from erde_nas.measure.runtime import NestedModel, open_session, run_segments
+from erde_nas.students.infer import all_logits
+from erde_nas.students.network import EarlyExitNetwork
+
+LOGITS_TOLERANCE = 1e-4
+ENTROPY_MARGIN = 1e-4  # nats: closer to its threshold than this, an image may leave at either exit
+
+
+class ExportMismatch(Exception):
+    """The exported file does not answer as the network does."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A network's segments as ONNX models in one precision."""
+
+    precision: str
+    models: Sequence[onnx.ModelProto]
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes) in ONNX Runtime."""
+        return run_segments([model.SerializeToString() for model in self.models], images)
+
+
+def make_segments(network: nn.Module, precision: str, calibration: np.ndarray) -> Segments:
+    """Export a network; int8 is calibrated on images (n, channels, h, w) uint8.
+
+    A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
+    """
+    early = isinstance(network, EarlyExitNetwork)
+    models = export_segments(network) if early else [export_whole(network, calibration.shape[1:])]
+    return Segments(precision, quantize_segments(models, calibration) if precision == "int8" else models)
+
+
+def write_file(segments: Segments, thresholds: Sequence[float], path: Path, metadata: dict[str, str]) -> None:
+    """Nest the segments into one file with default `thresholds` (nats) and the metadata that `predict` reads."""
+    model = nest(segments.models, thresholds)
+    onnx.helper.set_model_props(model, metadata)
+    write_atomic(path, lambda temporary: onnx.save(model, str(temporary)))
+
+
+def check_export(path: Path, network: nn.Module, images: np.ndarray, thresholds: Sequence[float]) -> None:
+    """Run the fp32 file on every image and compare with PyTorch. Raises ExportMismatch.
+
+    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4.
+    """
+    expected = all_logits(network, images)
+    entropy = entropies(expected)
+    taken = exit_indices(entropy, thresholds)
+    close = (np.abs(entropy[:-1] - np.reshape(thresholds, (-1, 1))) < ENTROPY_MARGIN).any(0)
+    model = NestedModel(open_session(str(path), threads=1, device="cpu"))
+    levels = np.array(thresholds, np.float32)
+    for i in range(len(images)):
+        logits, exit_index = model.run(images[i : i + 1], levels)
+        number = int(exit_index[0])
+        if number != taken[i] and not close[i]:
+            raise ExportMismatch(f"{path.name}: image {i} leaves at exit {number}, in PyTorch at exit {taken[i]}")
+        difference = float(np.abs(logits[0] - expected[number, i]).max())
+        if difference > LOGITS_TOLERANCE:
+            raise ExportMismatch(f"{path.name}: image {i}, exit {number}: the logits differ by {difference:.2g}")

@@ -1,0 +1,186 @@
+"""The only file that knows the order of the stages.
+
+Whatever took time is in the run folder when a stage moves on, so the same call on the same folder continues.
+"""
+
+import resource
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from erde_nas import candidate, limits
+from erde_nas.assemble import assemble
+from erde_nas.data.load import load_dataset
+from erde_nas.detect import describe_machine, mismatch
+from erde_nas.distil.teacher import image_shape
+from erde_nas.distil.train import Compute
+from erde_nas.errors import SpaceExhausted, UserError
+from erde_nas.finals import measure_run
+from erde_nas.finish import finish, prune_student, shortlist
+from erde_nas.hardware import HardwareProfile
+from erde_nas.progress import Meter
+from erde_nas.recipe import Recipe
+from erde_nas.records import Dataset, Trial
+from erde_nas.report.build import write_report
+from erde_nas.run import CANDIDATE_S, FILE_S, Run
+from erde_nas.searchers import Searcher, make_searcher
+from erde_nas.shared import pick_device, prepare
+from erde_nas.space import Space
+from erde_nas.store import RunStore, existing_run, locked, open_run
+from erde_nas.students.weights import save_network
+
+Profiles = tuple[HardwareProfile, ...]
+Report = dict[str, Any]
+
+
+def search(
+    recipe: Recipe, profiles: Profiles, out: Path, *, device: str, data_dir: Path | None, meter: Meter
+) -> Report:
+    """Search, finish, compress, measure and report; returns the report model, also where it was interrupted."""
+    torch_device = pick_device(device)
+    check_hardware(profiles)
+    dataset = load_dataset(recipe.dataset, data_dir)
+    space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
+    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
+        limits.check_reachable(space, profiles, dataset)
+        store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
+        run = _prepare(store, recipe, profiles, dataset, device, space, meter)
+        try:
+            _explore(run)
+            _complete(run, shortlist(run))
+        except KeyboardInterrupt:
+            return _report(run, interrupted=True)
+        return _report(run, interrupted=False)
+
+
+def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -> Report:
+    """Finish, prune, quantize and measure again: the given students of a run besides those that were, or its shortlist."""
+    existing_run(out)
+    with locked(out):
+        store = existing_run(out)
+        recipe, profiles = store.recipe(), tuple(store.profiles())
+        check_hardware(profiles)
+        saved = store.manifest().get("data_dir")
+        dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
+        space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
+        run = _prepare(store, recipe, profiles, dataset, device, space, meter)
+        known = [trial.student for trial in store.trials() if trial.state == "complete"]
+        unknown = [name for name in students if name not in known]
+        if unknown:
+            raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
+        before = [name for name in known if store.metrics(name).get("stage") == "finished"]
+        _complete(run, list(dict.fromkeys([*before, *students])) or shortlist(run), again=True)
+        return _report(run, interrupted=False)
+
+
+def check_hardware(profiles: Profiles) -> None:
+    """Raises UserError where this machine may not answer for one of the profiles."""
+    machine = describe_machine()
+    for profile in profiles:
+        reason = mismatch(profile, machine)
+        if reason:
+            raise UserError(reason)
+
+
+def _prepare(
+    store: RunStore, recipe: Recipe, profiles: Profiles, dataset: Dataset, device: str, space: Space, meter: Meter
+) -> Run:
+    """Open the study, plan the time, and make what all candidates share."""
+    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space)
+    saved = store.manifest().get("compute")
+
+    def on_compute(compute: Compute, steps: float) -> None:
+        store.update_manifest(compute=asdict(compute))
+        meter.plan(_plan(store, recipe, profiles, compute.seconds_per_step * steps))
+
+    with store.timed("teacher"):
+        shared = prepare(
+            recipe,
+            profiles,
+            dataset,
+            pick_device(device),
+            meter,
+            typical=space.middle(),
+            known=Compute(**saved) if saved else None,
+            on_compute=on_compute,
+        )
+    if shared.teacher.early_exit is not None:
+        save_network(shared.teacher.early_exit, store.folder / "teacher")
+    return Run(store, shared, space, meter)
+
+
+def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -> dict[str, float]:
+    """Estimated seconds of every stage after the teacher."""
+    missing = max(0, recipe.search.trials - len(store.trials()))
+    students, ratios = recipe.finish.students, len(recipe.compress.prune)
+    return {
+        "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S),
+        "finish": students * epoch_s * recipe.finish.train.epochs,
+        "prune": students * ratios * epoch_s * recipe.compress.train.epochs,
+        "measure": (students * (1 + ratios) + 3) * FILE_S * len(profiles),
+    }
+
+
+def _explore(run: Run) -> None:
+    """Ask, train, measure, store, tell, until the recipe's number of trials is stored."""
+    store, total = run.store, run.shared.recipe.search.trials
+    searcher, done = _searcher(run), store.trials()
+    for trial in done:
+        searcher.tell(trial)
+    unit = run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S
+    with store.timed("search"):
+        for number in range(len(done), total):
+            try:
+                proposal = searcher.ask()
+            except SpaceExhausted:
+                run.meter.say(f"the space holds {number} architectures and no more: all are evaluated")
+                break
+            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared)
+            if network is not None:
+                save_network(network, store.student(trial.student))
+                store.update_metrics(trial.student, stage="searched", **trial.metrics)
+            store.add(trial)
+            searcher.tell(trial)
+            run.meter.add("search", unit, f"{number + 1}/{total}")
+            run.meter.say(_line(trial, total))
+    run.meter.close("search")
+
+
+def _searcher(run: Run) -> Searcher:
+    section = run.shared.recipe.search
+    names = candidate.objective_names(section.objectives, run.shared.profiles)
+    return make_searcher(
+        section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
+    )
+
+
+def _line(trial: Trial, total: int) -> str:
+    head = f"search {trial.number + 1}/{total}: {trial.student}"
+    if trial.state == "failed":
+        return f"{head} failed: {trial.reason}"
+    latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())
+    return f"{head} {trial.metrics['val_accuracy']:.1%} at {trial.metrics['macs'] / 1e6:.2f} M MACs, {latencies}"
+
+
+def _complete(run: Run, chosen: Sequence[str], again: bool = False) -> None:
+    """Finish and prune the chosen students, then deploy and measure everything that came out fit."""
+    fit = [name for name in chosen if finish(run, name)]
+    if not fit:
+        raise UserError("no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe")
+    run.meter.close("finish")
+    pruned = [name for parent in fit for name in prune_student(run, parent)]
+    run.meter.close("prune")
+    with run.store.timed("measure"):
+        measure_run(run, [*fit, *pruned], again)
+    run.meter.close("measure")
+
+
+def _report(run: Run, interrupted: bool) -> Report:
+    """Write the report of what is finished."""
+    with run.store.timed("report"):
+        report = assemble(run, interrupted)
+        write_report(run.store.folder, report)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run.store.update_manifest(environment=report["environment"], peak_memory_mb=round(peak / 1024))
+    return report

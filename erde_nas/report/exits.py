@@ -1,0 +1,69 @@
+"""The exits of the offered students: how many images leave at each, how accurate it is, what it costs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from erde_nas.report.points import MACS, Report, Row, by_cost, student_rows
+from erde_nas.report.tables import Table
+from erde_nas.report.units import MISSING, macs_unit, percent, significant
+
+EXIT_HEADERS = ("block", "threshold (nats)", "leave here %", "accuracy %", "MACs")
+
+
+@dataclass(frozen=True)
+class ExitFact:
+    """One exit of a student: shares between 0 and 1, the threshold in nats (None for the last exit, which answers)."""
+
+    block: int | None
+    threshold: float | None
+    share: float
+    accuracy: float | None
+    macs: float | None
+
+
+def exit_rows(report: Report) -> list[Row]:
+    """The offered students whose exits are shown: those that exist as files (the searched ones while none does)."""
+    offered = [row for row in student_rows(report) if row.offered]
+    rows = [row for row in offered if row.deployed] or offered
+    return by_cost(rows, MACS) + [row for row in rows if row.cost(MACS) is None]
+
+
+def exit_facts(row: Row) -> list[ExitFact]:
+    """The exits of a student in order; as many as it has exit fractions."""
+
+    def nth(values: Any, index: int) -> Any:
+        return values[index] if values and index < len(values) else None
+
+    point = row.point
+    return [
+        ExitFact(
+            block=nth(row.exit_blocks, index),
+            threshold=nth(point.get("thresholds"), index),
+            share=share,
+            accuracy=nth(point.get("exit_accuracy"), index),
+            macs=nth(point.get("macs_per_exit"), index),
+        )
+        for index, share in enumerate(point.get("exit_fractions") or ())
+    ]
+
+
+def exits_table(report: Report) -> Table:
+    """One line per exit of every offered student."""
+    cells = []
+    for row in exit_rows(report):
+        for fact in exit_facts(row):
+            cells.append((row.name, row.stage, *exit_cells(fact)))
+    return Table(
+        "Exits", ("student", "stage", *EXIT_HEADERS), tuple(cells), (False, False, *(True,) * len(EXIT_HEADERS))
+    )
+
+
+def exit_cells(fact: ExitFact) -> tuple[str, ...]:
+    """The texts below EXIT_HEADERS."""
+    return (
+        MISSING if fact.block is None else str(fact.block),
+        "last" if fact.threshold is None else significant(fact.threshold),
+        percent(fact.share),
+        percent(fact.accuracy),
+        MISSING if fact.macs is None else macs_unit([fact.macs]).show_with_symbol(fact.macs),
+    )

@@ -1,0 +1,135 @@
+"""What all candidates of a run share, made once: views, teacher, its logits, and how fast a training step runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erde_nas.data.views import Views
+from erde_nas.distil.objective import ExitsLoss, make_loss, teacher_exits
+from erde_nas.distil.targets import cached_logits
+from erde_nas.distil.teacher import ProgramTeacher, Teacher, prepare_teacher
+from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch, train
+from erde_nas.errors import UserError
+from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.macs import count_macs, macs_per_exit
+from erde_nas.progress import Meter
+from erde_nas.recipe import OptimizerSection, Recipe
+from erde_nas.records import Arch, Dataset
+from erde_nas.students.network import EarlyExitNetwork
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Made by `prepare`; read by every stage."""
+
+    recipe: Recipe
+    profiles: tuple[HardwareProfile, ...]
+    dataset: Dataset
+    views: Views
+    teacher: Teacher
+    teacher_macs: tuple[float, ...]  # per exit
+    logits: Tensor  # (views, images, teacher exits, classes) fp16
+    compute: Compute
+
+    @property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        return self.views.images.device
+
+    def build(self, arch: Arch) -> EarlyExitNetwork:
+        """An untrained network on the training device; its weights depend on the recipe's seed and `arch` alone."""
+        torch.manual_seed(self.seed(arch))
+        network = EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std)
+        return network.to(self.device, memory_format=torch.channels_last)
+
+    def seed(self, arch: Arch) -> int:
+        """A seed for everything random about one architecture."""
+        return (int(arch.id, 16) + self.recipe.search.seed) % 2**31
+
+    def distil(self, network: EarlyExitNetwork, options: OptimizerSection, progress: Progress | None = None) -> float:
+        """Train a student in place with the recipe's loss; returns the last epoch's mean loss."""
+        arch = network.arch
+        shares = [macs / self.teacher_macs[-1] for macs in self.teacher_macs]
+        targets = Targets(self.logits, tuple(teacher_exits(macs_per_exit(network), shares)))
+        return train(
+            network,
+            self.views,
+            make_loss(self.recipe.distil, len(arch.exits)),
+            options,
+            targets=targets,
+            seed=self.seed(arch),
+            compute=self.compute,
+            progress=progress,
+        )
+
+    def training_seconds(self, options: OptimizerSection) -> float:
+        """Estimated seconds to train one student."""
+        return _seconds(options, self.views, self.compute)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda`. Raises UserError for a device that is not here."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device must be auto, cpu or cuda, but got '{name}'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu, or see `erde-nas doctor`")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def prepare(
+    recipe: Recipe,
+    profiles: tuple[HardwareProfile, ...],
+    dataset: Dataset,
+    device: torch.device,
+    meter: Meter,
+    *,
+    typical: Arch,
+    known: Compute | None,
+    on_compute: Callable[[Compute, float], None],
+) -> Shared:
+    """Make what all candidates share; what is cached is loaded.
+
+    `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
+    from an earlier start of the same run. `on_compute` hears of it, with the steps of an epoch.
+    """
+    views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device)
+
+    def make_typical() -> EarlyExitNetwork:
+        network = EarlyExitNetwork(typical, dataset.mean, dataset.std)
+        return network.to(device, memory_format=torch.channels_last)
+
+    def fastest(make: Callable[[], EarlyExitNetwork], options: OptimizerSection) -> Compute:
+        return calibrate(make, views, make_loss(recipe.distil, len(make().arch.exits)), options.batch_size)
+
+    def fastest_for_teacher(make: Callable[[], EarlyExitNetwork]) -> Compute:
+        compute = fastest(make, recipe.teacher.train)
+        meter.plan({"teacher": _seconds(recipe.teacher.train, views, compute)})
+        return compute
+
+    def teacher_progress(done: int, total: int, compute: Compute) -> None:
+        meter.add("teacher", _seconds(recipe.teacher.train, views, compute) / total, f"epoch {done}/{total}")
+
+    compute = known or fastest(make_typical, recipe.train)
+    on_compute(compute, steps_per_epoch(views, recipe.train))
+    teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress)
+    logits = cached_logits(teacher, views, lambda done, total: meter.add("teacher", 0, f"logits {done}/{total}"))
+    meter.close("teacher")
+    return Shared(recipe, profiles, dataset, views, teacher, teacher_macs(teacher, dataset), logits, compute)
+
+
+def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float:
+    return options.epochs * steps_per_epoch(views, options) * compute.seconds_per_step
+
+
+def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
+    """MACs per exit. The depth of a user's program's exits cannot be seen: they count as evenly spaced."""
+    if isinstance(teacher.network, EarlyExitNetwork):
+        return tuple(float(macs) for macs in macs_per_exit(teacher.network))
+    assert isinstance(teacher.network, ProgramTeacher)
+    x = torch.zeros(1, *dataset.train.images.shape[1:], device=next(teacher.network.buffers()).device)
+    with torch.no_grad():
+        exits = len(teacher.network(x))
+        total = count_macs(teacher.network.program, x)
+    return tuple(total * (i + 1) / exits for i in range(exits))

@@ -1,0 +1,215 @@
+"""The run folder: what is finished stays, whatever happens next. Trials live in `study.db`, an Optuna study in SQLite.
+
+    recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/  pareto.json  report.*
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.hardware import HardwareProfile, load_profile
+from erde_nas.recipe import Recipe, load_recipe
+from erde_nas.records import Trial
+from erde_nas.searchers.interface import SearchSpace
+
+STUDY = "erde-nas"
+FREE = {"search": {"trials"}}  # what may differ when a run is continued
+
+
+class RunStore:
+    """One run folder. Open it with `open_run`, which locks it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._study: Any = None
+
+    def student(self, name: str) -> Path:
+        """The folder of one student."""
+        return self.folder / "students" / name
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """What is known of a student; empty where nothing is."""
+        path = self.student(name) / "metrics.json"
+        return read_json(path) if path.is_file() else {}
+
+    def update_metrics(self, name: str, **values: Any) -> None:
+        """Add `values` to what is known of a student."""
+        write_json(self.student(name) / "metrics.json", {**self.metrics(name), **values})
+
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, seeds, hashes, timings."""
+        return read_json(self.folder / "manifest.json")
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add `values` to the manifest."""
+        write_json(self.folder / "manifest.json", {**self.manifest(), **values})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time spent inside as part of `stage`, over all continuations, also where it ends with an error."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            timings = self.manifest()["timings_s"]
+            spent = timings.get(stage, 0.0) + time.perf_counter() - begin
+            self.update_manifest(timings_s={**timings, stage: round(spent, 3)})
+
+    def recipe(self) -> Recipe:
+        """The recipe as it was run."""
+        return load_recipe(self.folder / "recipe.yaml")
+
+    def profiles(self) -> list[HardwareProfile]:
+        """The hardware profiles in the order in which they were given."""
+        return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest()["profiles"]]
+
+    def open_study(self, objectives: int, space: SearchSpace) -> None:
+        """Open or create the study."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            storage=f"sqlite:///{self.folder / 'study.db'}",
+            study_name=STUDY,
+            directions=["minimize"] * objectives,
+            load_if_exists=True,
+        )
+        self._distributions = {
+            name: optuna.distributions.CategoricalDistribution(choices) for name, choices in space.parameters.items()
+        }
+
+    def add(self, trial: Trial) -> None:
+        """Store a finished trial whole, in one transaction."""
+        import optuna
+
+        complete = trial.state == "complete"
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+                values=list(trial.objectives) if complete else None,
+                params=dict(trial.params),
+                distributions=self._distributions,
+                user_attrs={
+                    "student": trial.student,
+                    "constraints": list(trial.constraints),
+                    "metrics": trial.metrics,
+                    "attrs": trial.attrs,
+                    "reason": trial.reason,
+                },
+            )
+        )
+
+    def trials(self) -> list[Trial]:
+        """All stored trials, oldest first."""
+        return [
+            Trial(
+                number=number,
+                student=frozen.user_attrs["student"],
+                params=frozen.params,
+                state="complete" if frozen.values is not None else "failed",
+                objectives=tuple(frozen.values or ()),
+                constraints=tuple(frozen.user_attrs["constraints"]),
+                metrics=frozen.user_attrs["metrics"],
+                attrs=frozen.user_attrs["attrs"],
+                reason=frozen.user_attrs["reason"],
+            )
+            for number, frozen in enumerate(t for t in self._study.trials if t.state.is_finished())
+        ]
+
+
+@contextmanager
+def open_run(
+    folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]
+) -> Iterator[RunStore]:
+    """Create the run folder, or continue the run that is in it, and hold its lock.
+
+    `identity` is recorded and must not change between continuations (the data set's fingerprint). Raises UserError
+    where the folder holds anything else, or another process is at work in it.
+    """
+    _check(folder, recipe, profiles, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not (folder / "manifest.json").is_file():
+            (folder / "profiles").mkdir(exist_ok=True)
+            for profile in profiles:
+                _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
+            manifest = {
+                "schema": 1,
+                "recipe": recipe.name,
+                "profiles": [profile.name for profile in profiles],
+                "hashes": _hashes(recipe, profiles),
+                "identity": identity,
+                "timings_s": {},
+            }
+            write_json(folder / "manifest.json", manifest)
+        _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
+        yield RunStore(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder's lock; the system releases it however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another erde-nas is at work in {folder}; wait for it or use another --out") from None
+        yield
+
+
+def existing_run(folder: Path) -> RunStore:
+    """The run in `folder`. Raises UserError where there is none."""
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`")
+    return RunStore(folder)
+
+
+def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; give a folder")
+    if not (folder / "manifest.json").is_file():
+        # A run killed in its first moment leaves these behind; anything else is somebody's data.
+        strangers = sorted(set(os.listdir(folder)) - {".lock", "profiles", "recipe.yaml"})
+        if strangers:
+            raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
+        return
+    manifest = read_json(folder / "manifest.json")
+    found = {**manifest["hashes"], **manifest["identity"]}
+    wanted = {**_hashes(recipe, profiles), **identity}
+    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if differs:
+        raise UserError(
+            f"--out {folder} holds another run (recipe '{manifest['recipe']}'): {', '.join(differs)} differ; "
+            "give another folder, or the same recipe, profiles and options to continue it"
+        )
+
+
+def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:
+    """A hash per section, so that a difference can be named."""
+    sections = recipe.model_dump(mode="json", exclude=FREE)  # type: ignore[arg-type]
+    values = {f"recipe.{key}": value for key, value in sections.items() if key not in ("description", "profiles")}
+    values["profiles"] = [profile.model_dump(mode="json") for profile in profiles]
+    return {
+        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12] for key, value in values.items()
+    }
+
+
+def _write_yaml(path: Path, value: Recipe | HardwareProfile) -> None:
+    text = yaml.safe_dump(value.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    write_atomic(path, lambda temporary: temporary.write_text(text))

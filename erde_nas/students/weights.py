@@ -1,0 +1,46 @@
+"""A network on disk: `arch.json` beside `weights.safetensors`."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.records import Arch
+from erde_nas.students.network import EarlyExitNetwork
+
+
+def save_network(network: EarlyExitNetwork, folder: Path) -> None:
+    """Write both files, the weights last: where they are, the architecture is."""
+    write_json(folder / "arch.json", network.arch.to_dict())
+    save_weights(network, folder / "weights.safetensors")
+
+
+def save_weights(network: EarlyExitNetwork, path: Path) -> None:
+    """Write the weights alone, in fp32 and contiguous."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_atomic(path, lambda temporary: save_file(tensors, temporary))
+
+
+def load_network(weights: Path) -> EarlyExitNetwork:
+    """The network whose weights are in the file `weights`; `arch.json` lies beside it.
+
+    Raises UserError where a file is missing, damaged, or the two do not belong together.
+    """
+    description = weights.parent / "arch.json"
+    for path in (weights, description):
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; a network is a .safetensors file with arch.json beside it")
+    try:
+        arch = Arch.from_dict(read_json(description))
+        network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
+    try:
+        network.load_state_dict(load_file(weights))
+    except SafetensorError as error:
+        raise UserError(f"{weights} is damaged ({error}); restore it or train it again") from error
+    except RuntimeError as error:
+        raise UserError(f"{weights} does not fit {description}: {str(error).splitlines()[-1].strip()}") from error
+    return network

@@ -1,0 +1,71 @@
+"""The one sentence: a student within a point, none within a point, nothing to compare."""
+
+from typing import Any
+
+from erde_nas.report.summary import summary_sentence
+
+Report = dict[str, Any]
+
+
+def _keep(report: Report, *students: str) -> None:
+    report["points"] = [p for p in report["points"] if p["student"] in students]
+
+
+def test_names_the_fastest_offered_student_within_one_point(report: Report) -> None:
+    """c51e0f9a33 alone is within a point (92.8 %); its int8 file is the fastest: 2.31 / 0.275 = 8.40."""
+    sentence = summary_sentence(report)
+    assert sentence.startswith("Student c51e0f9a33 (quantized) is 8.40 times as fast as the teacher (measured mean")
+    assert "0.275 ms instead of 2.31 ms; profile cpu-1thread-int8, the teacher under cpu-1thread)" in sentence
+    assert "needs 7.95x fewer MACs" in sentence  # 41e6 / (0.55e6 * 1.75**4)
+    assert "91.8% (95% CI 91.4-92.3) against the teacher's 92.8% (95% CI 92.4-93.3)" in sentence
+    assert sentence.count(".\n") == 0
+    assert sentence.endswith(").")
+
+
+def test_exactly_one_point_below_counts_and_more_does_not(report: Report) -> None:
+    (best,) = (p for p in report["points"] if p["student"] == "c51e0f9a33" and p["stage"] == "quantized")
+    best["test_accuracy"] = report["teacher"]["test_accuracy"] - 0.01
+    assert "c51e0f9a33 (quantized)" in summary_sentence(report)
+    best["test_accuracy"] -= 0.0002
+    assert "c51e0f9a33 (finished) is 4.94 times" in summary_sentence(report)
+
+
+def test_a_student_that_is_not_offered_is_never_the_best(report: Report) -> None:
+    for point in report["points"]:
+        point["offered"] = point["stage"] != "quantized"
+    assert "c51e0f9a33 (finished) is 4.94 times" in summary_sentence(report)
+
+
+def test_says_so_where_none_is_within_one_point(report: Report) -> None:
+    _keep(report, "7780ab12cd", "04bd77e1aa")
+    sentence = summary_sentence(report)
+    assert sentence.startswith("No offered student is within 1 point of the teacher's test accuracy: the closest, ")
+    assert "7780ab12cd (finished), is 12.3 times as fast" in sentence
+    assert "89.7%" in sentence
+
+
+def test_says_so_where_the_best_is_slower(report: Report) -> None:
+    report["points"] = [p for p in report["points"] if (p["student"], p["stage"]) == ("c51e0f9a33", "finished")]
+    report["points"][0]["latency_ms"]["cpu-1thread"]["mean"] = 4.62
+    report["points"][0]["macs"] = 82e6
+    sentence = summary_sentence(report)
+    assert "is 0.500 times as fast as the teacher, so it is slower" in sentence
+    assert "2.00x more MACs" in sentence
+
+
+def test_compares_only_what_was_measured_alike(report: Report) -> None:
+    """The teacher's fp32 latency on two threads is no reference for an int8 file on one."""
+    _keep(report, "c51e0f9a33")
+    report["teacher"]["latency_ms"]["cpu-1thread"]["threads"] = 2
+    report["points"] = [p for p in report["points"] if p["stage"] == "quantized"]
+    sentence = summary_sentence(report)
+    assert "has no latency that was measured beside the teacher's and needs 7.95x fewer MACs" in sentence
+
+
+def test_says_so_where_nothing_can_be_compared(report: Report) -> None:
+    report["points"] = [p for p in report["points"] if p["stage"] == "searched"]
+    assert "trained to the end and tested" in summary_sentence(report)
+    report["teacher"]["test_accuracy"] = None
+    assert "The teacher has no test accuracy yet" in summary_sentence(report)
+    report["teacher"] = None
+    assert "The teacher has no test accuracy yet" in summary_sentence(report)

@@ -1,0 +1,96 @@
+"""The tables: order, choice of rows, columns that fit a terminal, marks for what was not measured."""
+
+from typing import Any
+
+import pytest
+
+from erde_nas.report.tables import front_table, front_tables
+from erde_nas.report.tables import summary_sentence as summary_from_tables
+
+Report = dict[str, Any]
+INT8 = "cpu-1thread-int8"
+
+
+def _column(table: Any, start: str) -> list[str]:
+    index = next(i for i, header in enumerate(table.headers) if header.startswith(start))
+    return [line[index] for line in table.cells]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_students_are_sorted_by_cost_and_the_teacher_is_last(report: Report, full: bool) -> None:
+    fp32, int8 = front_tables(report, full)
+    means = [float(text.rstrip("!")) for text in _column(fp32, "mean\n" if not full else "mean (")]
+    assert means[:-3] == sorted(means[:-3])
+    names = [name.replace("\n", " ") for name in _column(fp32, "student")[-3:]]
+    assert names == ["teacher with its own exits", "best student, no exits", "teacher"]
+    assert _column(int8, "student") == ["04bd77e1aa", "9f3a1c2b7e", "c51e0f9a33"]
+
+
+def test_the_short_form_shows_the_front_and_the_full_form_everything_offered(report: Report) -> None:
+    """Of the eight fp32 files, five are on the front; a brute-force front is part of the fixture."""
+    short, full = front_tables(report, False)[0], front_tables(report, True)[0]
+    assert len(short.cells) == 5 + 3
+    assert len(full.cells) == 8 + 3
+    assert "3 more offered, but not on this front: see report.html." in short.notes
+    assert "7780ab12cd" not in _column(front_tables(report, True)[1], "student")  # not offered
+
+
+def test_values_of_one_row(report: Report) -> None:
+    """The finished c51e0f9a33: 0.075 * 1.58**4 = 0.4674 ms, teacher 2.31 ms."""
+    table = front_tables(report, True)[0]
+    (line,) = (line for line in table.cells if line[:2] == ("c51e0f9a33", "finished"))
+    assert line[2:] == (
+        "1 2 4", "92.00 (91.55-92.46)", "92.40", "5.16", "467", "327", "982", "1120", "454", "+3.0", "4.94x", "516",
+        "students/c51e0f9a33/model.onnx",
+    )  # fmt: skip
+    assert [h for h in table.headers if "µs" in h][:1] == ["mean (µs)"]
+
+
+def test_int8_speed_up_names_what_the_teacher_ran_in(report: Report) -> None:
+    table = front_tables(report, False)[1]
+    assert _column(table, "speed-") == ["33.1x", "13.3x", "8.40x"]
+    assert "Speed-up: over the teacher under cpu-1thread (onnxruntime, cpu, 1 thread, fp32, batch 1)." in table.notes
+
+
+def test_noise_is_marked(report: Report) -> None:
+    short, full = front_tables(report, False)[1], front_tables(report, True)[1]
+    assert _column(short, "mean")[0] == "69.7!"
+    assert any(note.startswith("! noisy") for note in short.notes)
+    assert _column(full, "remarks") == ["noisy: IQR/median 14%", "", ""]
+
+
+def test_estimates_are_marked_while_nothing_is_finished(report: Report) -> None:
+    report["points"] = [p for p in report["points"] if p["stage"] == "searched"]
+    report["fronts"] = {}
+    (table,) = front_tables(report, False)
+    assert all(text.startswith("~") for text in _column(table, "mean")[:-3])
+    assert set(_column(table, "speed-")[:-3]) == {"-"}
+    assert "~ estimated from the cost of each exit, not measured." in table.notes
+
+
+def test_the_terminal_form_fits_120_columns(report: Report) -> None:
+    for point in [*report["points"], *report["baselines"], report["teacher"]]:
+        point["test_accuracy"], point["test_accuracy_ci95"], point["val_accuracy"] = 1.0, [0.9912, 1.0], 1.0
+        point["arch"]["exits"] = [{"block": block, "head": "gap"} for block in (1, 11, 22, 30)]
+        for entry in point["latency_ms"].values():
+            for key in ("mean", "p50", "p95", "p99", "expected_mean"):
+                entry[key] = entry[key] and entry[key] * 11
+    text = front_table(report)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "teacher with" in text
+
+
+def test_tables_fall_back_to_macs_and_to_a_sentence(report: Report) -> None:
+    for point in [*report["points"], *report["baselines"], report["teacher"]]:
+        point["latency_ms"] = {}
+    (table,) = front_tables(report, False)
+    assert table.title.startswith("MACs")
+    macs = [float(text) for text in _column(table, "MACs")[:-3]]
+    assert macs == sorted(macs)
+    empty = {**report, "points": [], "baselines": [], "teacher": None, "profiles": {}}
+    assert "No student yet." in front_table(empty)
+    assert "No student yet." in front_table({"schema": 1, "points": []})
+
+
+def test_summary_is_reachable_from_tables(report: Report) -> None:
+    assert summary_from_tables(report).startswith("Student c51e0f9a33")

@@ -1,0 +1,203 @@
+"""Machines: what is read from them, which profiles they may answer for, and the profile made for them."""
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from erde_nas import machine as probe
+from erde_nas.detect import Machine, describe_machine, detect_profile, mismatch
+from erde_nas.hardware import HardwareProfile, MatchSection, load_profile
+from erde_nas.machine import FEATURES
+
+SERVER = Machine(
+    system="Linux 6.1",
+    architecture="x86_64",
+    cpu="Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz",
+    usable_cores=4,
+    physical_cores=2,
+    memory_bytes=2**34,
+    features=("avx2", "avx512_vnni"),
+    accelerators=("NVIDIA H200",),
+    runtimes=(("onnxruntime-gpu", "1.20.0"),),
+    providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+)
+CPUINFO_X86 = """processor\t: 0
+model name\t: AMD EPYC 9354
+flags\t\t: fpu avx2 avx512f avx512_vnni avx512_bf16
+
+processor\t: 1
+model name\t: another
+"""
+CPUINFO_ARM = """processor\t: 0
+Features\t: fp asimd evtstrm crc32 asimddp
+CPU implementer\t: 0x41
+CPU part\t: 0xd0b
+
+Hardware\t: BCM2712
+"""
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Replace files and commands of the machine; what is not named is absent."""
+
+    def install(files: dict[str, str], commands: dict[str, str]) -> Machine:
+        monkeypatch.setattr(probe, "_read", lambda path: files.get(str(path), ""))
+        monkeypatch.setattr(probe, "_output", lambda *command: commands.get(" ".join(command), ""))
+        return describe_machine()
+
+    return install
+
+
+def test_this_machine_agrees_with_the_standard_library():
+    machine = describe_machine()
+    assert machine.architecture == platform.machine()
+    assert machine.cpu
+    assert 1 <= machine.usable_cores <= os.cpu_count()
+    assert machine.physical_cores is None or machine.physical_cores <= machine.usable_cores
+    assert set(machine.features) <= set(FEATURES)
+    assert "CPUExecutionProvider" in machine.providers
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no CPU affinity")
+def test_usable_cores_follow_the_affinity():
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "from erde_nas.machine import describe_machine; print(describe_machine().usable_cores)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_detecting_imports_no_torch():
+    code = "import sys; from erde_nas.detect import describe_machine; describe_machine(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_x86_is_read_from_cpuinfo(fake):
+    machine = fake({"/proc/cpuinfo": CPUINFO_X86}, {})
+    assert machine.cpu == "AMD EPYC 9354"
+    assert machine.features == ("avx2", "avx512f", "avx512_bf16", "avx512_vnni")
+    assert machine.accelerators == ()
+
+
+def test_an_arm_board_is_named_by_core_and_board(fake):
+    board = {"/proc/cpuinfo": CPUINFO_ARM, "/proc/device-tree/model": "Raspberry Pi 5 Model B\0"}
+    lscpu = {"lscpu": "Architecture: aarch64\nModel name: Cortex-A76\n"}
+    assert fake(board, lscpu).cpu == "Cortex-A76 (Raspberry Pi 5 Model B)"
+    assert fake({"/proc/cpuinfo": CPUINFO_ARM}, {}).cpu == "BCM2712"
+    assert fake(board, lscpu).features == ("asimd", "asimddp")
+
+
+def test_macos_is_read_from_sysctl(fake):
+    sysctl = {
+        "machdep.cpu.brand_string": "Apple M2",
+        "hw.optional.neon": "1",
+        "hw.optional.arm.FEAT_DotProd": "1",
+        "hw.optional.arm.FEAT_I8MM": "0",
+        "hw.physicalcpu": "8",
+    }
+    machine = fake({}, {f"sysctl -n {key}": value for key, value in sysctl.items()})
+    assert (machine.cpu, machine.features, machine.physical_cores) == ("Apple M2", ("neon", "asimddp"), 8)
+
+
+def test_accelerators_come_from_nvidia_smi(fake):
+    machine = fake({}, {"nvidia-smi --query-gpu=name --format=csv,noheader": "NVIDIA H200\nTesla T4"})
+    assert machine.accelerators == ("NVIDIA H200", "Tesla T4")
+
+
+def test_siblings_count_as_one_physical_core(fake, monkeypatch):
+    monkeypatch.setattr(probe, "_usable_cpus", lambda: [0, 1, 2])
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    machine = fake({topology.format(cpu): siblings for cpu, siblings in enumerate(["0,2\n", "1,3\n", "0,2\n"])}, {})
+    assert (machine.usable_cores, machine.physical_cores) == (3, 2)
+
+
+def test_a_command_that_is_absent_or_fails_prints_nothing():
+    assert probe._output("no-such-command-here") == ""
+    assert probe._output(sys.executable, "-c", "print('x'); raise SystemExit(1)") == ""
+
+
+def test_a_fitting_machine_may_answer():
+    match = MatchSection(architecture=("aarch64", "AMD64"), cpu="xeon(r) gold", accelerator="h200")
+    assert mismatch(HardwareProfile(name="p", device="cuda", threads=4, match=match), SERVER) is None
+    assert mismatch(HardwareProfile(name="p"), SERVER) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "machine", "message"),
+    [
+        ({"match": {"architecture": ("aarch64",)}}, {}, "architecture aarch64, this machine is x86_64"),
+        ({"match": {"cpu": "EPYC"}}, {}, "a CPU named 'EPYC', this one is 'Intel(R) Xeon(R) Gold 6430"),
+        ({"match": {"accelerator": "A100"}}, {}, "an accelerator named 'A100', here: NVIDIA H200"),
+        ({"match": {"accelerator": "A100"}}, {"accelerators": ()}, "named 'A100', here: none"),
+        ({"device": "cuda"}, {"accelerators": ()}, "needs a CUDA device, nvidia-smi lists none"),
+        (
+            {"device": "cuda"},
+            {"providers": ("CPUExecutionProvider",)},
+            "CUDAExecutionProvider, here: CPUExecutionProvider; install the package onnxruntime-gpu",
+        ),
+        ({}, {"providers": ()}, "needs onnxruntime, which cannot be imported here"),
+        ({"threads": 5}, {}, "needs 5 threads, this process may use 4 core(s)"),
+    ],
+)
+def test_a_machine_that_does_not_fit_says_why(profile, machine, message):
+    match = MatchSection(**profile.pop("match", {}))
+    reason = mismatch(HardwareProfile(name="mine", match=match, **profile), dataclasses.replace(SERVER, **machine))
+    assert reason is not None
+    assert reason.startswith("profile 'mine': it ")
+    assert message in reason
+
+
+def test_all_reasons_come_together():
+    profile = HardwareProfile(name="p", threads=9, match=MatchSection(cpu="EPYC", architecture=("riscv64",)))
+    reason = mismatch(profile, SERVER)
+    assert reason is not None
+    assert reason.count("; ") == 2
+
+
+@pytest.mark.parametrize(
+    ("features", "precision"),
+    [
+        (("avx512_vnni",), "int8"),
+        (("avx_vnni",), "int8"),
+        (("asimd", "asimddp"), "int8"),
+        (("avx2",), "fp32"),
+        ((), "fp32"),
+    ],
+)
+def test_the_profile_takes_int8_where_the_cpu_multiplies_it(tmp_path, features, precision):
+    path = tmp_path / "profile.yaml"
+    path.write_text(detect_profile(dataclasses.replace(SERVER, features=features)))
+    profile = load_profile(path)
+    assert profile.precision == precision
+    assert profile.name == "intel-xeon-gold-6430-1thread" + ("-int8" if precision == "int8" else "")
+    assert (profile.threads, profile.match.cpu) == (1, SERVER.cpu)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    cpu=st.text(min_size=1, max_size=30),
+    accelerator=st.text(max_size=10),
+    architecture=st.sampled_from(["x86_64", "é"]),
+)
+def test_the_profile_of_any_machine_loads_and_matches_it(tmp_path, fake, cpu, accelerator, architecture):
+    printable = {"cpu": probe._printable(cpu), "accelerators": (probe._printable(accelerator),)}
+    machine = dataclasses.replace(SERVER, architecture=architecture, **printable)
+    path = tmp_path / "profile.yaml"
+    path.write_text(detect_profile(machine), encoding="utf-8")
+    profile = load_profile(path)
+    assert profile.name
+    assert mismatch(profile, machine) is None
+
+
+def test_the_profile_of_this_machine_matches_it(tmp_path):
+    machine = describe_machine()
+    path = tmp_path / "profile.yaml"
+    path.write_text(detect_profile(machine), encoding="utf-8")
+    assert mismatch(load_profile(path), machine) is None
