@@ -1,6 +1,7 @@
 """One candidate of the search: build, train briefly, measure -> Trial."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -115,12 +116,12 @@ def latency_per_exit(
     by_setting: dict[str, dict[str, Timing]] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         files = {}
-        for precision in sorted({precision for profile in profiles for precision in precisions(profile)}):
+        for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
             path = Path(folder) / f"{precision}.onnx"
-            write_file(make_segments(network, precision, images[:QUICK_CALIBRATION]), never, path, {})
+            write_file(segments, never, path, {})
             files[precision] = Deployed(precision, path, len(network.segments))
         for setting, group in settings(profiles).items():
-            wanted = [files[precision] for precision in sorted({p for profile in group for p in precisions(profile)})]
+            wanted = [files[precision] for precision in allowed(group)]
             by_setting[setting] = measure(wanted, group[0], images, processes=1, blocks=QUICK_BLOCKS)
     best = {}
     for setting, group in settings(profiles).items():
@@ -133,6 +134,11 @@ def latency_per_exit(
 def precisions(profile: HardwareProfile) -> tuple[str, ...]:
     """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower."""
     return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
+
+
+def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
+    """Every precision that one of the profiles allows."""
+    return sorted({precision for profile in profiles for precision in precisions(profile)})
 
 
 def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:

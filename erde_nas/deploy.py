@@ -37,14 +37,17 @@ class Segments:
         return run_segments([model.SerializeToString() for model in self.models], images)
 
 
-def make_segments(network: nn.Module, precision: str, calibration: np.ndarray) -> Segments:
-    """Export a network; int8 is calibrated on images (n, channels, h, w) uint8.
+def make_segments(network: nn.Module, precisions: Sequence[str], calibration: np.ndarray) -> dict[str, Segments]:
+    """Export a network once, in every one of `precisions`.
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
     early = isinstance(network, EarlyExitNetwork)
     models = export_segments(network) if early else [export_whole(network, calibration.shape[1:])]
-    return Segments(precision, quantize_segments(models, calibration) if precision == "int8" else models)
+    return {
+        precision: Segments(precision, quantize_segments(models, calibration) if precision == "int8" else models)
+        for precision in precisions
+    }
 
 
 def write_file(segments: Segments, thresholds: Sequence[float], path: Path, metadata: dict[str, str]) -> None:

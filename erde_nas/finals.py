@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 from torch import nn
 
-from erde_nas.candidate import QUICK_BLOCKS, precisions, settings
+from erde_nas.candidate import QUICK_BLOCKS, allowed, precisions, settings
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
 from erde_nas.files import read_json, write_json
 from erde_nas.hardware import HardwareProfile
@@ -159,11 +159,10 @@ def measure_entries(
     done and a text.
     """
     validation = shared.dataset.validation
-    allowed = sorted({precision for profile in shared.profiles for precision in precisions(profile)})
     files = []
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
-        files += [_write(entry, precision, shared) for precision in allowed]
+        files += _write(entry, shared)
     first = shared.profiles[0]
     quick = measure([f.deployed for f in files], first, validation.images, processes=1, blocks=QUICK_BLOCKS)
     files = [_with_points(file, quick[file.key], shared) for file in files]
@@ -171,8 +170,7 @@ def measure_entries(
     groups = settings(shared.profiles)
     for group in groups.values():
         names = ", ".join(profile.name for profile in group)
-        in_group = {precision for profile in group for precision in precisions(profile)}
-        deployed = [file.deployed for file in files if file.precision in in_group]
+        deployed = [file.deployed for file in files if file.precision in allowed(group)]
         processes = group[0].measure.processes
         share = (FILE_S - EXPORT_S) * len(entries) * len(shared.profiles) / len(groups) / processes
 
@@ -184,17 +182,18 @@ def measure_entries(
     return [point for file in files for point in _points(file, shared, timings, run_folder)]
 
 
-def _write(entry: Entry, precision: str, shared: Shared) -> _File:
-    """Export one file; its thresholds follow once its costs are known."""
+def _write(entry: Entry, shared: Shared) -> list[_File]:
+    """Export one entry in every precision; the thresholds follow once the costs are known."""
     validation = shared.dataset.validation
     network = entry.network.cpu().eval()
     calibration = validation.images[: shared.recipe.compress.calibration_images]
-    segments = make_segments(network, precision, calibration)
-    logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
-    suffix = ".onnx" if precision == "fp32" else f".{precision}.onnx"
-    path = entry.folder / f"{entry.file_stem}{suffix}"
-    write_file(segments, [0.0] * (len(logits) - 1), path, {})
-    return _File(entry, precision, path, segments, logits)
+    files = []
+    for precision, segments in make_segments(network, allowed(shared.profiles), calibration).items():
+        logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
+        path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
+        write_file(segments, [0.0] * (len(logits) - 1), path, {})
+        files.append(_File(entry, precision, path, segments, logits))
+    return files
 
 
 def _with_points(file: _File, timing: Timing, shared: Shared) -> _File:

@@ -106,15 +106,15 @@ def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float
 
 
 def reference_model() -> ModelProto:
-    """A fixed network of three 32-channel convolutions on 16×16, the same on every machine and in every run."""
+    """A fixed network of three 16-channel convolutions on 16×16, the same on every machine and in every run."""
     generator = np.random.Generator(np.random.Philox(0))
     nodes, weights, name = [], [], "x"
     for number in range(3):
-        weights.append(numpy_helper.from_array(generator.normal(0, 0.06, (32, 32, 3, 3)).astype(np.float32), f"w{number}"))
+        weights.append(numpy_helper.from_array(generator.normal(0, 0.08, (16, 16, 3, 3)).astype(np.float32), f"w{number}"))
         nodes.append(helper.make_node("Conv", [name, f"w{number}"], [f"c{number}"], pads=[1, 1, 1, 1]))
         nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
         name = f"r{number}"
-    shape = [1, 32, 16, 16]
+    shape = [1, 16, 16, 16]
     graph = helper.make_graph(
         nodes,
         "reference",
