@@ -113,5 +113,3 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
         label=why,
         offered=False,
     )
-
-

@@ -41,7 +41,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """erde-nas."""
 
@@ -61,7 +63,14 @@ def search(
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
     report = commands.search(
-        recipe, out, profiles=profile, trials=trials, seed=seed, epochs_scale=epochs_scale, device=device, data_dir=data_dir
+        recipe,
+        out,
+        profiles=profile,
+        trials=trials,
+        seed=seed,
+        epochs_scale=epochs_scale,
+        device=device,
+        data_dir=data_dir,
     )
     _print_front(report, out)
     if report["interrupted"]:

@@ -65,8 +65,10 @@ def report(out: Path) -> dict[str, Any]:
     from erde_nas.report.build import write_report
 
     if not (out / "pareto.json").is_file():
-        known = "holds a run without a report yet; continue its search" if (out / "manifest.json").is_file() else (
-            "holds no run"
+        known = (
+            "holds a run without a report yet; continue its search"
+            if (out / "manifest.json").is_file()
+            else ("holds no run")
         )
         raise UserError(f"{out} {known}: erde-nas search RECIPE --out {out}")
     found = read_json(out / "pareto.json")
@@ -114,6 +116,7 @@ def profile(model: Path, names: Sequence[str], images: Path | None) -> list[dict
 
 def profile_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table."""
+
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
@@ -185,7 +188,12 @@ def data_table(data_dir: Path | None) -> str:
     from erde_nas.data.fetch import list_datasets
 
     rows = [
-        [item.name, item.origin, f"{item.size_bytes / 1e6:.0f} MB" if item.size_bytes else "-", item.found or "not here"]
+        [
+            item.name,
+            item.origin,
+            f"{item.size_bytes / 1e6:.0f} MB" if item.size_bytes else "-",
+            item.found or "not here",
+        ]
         for item in list_datasets(data_dir)
     ]
     return tabulate(rows, headers=["data set", "from", "download", "found"], disable_numparse=True)
@@ -208,5 +216,3 @@ def fetch(name: str, data_dir: Path | None) -> Path:
             bar.update(task, completed=done, total=total)
 
         return fetch_dataset(name, data_dir, progress=on_bytes)
-
-

@@ -124,7 +124,7 @@ def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
         return Entry("teacher", teacher.network, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
     whole = drop_early_exits(network)
     plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
-    return plain, [Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 2)]
+    return plain, [Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 1)]
 
 
 def _student_entry(run: Run, name: str) -> Entry:

@@ -70,7 +70,9 @@ def _train_on(run: Run, network: EarlyExitNetwork, options: OptimizerSection, st
     network.to(run.shared.device, memory_format=torch.channels_last)
     try:
         with run.store.timed(stage):
-            run.shared.distil(network, options, lambda e, total: run.meter.add(stage, share, f"{name} epoch {e}/{total}"))
+            run.shared.distil(
+                network, options, lambda e, total: run.meter.add(stage, share, f"{name} epoch {e}/{total}")
+            )
             check_exits(all_logits(network, run.shared.dataset.validation.images))
     except TrainingFailed as error:
         run.store.update_metrics(name, stage="failed", reason=str(error))

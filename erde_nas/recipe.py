@@ -74,7 +74,9 @@ class TeacherSection(Section):
     @model_validator(mode="after")
     def _one_width_per_stage(self) -> "TeacherSection":
         if len(self.depths) != len(self.widths):
-            raise ValueError(f"depths and widths must be equally long, but got {len(self.depths)} and {len(self.widths)}")
+            raise ValueError(
+                f"depths and widths must be equally long, but got {len(self.depths)} and {len(self.widths)}"
+            )
         return self
 
 
@@ -128,8 +130,14 @@ class SearchSection(Section):
 
     @model_validator(mode="after")
     def _error_and_a_cost(self) -> "SearchSection":
-        if "error" not in self.objectives or len(set(self.objectives)) < 2 or len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"objectives must hold error and at least one cost, none twice, but got {list(self.objectives)}")
+        if (
+            "error" not in self.objectives
+            or len(set(self.objectives)) < 2
+            or len(set(self.objectives)) != len(self.objectives)
+        ):
+            raise ValueError(
+                f"objectives must hold error and at least one cost, none twice, but got {list(self.objectives)}"
+            )
         return self
 
 

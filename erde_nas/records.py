@@ -177,6 +177,7 @@ class Point:
         tuples = ("thresholds", "exit_fractions", "test_accuracy_ci95", "macs_per_exit", "exit_accuracy")
         fixed = {key: None if data[key] is None else tuple(data[key]) for key in tuples}
         latency = {
-            name: Latency(**{**entry, "per_exit": tuple(entry["per_exit"])}) for name, entry in data["latency_ms"].items()
+            name: Latency(**{**entry, "per_exit": tuple(entry["per_exit"])})
+            for name, entry in data["latency_ms"].items()
         }
         return Point(**{**data, **fixed, "latency_ms": latency})

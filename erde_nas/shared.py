@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil.objective import ExitsLoss, make_loss, teacher_exits
+from erde_nas.distil.objective import make_loss, teacher_exits
 from erde_nas.distil.targets import cached_logits
 from erde_nas.distil.teacher import ProgramTeacher, Teacher, prepare_teacher
 from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch, train

@@ -1,6 +1,6 @@
 """The run folder: what is finished stays, whatever happens next. Trials live in `study.db`, an Optuna study in SQLite.
 
-    recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/  pareto.json  report.*
+recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/  pareto.json  report.*
 """
 
 import hashlib
@@ -174,7 +174,9 @@ def locked(folder: Path) -> Iterator[None]:
 def existing_run(folder: Path) -> RunStore:
     """The run in `folder`. Raises UserError where there is none."""
     if not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`")
+        raise UserError(
+            f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`"
+        )
     return RunStore(folder)
 
 
@@ -206,7 +208,8 @@ def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, st
     values = {f"recipe.{key}": value for key, value in sections.items() if key not in ("description", "profiles")}
     values["profiles"] = [profile.model_dump(mode="json") for profile in profiles]
     return {
-        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12] for key, value in values.items()
+        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+        for key, value in values.items()
     }
 
 

@@ -64,7 +64,9 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int]:
     """(channels, size, size). Raises UserError for images that are not square."""
     channels, height, width = dataset.train.images.shape[1:]
     if height != width:
-        raise UserError(f"the images of {dataset.name} are {height}×{width}; erde-nas needs square ones: set image_size")
+        raise UserError(
+            f"the images of {dataset.name} are {height}×{width}; erde-nas needs square ones: set image_size"
+        )
     return channels, height, width
 
 

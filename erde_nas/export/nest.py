@@ -150,7 +150,9 @@ def _segment(model: ModelProto, level: GraphProto, number: int, levels: int) -> 
     names = output_names(number, levels)
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     outputs = [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, ["batch", classes])]
-    outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in names[1:]]
+    outputs += [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in names[1:]
+    ]
     nodes = [node for node in level.node if not node.name.startswith(ROUTE)]
     used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(

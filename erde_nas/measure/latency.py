@@ -79,7 +79,9 @@ def measure(
             progress(number + 1)
     reference_ms = float(np.median([ms for result in results for ms in result["reference_ms"]]))
     return {
-        file.key: _timing([result["models"][file.key] for result in results], reference_ms, profile.batch_size, file.exits)
+        file.key: _timing(
+            [result["models"][file.key] for result in results], reference_ms, profile.batch_size, file.exits
+        )
         for file in files
     }
 
@@ -110,7 +112,9 @@ def reference_model() -> ModelProto:
     generator = np.random.Generator(np.random.Philox(0))
     nodes, weights, name = [], [], "x"
     for number in range(3):
-        weights.append(numpy_helper.from_array(generator.normal(0, 0.08, (16, 16, 3, 3)).astype(np.float32), f"w{number}"))
+        weights.append(
+            numpy_helper.from_array(generator.normal(0, 0.08, (16, 16, 3, 3)).astype(np.float32), f"w{number}")
+        )
         nodes.append(helper.make_node("Conv", [name, f"w{number}"], [f"c{number}"], pads=[1, 1, 1, 1]))
         nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
         name = f"r{number}"
@@ -131,7 +135,10 @@ def _job(
     effort = profile.measure
     onnx.save(reference_model(), folder / "reference.onnx")
     count = max(effort.stream_images, 2 * profile.batch_size)
-    np.save(folder / "images.npy", np.resize(images[:count], (max(profile.batch_size, min(count, len(images))), *images.shape[1:])))
+    np.save(
+        folder / "images.npy",
+        np.resize(images[:count], (max(profile.batch_size, min(count, len(images))), *images.shape[1:])),
+    )
     models = [
         {
             "key": file.key,
@@ -175,7 +182,9 @@ def _run(job: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise UserError(f"measuring failed in the runtime: {reason[0]}. Run `erde-nas doctor` to see what this machine has.")
+        raise UserError(
+            f"measuring failed in the runtime: {reason[0]}. Run `erde-nas doctor` to see what this machine has."
+        )
     return json.loads(done.stdout)
 
 

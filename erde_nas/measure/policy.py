@@ -39,7 +39,9 @@ def exit_indices(entropy: np.ndarray, thresholds: Sequence[float]) -> np.ndarray
     return leaves.argmax(0)
 
 
-def operate(logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], thresholds: Sequence[float]) -> OperatingPoint:
+def operate(
+    logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], thresholds: Sequence[float]
+) -> OperatingPoint:
     """Logits (exits, n, classes), labels (n,), cost per exit -> the operating point of `thresholds`."""
     taken = exit_indices(entropies(logits), thresholds)
     correct = logits.argmax(-1) == labels  # (exits, n)
