@@ -83,7 +83,10 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
     metrics = trial.metrics
     latency = {
         profile.name: Latency(
-            *[None] * 4,
+            mean=None,
+            p50=None,
+            p95=None,
+            p99=None,
             expected_mean=metrics["latency_ms"][profile.name],
             per_exit=tuple(metrics["latency_per_exit_ms"][profile.name]),
             source="estimated",

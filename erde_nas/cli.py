@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The library raises `UserError`; `main` turns it into one line and exit code 2."""
+"""The command line: parse, call, print. `main` turns the library's `UserError` into one line and exit code 2."""
 
 import errno
 import json

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,14 @@ def export(out: Path, student: str, to: Path) -> list[Path]:
     if not points:
         names = sorted({point["student"] for point in found["points"] if point["file"]})
         raise UserError(
-            f"{out} has no deployable file of '{student}'; it has {', '.join(names) or 'none'}. Any other student of the "
-            f"run gets one with: erde-nas compress {out} --student {student}"
+            f"{out} has no deployable file of '{student}'; it has {', '.join(names) or 'none'}. Any other student of "
+            f"the run gets one with: erde-nas compress {out} --student {student}"
         )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"--to {to} exists already; give a new folder")
     copied = []
     for name in dict.fromkeys(point["file"] for point in points):
-        write_atomic(to / Path(name).name, lambda temporary, name=name: shutil.copyfile(out / name, temporary))
+        write_atomic(to / Path(name).name, partial(shutil.copyfile, out / name))
         copied.append(to / Path(name).name)
     keys = ("name", "classes", "image_shape")
     write_json(to / "student.json", {"dataset": {key: found["dataset"][key] for key in keys}, "points": points})

@@ -42,8 +42,10 @@ def make_segments(network: nn.Module, precisions: Sequence[str], calibration: np
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
-    early = isinstance(network, EarlyExitNetwork)
-    models = export_segments(network) if early else [export_whole(network, calibration.shape[1:])]
+    if isinstance(network, EarlyExitNetwork):
+        models = export_segments(network)
+    else:
+        models = [export_whole(network, calibration.shape[1:])]
     return {
         precision: Segments(precision, quantize_segments(models, calibration) if precision == "int8" else models)
         for precision in precisions

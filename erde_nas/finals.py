@@ -1,4 +1,4 @@
-"""Trained networks -> measured operating points: deployed in every precision that a profile allows, then read on test."""
+"""Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 from erde_nas import limits
 from erde_nas.compress.prune import prune
@@ -13,7 +12,7 @@ from erde_nas.pareto import select
 from erde_nas.recipe import OptimizerSection
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.students.network import EarlyExitNetwork, on_device
 from erde_nas.students.weights import load_network, save_network, save_weights
 
 
@@ -67,7 +66,7 @@ def prune_student(run: Run, name: str) -> Iterator[str]:
 def _train_on(run: Run, network: EarlyExitNetwork, options: OptimizerSection, stage: str, name: str) -> bool:
     """Train in place on the training device, then leave the network on the CPU; False where the training broke it."""
     share = run.shared.training_seconds(options) / options.epochs
-    network.to(run.shared.device, memory_format=torch.channels_last)
+    on_device(network, run.shared.device)
     try:
         with run.store.timed(stage):
             run.shared.distil(

@@ -34,8 +34,8 @@ def check_reachable(space: Space, profiles: tuple[HardwareProfile, ...], dataset
             # Latency is measured: leave the search a little room.
             if limit is not None and value > limit * (1.2 if key == "latency_ms" else 1.0):
                 raise UserError(
-                    f"profile {profile.name}: no student can keep limits.{key} {limit:g}: the smallest of the space needs "
-                    f"{value:.4g} at its first exit; raise the limit, or widen the recipe's space downwards"
+                    f"profile {profile.name}: no student can keep limits.{key} {limit:g}: the smallest of the space "
+                    f"needs {value:.4g} at its first exit; raise the limit, or widen the recipe's space downwards"
                 )
 
 

@@ -4,8 +4,9 @@ Validation decides; test is only reported. A compressed student that is not fast
 offered, whatever its accuracy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def offer(
     marked = [_with_obstacle(point, points, profiles, parents) for point in points]
     fronts = {"macs": _front(marked, lambda p: p.macs if p.stage != "quantized" else None)}
     for profile in profiles:
-        fronts[profile.name] = _front(marked, lambda p, name=profile.name: mean_latency(p, name))
+        fronts[profile.name] = _front(marked, partial(mean_latency, profile=profile.name))
     kept = {index for front in fronts.values() for index in front}
     return [
         point if index in kept or not point.offered else replace(point, offered=False, label="dominated")
@@ -88,12 +89,12 @@ def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) 
     return ""
 
 
-def _front(points: Sequence[Point], cost_of: object) -> list[int]:
+def _front(points: Sequence[Point], cost_of: Callable[[Point], float | None]) -> list[int]:
     """Indices of the offered non-dominated points in (validation error, cost), cheapest first; equal points once."""
     rows = {
         index: (1 - point.val_accuracy, cost)
         for index, point in enumerate(points)
-        if point.offered and (cost := cost_of(point)) is not None  # type: ignore[operator]
+        if point.offered and (cost := cost_of(point)) is not None
     }
     if not rows:
         return []
@@ -110,7 +111,7 @@ def front_hypervolumes(points: Sequence[Point], fronts: Fronts, teacher: Point) 
         whole = teacher.macs if name == "macs" else mean_latency(teacher, name)
         if not whole or not front:
             continue
-        costs = [points[i].macs if name == "macs" else mean_latency(points[i], name) for i in front]
+        costs = [(points[i].macs if name == "macs" else mean_latency(points[i], name)) or 0.0 for i in front]
         rows = np.array([[1 - points[i].val_accuracy, cost / whole] for i, cost in zip(front, costs, strict=True)])
         volumes[name] = hypervolume(rows, np.array([1.0, 1.0]))
     return volumes

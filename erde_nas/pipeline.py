@@ -55,7 +55,7 @@ def search(
 
 
 def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -> Report:
-    """Finish, prune, quantize and measure again: the given students of a run besides those that were, or its shortlist."""
+    """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist."""
     existing_run(out)
     with locked(out):
         store = existing_run(out)

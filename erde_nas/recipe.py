@@ -96,7 +96,8 @@ class SpaceSection(Section):
     def _choices_everywhere(self) -> "SpaceSection":
         if len(self.depths) != len(self.widths) or not self.depths:
             raise ValueError(
-                f"depths and widths need one list of choices per stage, but got {len(self.depths)} and {len(self.widths)}"
+                "depths and widths need one list of choices per stage, "
+                f"but got {len(self.depths)} and {len(self.widths)}"
             )
         named = {key: getattr(self, key) for key in ("families", "stems", "kernels", "expansions", "heads")}
         named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}

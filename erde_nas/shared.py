@@ -17,7 +17,7 @@ from erde_nas.measure.macs import count_macs, macs_per_exit
 from erde_nas.progress import Meter
 from erde_nas.recipe import OptimizerSection, Recipe
 from erde_nas.records import Arch, Dataset
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.students.network import EarlyExitNetwork, on_device
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Shared:
     def build(self, arch: Arch) -> EarlyExitNetwork:
         """An untrained network on the training device; its weights depend on the recipe's seed and `arch` alone."""
         torch.manual_seed(self.seed(arch))
-        network = EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std)
-        return network.to(self.device, memory_format=torch.channels_last)
+        return on_device(EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std), self.device)
 
     def seed(self, arch: Arch) -> int:
         """A seed for everything random about one architecture."""
@@ -97,8 +96,7 @@ def prepare(
     views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device)
 
     def make_typical() -> EarlyExitNetwork:
-        network = EarlyExitNetwork(typical, dataset.mean, dataset.std)
-        return network.to(device, memory_format=torch.channels_last)
+        return on_device(EarlyExitNetwork(typical, dataset.mean, dataset.std), device)
 
     def fastest(make: Callable[[], EarlyExitNetwork], options: OptimizerSection) -> Compute:
         return calibrate(make, views, make_loss(recipe.distil, len(make().arch.exits)), options.batch_size)

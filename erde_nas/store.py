@@ -83,7 +83,7 @@ class RunStore:
             directions=["minimize"] * objectives,
             load_if_exists=True,
         )
-        self._distributions = {
+        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.CategoricalDistribution(choices) for name, choices in space.parameters.items()
         }
 
@@ -204,7 +204,7 @@ def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], id
 
 def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:
     """A hash per section, so that a difference can be named."""
-    sections = recipe.model_dump(mode="json", exclude=FREE)  # type: ignore[arg-type]
+    sections = recipe.model_dump(mode="json", exclude=FREE)
     values = {f"recipe.{key}": value for key, value in sections.items() if key not in ("description", "profiles")}
     values["profiles"] = [profile.model_dump(mode="json") for profile in profiles]
     return {

@@ -29,7 +29,7 @@ def prune(network: EarlyExitNetwork, ratio: float) -> tuple[EarlyExitNetwork, Ar
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
         round_to=ROUND_TO,
-        ignored_layers=[segment.head.classifier for segment in pruned.segments],
+        ignored_layers=[segment.head.classifier for segment in pruned.parts],
     )
     with torch.enable_grad():  # the dependency graph is read off autograd's
         pruner.step()

@@ -22,7 +22,7 @@ from erde_nas.errors import UserError
 from erde_nas.recipe import DistilSection, Recipe, TeacherSection
 from erde_nas.records import Arch, Dataset, Exit
 from erde_nas.students.families import StageChoice, make_arch, stage_ends
-from erde_nas.students.network import EarlyExitNetwork, Normalize
+from erde_nas.students.network import EarlyExitNetwork, Normalize, on_device
 from erde_nas.students.weights import load_network, save_network
 
 TRAINING_VERSION = 1  # raise it when the same section would train another teacher
@@ -106,7 +106,7 @@ def prepare_teacher(
 
     def make() -> EarlyExitNetwork:
         torch.manual_seed(recipe.search.seed)
-        return EarlyExitNetwork(arch, dataset.mean, dataset.std).to(device, memory_format=torch.channels_last)
+        return on_device(EarlyExitNetwork(arch, dataset.mean, dataset.std), device)
 
     compute = calibrate(make)
     network = make()
@@ -177,6 +177,6 @@ def _check_fit(network: nn.Module, path: Path, dataset: Dataset, device: torch.d
     for number, out in enumerate(logits):
         if tuple(out.shape) != wanted:
             raise UserError(
-                f"teacher {path}, exit {number}: {dataset.name} has {wanted[1]} classes, so three images must give logits "
-                f"of shape {wanted}, but got {tuple(out.shape)}; use a teacher that was trained on {dataset.name}"
+                f"teacher {path}, exit {number}: {dataset.name} has {wanted[1]} classes, so three images must "
+                f"give logits of shape {wanted}, but got {tuple(out.shape)}; use a teacher that was trained on {dataset.name}"
             )

@@ -1,6 +1,7 @@
 """Segments -> one ONNX file with nested `If` nodes, and back.
 
-    image (1, c, h, w) uint8, thresholds (exits - 1,) float32 nats, with a default  ->  logits (1, classes), exit_index (1,)
+    image (1, c, h, w) uint8, thresholds (exits - 1,) float32 nats, with a default
+        ->  logits (1, classes), exit_index (1,)
 
 Each branch holds its own initializers: ONNX Runtime optimises a branch only if the weights it uses are in it.
 """

@@ -1,7 +1,7 @@
 """Segments of a network as ONNX models: what runs between two exits, with the head it ends in.
 
-Segment 0 takes `image` (batch, channels, h, w) uint8, segment i takes `features{i-1}`; each gives `logits{i}` and, but for
-the last, `features{i}`. Every name inside starts with `s{i}/`.
+Segment 0 takes `image` (batch, channels, h, w) uint8, segment i takes `features{i-1}`; each gives `logits{i}` and, but
+for the last, `features{i}`. Every name inside starts with `s{i}/`.
 """
 
 import io
@@ -47,7 +47,7 @@ def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:
     shape = (1, arch.in_channels, arch.image_size, arch.image_size)
     x = torch.zeros(shape, dtype=torch.uint8, device=device)
     models, last = [], len(network.segments) - 1
-    for number, segment in enumerate(network.segments):
+    for number, segment in enumerate(network.parts):
         models.append(_export(_LastSegment(segment) if number == last else _Swapped(segment), x, number, last + 1))
         with torch.no_grad():
             x = segment(x)[0]
@@ -92,7 +92,7 @@ def _export(module: nn.Module, x: Tensor, number: int, segments: int) -> onnx.Mo
         torch.onnx.export(
             module.eval(),
             (x,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # documented, but missing in its annotation
             input_names=names[:1],
             output_names=names[1:],
             dynamic_axes={name: {0: "batch"} for name in names},

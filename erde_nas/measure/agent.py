@@ -1,4 +1,4 @@
-"""Runs in a process of its own, pinned to its cores: python -m erde_nas.measure.agent JOB.json, result as JSON on stdout.
+"""A process of its own, pinned to its cores: python -m erde_nas.measure.agent JOB.json, result as JSON on stdout.
 
 Times are taken in blocks that alternate with blocks of a reference model, and every block is given as a ratio to its
 neighbouring reference blocks: what slows the machine down slows both. Needs numpy and onnxruntime alone.

@@ -20,5 +20,5 @@ def check_exits(logits: np.ndarray) -> None:
         entropy = entropies(exit_logits)
         if np.ptp(entropy) < CONSTANT_NATS:
             raise TrainingFailed(
-                f"exit {number} is dead: its entropy is {entropy[0]:.3f} nats for every image; try a lower learning rate"
+                f"exit {number} is dead: its entropy is {entropy[0]:.3f} nats for every image; lower the learning rate"
             )

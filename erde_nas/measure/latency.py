@@ -89,7 +89,7 @@ def measure(
 def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float], profile: HardwareProfile) -> Latency:
     """The record of one operating point: `fractions` (exits,) are the validation split's share of each exit."""
     expected = float(np.dot(fractions, timing.per_exit))
-    shared = {
+    shared: dict[str, Any] = {
         "expected_mean": expected,
         "per_exit": timing.per_exit,
         "runtime": profile.runtime,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from erde_nas.data.images import list_images, read_image
 from erde_nas.detect import describe_machine, mismatch

@@ -14,7 +14,7 @@ SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridab
 
 
 def open_session(path: str, *, threads: int, device: str) -> onnxruntime.InferenceSession:
-    """A session with `threads` threads that do not spin between calls. Raises RuntimeError without the device's provider."""
+    """A session with `threads` threads. Raises RuntimeError without the device's execution provider."""
     provider = PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"onnxruntime has no {provider} here; it has {onnxruntime.get_available_providers()}")

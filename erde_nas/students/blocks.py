@@ -1,7 +1,7 @@
-"""Residual blocks. Each is built from a `records.Block`, so that a pruned block is built the same way as a searched one.
+"""Residual blocks, built from a `records.Block`: a pruned block is built the same way as a searched one.
 
-Sources: basic block, He et al., CVPR 2016, fig. 5 left; inverted residual, Sandler et al., CVPR 2018, fig. 4b (with ReLU
-in place of ReLU6, which int8 clips anyway).
+Sources: basic block, He et al., CVPR 2016, fig. 5 left; inverted residual, Sandler et al., CVPR 2018, fig. 4b (with
+ReLU in place of ReLU6, which int8 clips anyway).
 """
 
 from collections.abc import Callable

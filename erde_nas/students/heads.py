@@ -15,7 +15,7 @@ class Head(nn.Module):
 
     def __init__(self, features: nn.Sequential, inputs: int, classes: int) -> None:
         super().__init__()
-        self.features = features
+        self.features: nn.Sequential = features
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,18 +5,22 @@ It takes raw pixels (0..255) and normalises them itself, so that a deployed file
 
 import copy
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from erde_nas.records import Arch, Block
-from erde_nas.students.blocks import BLOCKS, BasicBlock, conv_bn
+from erde_nas.students.blocks import BLOCKS, conv_bn
 from erde_nas.students.families import without_early_exits
-from erde_nas.students.heads import build_head
+from erde_nas.students.heads import Head, build_head
 
 
 class Normalize(nn.Module):
     """Pixels 0..255 -> zero mean and unit variance per channel."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ class Normalize(nn.Module):
 class Segment(nn.Module):
     """What runs between two exits: `body`, then the head of the exit it ends in."""
 
-    def __init__(self, body: nn.Sequential, head: nn.Module) -> None:
+    def __init__(self, body: nn.Sequential, head: Head) -> None:
         super().__init__()
         self.body = body
         self.head = head
@@ -73,6 +77,11 @@ class EarlyExitNetwork(nn.Module):
                 layers, (exit_, width) = [], next(heads, (exit_, width))
         self.segments = nn.ModuleList(segments)
 
+    @property
+    def parts(self) -> list[Segment]:
+        """The segments, with their type."""
+        return cast(list[Segment], list(self.segments))
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
         logits, x = [], images
@@ -108,6 +117,11 @@ class EarlyExitNetwork(nn.Module):
         return logits, exit_index
 
 
+def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:
+    """The network itself, moved to `device` in the memory layout that trains fastest (channels last)."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Entropy in nats of softmax(logits) over the last axis: (..., classes) -> (...)."""
     log_p = torch.log_softmax(logits.float(), dim=-1)
@@ -117,27 +131,28 @@ def entropy(logits: Tensor) -> Tensor:
 def describe(network: EarlyExitNetwork) -> Arch:
     """The architecture with the channel counts that the modules have now (after pruning)."""
     old = network.arch
-    layers = [layer for segment in network.segments for layer in segment.body]
+    layers: list[Any] = [layer for segment in network.parts for layer in segment.body]
     stem, modules = layers[1][0], layers[2:]
     blocks = tuple(_describe_block(module, block) for module, block in zip(modules, old.blocks, strict=True))
     head_widths = tuple(
-        segment.head.features[2].out_channels if exit_.head == "conv" else 0
-        for segment, exit_ in zip(network.segments, old.exits, strict=True)
+        cast(nn.Conv2d, segment.head.features[2]).out_channels if exit_.head == "conv" else 0
+        for segment, exit_ in zip(network.parts, old.exits, strict=True)
     )
     return Arch(
         old.family, old.in_channels, old.image_size, old.classes, stem.out_channels, blocks, old.exits, head_widths
     )
 
 
-def _describe_block(module: nn.Module, old: Block) -> Block:
-    inner, outer = (module.first, module.second) if isinstance(module, BasicBlock) else (module.expand, module.project)
+def _describe_block(module: Any, old: Block) -> Block:
+    basic = hasattr(module, "second")  # else an inverted residual
+    inner, outer = (module.first, module.second) if basic else (module.expand, module.project)
     return Block(outer[0].out_channels, inner[0].out_channels, old.kernel, old.stride, old.skip)
 
 
 def drop_early_exits(network: EarlyExitNetwork) -> EarlyExitNetwork:
     """A copy with the same weights that always runs to the end: the baseline that cannot stop early."""
     copied = copy.deepcopy(network)
-    layers = [layer for segment in copied.segments for layer in segment.body]
-    copied.segments = nn.ModuleList([Segment(nn.Sequential(*layers), copied.segments[-1].head)])
+    layers = [layer for segment in copied.parts for layer in segment.body]
+    copied.segments = nn.ModuleList([Segment(nn.Sequential(*layers), copied.parts[-1].head)])
     copied.arch = without_early_exits(network.arch)
     return copied
