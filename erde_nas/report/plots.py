@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from erde_nas.report.points import MACS, Report, Row, by_cost, teacher_row
+from erde_nas.report.points import MACS, Report, Row, baseline_rows, by_cost, teacher_row
 from erde_nas.report.series import (
     FRONT_COLOUR,
     FRONT_NAME,
@@ -32,7 +32,7 @@ from erde_nas.report.units import Unit, macs_unit
 
 DPI = 100
 WIDTH, PANEL_HEIGHT = 14.0, 5.2  # inches: 1,400 pixels wide
-LABEL_LENGTH = 36  # characters of a baseline's name, on two lines
+LABEL_LENGTH = 60  # characters of a baseline's name
 
 
 def front_png(report: Report) -> bytes:
@@ -53,6 +53,12 @@ def front_png(report: Report) -> bytes:
         figure.legend(
             list(legend.values()), list(legend), loc="outside lower center", ncols=4, frameon=False, fontsize=11
         )
+    names = [
+        f"{row.index + 1} {textwrap.shorten(row.name, LABEL_LENGTH, placeholder='…')}" for row in baseline_rows(report)
+    ]
+    if names:
+        footnote = textwrap.fill("Baselines: " + ";  ".join(names), 180)
+        figure.supxlabel(footnote, fontsize=10, color="#333333", parse_math=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
@@ -110,10 +116,10 @@ def _draw(axis: Axes, group: Series, cost: str) -> None:
 
 
 def _name(axis: Axes, rows: list[Row], cost: str) -> None:
-    """Names the teacher above its mark and the baselines below theirs; near an edge the text turns inwards."""
+    """Names the teacher above its mark and numbers the baselines below theirs, as the figure's footnote lists them."""
     for row, *anchor in zip(rows, *coordinates(rows, cost), strict=True):
         place = axis.transAxes.inverted().transform(axis.transData.transform(anchor))[0]
-        name = textwrap.fill(textwrap.shorten(row.name, LABEL_LENGTH, placeholder="…"), LABEL_LENGTH // 2)
+        name = row.name if row.role == "teacher" else str(row.index + 1)
         axis.annotate(
             name,
             (anchor[0], anchor[1]),

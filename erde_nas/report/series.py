@@ -5,6 +5,7 @@ Colours are Okabe and Ito's palette, which colour-blind readers can tell apart (
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from erde_nas.report.points import (
     MACS,
@@ -99,7 +100,7 @@ def interval(row: Row) -> tuple[float, float]:
 def series(report: Report, cost: str) -> list[Series]:
     """The points that have this cost, grouped by look in the order of STYLES; within a group cheapest first."""
     groups: dict[tuple[str, bool], list[Row]] = {}
-    for row in by_cost(_plottable(student_rows(report) + comparison_rows(report)), cost):
+    for row in by_cost(_plottable(_trials(report) + student_rows(report) + comparison_rows(report)), cost):
         groups.setdefault((_look(row), row.point.get("test_accuracy") is not None), []).append(row)
     order = list(STYLES)
     keys = sorted(groups, key=lambda key: (order.index(key[0]), not key[1]))
@@ -113,7 +114,7 @@ def front(report: Report, cost: str) -> list[Row]:
 
 def accuracy_range(report: Report) -> tuple[float, float]:
     """Limits of every accuracy axis in percent: what is deployed fits, hopeless searched points may fall below."""
-    rows = _plottable(student_rows(report) + comparison_rows(report))
+    rows = _plottable(_trials(report) + student_rows(report) + comparison_rows(report))
     searched = sorted(height(row) for row in rows if _look(row) == "searched")
     anchors = [
         (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if _look(row) != "searched"
@@ -132,6 +133,20 @@ def below(report: Report, cost: str) -> int:
     """How many points of a panel lie below its accuracy axis."""
     low = accuracy_range(report)[0]
     return sum(height(row) < low for group in series(report, cost) for row in group.rows)
+
+
+def _trials(report: Report) -> list[Row]:
+    """The search's trials that are not among the points, as searched points."""
+    known = {row.point.get("student") for row in student_rows(report)}
+    return [
+        Row("student", -1, {**trial, "stage": "searched", "latency_ms": _estimates(trial)})
+        for trial in report.get("searched") or []
+        if trial.get("state") != "failed" and trial.get("student") not in known
+    ]
+
+
+def _estimates(trial: dict[str, Any]) -> dict[str, Any]:
+    return {name: {"expected_mean": ms} for name, ms in (trial.get("latency_ms") or {}).items()}
 
 
 def _plottable(rows: Iterable[Row]) -> list[Row]:
