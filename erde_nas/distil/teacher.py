@@ -178,5 +178,5 @@ def _check_fit(network: nn.Module, path: Path, dataset: Dataset, device: torch.d
         if tuple(out.shape) != wanted:
             raise UserError(
                 f"teacher {path}, exit {number}: {dataset.name} has {wanted[1]} classes, so three images must "
-                f"give logits of shape {wanted}, but got {tuple(out.shape)}; use a teacher that was trained on {dataset.name}"
+                f"give logits of shape {wanted}, but got {tuple(out.shape)}; use one trained on {dataset.name}"
             )

@@ -51,14 +51,15 @@ def front_png(report: Report) -> bytes:
         axis.set_axis_off()
     if legend:
         figure.legend(
-            list(legend.values()), list(legend), loc="outside lower center", ncols=4, frameon=False, fontsize=11
+            list(legend.values()),
+            list(legend),
+            title=_footnote(report),
+            title_fontproperties={"size": 10},
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
+            fontsize=11,
         )
-    names = [
-        f"{row.index + 1} {textwrap.shorten(row.name, LABEL_LENGTH, placeholder='…')}" for row in baseline_rows(report)
-    ]
-    if names:
-        footnote = textwrap.fill("Baselines: " + ";  ".join(names), 180)
-        figure.supxlabel(footnote, fontsize=10, color="#333333", parse_math=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
@@ -133,6 +134,14 @@ def _name(axis: Axes, rows: list[Row], cost: str) -> None:
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
             zorder=2.5,
         )
+
+
+def _footnote(report: Report) -> str:
+    """What the numbers at the baselines mean."""
+    names = [
+        f"{row.index + 1} {textwrap.shorten(row.name, LABEL_LENGTH, placeholder='…')}" for row in baseline_rows(report)
+    ]
+    return textwrap.fill("Baselines: " + ";  ".join(names), 180).replace("$", r"\$") if names else ""
 
 
 def _cost_ticks(axis: Axes, cost: str) -> None:
