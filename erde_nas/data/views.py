@@ -18,7 +18,7 @@ KEPT_BYTES = 256 * 2**20
 
 
 class Views:
-    """Views of `split` on `device`. Epochs cycle through `section.cached_views` different views."""
+    """Views of `split` on `device`; any number of them. Without augmentation all are the images themselves."""
 
     def __init__(self, split: Split, section: ViewsSection, *, seed: int, device: torch.device) -> None:
         self.images = torch.from_numpy(split.images).to(device)  # (n, channels, h, w) uint8
@@ -29,11 +29,10 @@ class Views:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def count(self) -> int:
-        """How many different views there are."""
+    def count(self, epochs: int) -> int:
+        """How many different views `epochs` epochs of distillation see; they cycle through `section.cached_views`."""
         varies = self.section.crop_padding or self.section.flip or self.section.cutout
-        return self.section.cached_views if varies else 1
+        return min(self.section.cached_views, epochs) if varies else 1
 
     def view(self, number: int) -> Tensor:
         """View `number` of all images: (n, channels, h, w) uint8."""

@@ -68,7 +68,8 @@ def train(
         total = torch.zeros((), device=views.images.device)
         batches = _batches(views, epoch, options.batch_size)
         for chosen in batches:
-            value = _step(network, views, loss, targets, epoch % views.count, chosen, compute.precision)
+            view = epoch if targets is None else epoch % len(targets.logits)
+            value = _step(network, views, loss, targets, view, chosen, compute.precision)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
