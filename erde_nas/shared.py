@@ -113,12 +113,11 @@ def prepare(
     on_compute(compute, steps_per_epoch(views, recipe.train))
     teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress)
     epochs = max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train))
+
     def logits_progress(done: int, total: int) -> None:
         meter.add("teacher", 0, f"logits of view {done}/{total}")
 
     logits = cached_logits(teacher, views, views.count(epochs), logits_progress)
-        teacher, views, views.count(epochs), lambda done, total: meter.add("teacher", 0, f"logits {done}/{total}")
-    )
     meter.close("teacher")
     return Shared(recipe, profiles, dataset, views, teacher, teacher_macs(teacher, dataset), logits, compute)
 
