@@ -24,6 +24,14 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return temperature**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1)
 
 
+def distillation(
+    student: Tensor, teacher: Tensor, *, temperature: float, kd_weight: float, entropy_adaptive: bool = False
+) -> Tensor:
+    """kd_weight · KD per sample, times EA-KD's weight if `entropy_adaptive`: (..., classes) twice -> (...)."""
+    terms = kd_weight * kd_loss(student, teacher, temperature)
+    return terms * entropy_adaptive_weight(student, teacher) if entropy_adaptive else terms
+
+
 def erde_terms(
     student: Tensor,
     teacher: Tensor,
@@ -41,10 +49,10 @@ def erde_terms(
     exit. The paper's text gives the idea, not the weights; `entropy_weight` and its sign live here alone.
     """
     right = teacher.argmax(-1) == labels
-    distillation = kd_weight * kd_loss(student, teacher, temperature)
-    if entropy_adaptive:
-        distillation = distillation * entropy_adaptive_weight(student, teacher)
-    return cross_entropy(student, labels) + torch.where(right, distillation, -entropy_weight * entropy(student))
+    taught = distillation(
+        student, teacher, temperature=temperature, kd_weight=kd_weight, entropy_adaptive=entropy_adaptive
+    )
+    return cross_entropy(student, labels) + torch.where(right, taught, -entropy_weight * entropy(student))
 
 
 def erde_loss(

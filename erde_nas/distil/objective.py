@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from erde_nas.distil.losses import cross_entropy, erde_terms, kd_loss
+from erde_nas.distil.losses import cross_entropy, distillation, erde_terms
 from erde_nas.recipe import DistilSection
 
 ExitsLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -36,17 +36,14 @@ def make_loss(section: DistilSection, exits: int) -> ExitsLoss:
         labels = labels.expand(student.shape[:-1])
         if section.loss == "ce" or teacher is None:
             return cross_entropy(student, labels)
+        shared = {
+            "temperature": section.temperature,
+            "kd_weight": section.kd_weight,
+            "entropy_adaptive": section.entropy_adaptive,
+        }
         if section.loss == "kd":
-            return cross_entropy(student, labels) + section.kd_weight * kd_loss(student, teacher, section.temperature)
-        return erde_terms(
-            student,
-            teacher,
-            labels,
-            temperature=section.temperature,
-            kd_weight=section.kd_weight,
-            entropy_weight=section.entropy_weight,
-            entropy_adaptive=section.entropy_adaptive,
-        )
+            return cross_entropy(student, labels) + distillation(student, teacher, **shared)
+        return erde_terms(student, teacher, labels, entropy_weight=section.entropy_weight, **shared)
 
     def loss(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
         return (per_sample(student, teacher, labels).mean(-1) * weights.to(student.device)).mean()

@@ -18,6 +18,7 @@ from erde_nas.errors import TrainingFailed
 from erde_nas.recipe import OptimizerSection
 from erde_nas.students.network import EarlyExitNetwork
 
+CALIBRATION_IMAGES = 64  # in a step of the calibration, which a large teacher would make long otherwise
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""
 
@@ -136,18 +137,18 @@ def calibrate(
 ) -> Compute:
     """The fastest way to run a training step here: fp32 or bf16, one thread or all (on a CPU).
 
-    The ways alternate on throw-away networks for about `seconds`; medians decide, and something other than the first
-    way (fp32, fewest threads) must be at least 5 % faster.
+    The ways alternate on throw-away networks for about `seconds`; medians decide, and a way must be at least 5 % faster
+    to be preferred to an earlier one (fp32 first, one thread first). The time is scaled to a step of `batch_size`.
     """
     device = views.images.device
     all_threads = torch.get_num_threads()
     threads = sorted({1, all_threads}) if device.type == "cpu" else [all_threads]
     ways = [(precision, count) for precision in ("fp32", "bf16") for count in threads]
     networks = {way: make_network().train() for way in ways}
-    chosen = torch.arange(min(batch_size, len(views)), device=device)
+    chosen = torch.arange(min(batch_size, CALIBRATION_IMAGES, len(views)), device=device)
     times: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     begin = time.perf_counter()
-    while len(times[ways[-1]]) < 3 or (time.perf_counter() - begin < seconds and len(times[ways[-1]]) < 20):
+    while len(times[ways[-1]]) < 2 or (time.perf_counter() - begin < seconds and len(times[ways[-1]]) < 20):
         for way, network in networks.items():
             torch.set_num_threads(way[1])
             start = time.perf_counter()
@@ -161,4 +162,4 @@ def calibrate(
     for way in ways[1:]:
         if medians[way] < 0.95 * medians[best]:
             best = way
-    return Compute(best[0], best[1], medians[best])
+    return Compute(best[0], best[1], medians[best] * batch_size / len(chosen))

@@ -2,10 +2,12 @@
 
 import copy
 import itertools
+import warnings
 from typing import Any
 
 import torch
 from ptflops import get_model_complexity_info
+from ptflops.aten_ops import conv_flop
 from torch import Tensor, nn
 
 from erde_nas.students.network import EarlyExitNetwork
@@ -16,17 +18,24 @@ def _addmm_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
     return outputs[0].numel() * inputs[1].shape[1]
 
 
+def _convolution_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
+    """A convolution as ptflops counts it, but without its bias, which is the third input."""
+    return conv_flop([*inputs[:2], None, *inputs[3:]], list(outputs))
+
+
 def count_macs(module: nn.Module, x: Tensor) -> int:
     """MACs of `module` on one input `x` with a leading axis of 1. The module itself is left alone."""
-    # ptflops hooks the module and leaves it unpicklable: it gets a copy.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, where a torch.export program is copied
+        copied = copy.deepcopy(module)  # ptflops hooks a module and leaves it unpicklable
     macs, _ = get_model_complexity_info(
-        copy.deepcopy(module),
+        copied,
         tuple(x.shape[1:]),
-        input_constructor=lambda _: {"x": x},
+        input_constructor=lambda _: x,
         print_per_layer_stat=False,
         as_strings=False,
         backend="aten",
-        custom_modules_hooks={torch.ops.aten.addmm: _addmm_macs},
+        custom_modules_hooks={torch.ops.aten.addmm: _addmm_macs, torch.ops.aten.convolution: _convolution_macs},
     )
     if macs is None:
         raise RuntimeError(f"ptflops could not count {type(module).__name__}")

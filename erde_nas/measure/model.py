@@ -40,6 +40,8 @@ def read_exported(path: Path) -> Exported:
     except (ValueError, DecodeError) as error:
         raise UserError(f"{path} is not a student that erde-nas exported: {error}") from error
     notes = {entry.key: entry.value for entry in model.metadata_props}
+    if missing := {"classes", "exit_fractions", "precision"} - notes.keys():
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
     shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
     return Exported(
         tuple(notes["classes"].split("\n")),
@@ -92,7 +94,10 @@ def profile_model(model: Path, profile: HardwareProfile, images: Path | None) ->
         count = max(32, profile.batch_size)
         pixels = generator.integers(0, 256, (count, *exported.image_shape), dtype=np.uint8)
     else:
-        pixels = load_images(list_images(images), exported)
+        paths = list_images(images)
+        if not paths:
+            raise UserError(f"{images} holds no images; give a folder with image files")
+        pixels = load_images(paths, exported)
     points = () if images is None else (exported.thresholds,)
     file = Deployed("model", model, len(exported.thresholds) + 1, points)
     timing = measure([file], profile, pixels, processes=profile.measure.processes)["model"]

@@ -35,7 +35,7 @@ def load_network(weights: Path) -> EarlyExitNetwork:
     try:
         arch = Arch.from_dict(read_json(description))
         network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
         raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
     try:
         network.load_state_dict(load_file(weights))
