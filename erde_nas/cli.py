@@ -4,11 +4,12 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from erde_nas import __version__, commands, detect, doctor, resources
 from erde_nas.errors import UserError
@@ -25,6 +26,10 @@ data = typer.Typer(no_args_is_help=True, help="Data sets: what is here, and fetc
 app.add_typer(recipes, name="recipes")
 app.add_typer(profiles, name="profiles")
 app.add_typer(data, name="data")
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
+NO_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 Out = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 Profile = Annotated[list[str] | None, typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")]
@@ -62,20 +67,20 @@ def search(
     data_dir: DataDir = None,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
-    report = commands.search(
-        recipe,
-        out,
-        profiles=profile,
-        trials=trials,
-        seed=seed,
-        epochs_scale=epochs_scale,
-        device=device,
-        data_dir=data_dir,
-    )
-    _print_front(report, out)
-    if report["interrupted"]:
-        print(f"Interrupted. What is finished is kept; the same command continues: {out}", file=sys.stderr)
-        raise typer.Exit(130)
+    with _continuable():
+        report = commands.search(
+            recipe,
+            out,
+            profiles=profile,
+            trials=trials,
+            seed=seed,
+            epochs_scale=epochs_scale,
+            device=device,
+            data_dir=data_dir,
+        )
+        _print_front(report, out)
+        if report["interrupted"]:
+            raise KeyboardInterrupt
 
 
 @app.command()
@@ -95,7 +100,8 @@ def compress(
     device: Device = "auto",
 ) -> None:
     """Prune, quantize and measure again: the given students, or the run's shortlist."""
-    _print_front(commands.compress(out, student or [], device=device), out)
+    with _continuable():
+        _print_front(commands.compress(out, student or [], device=device), out)
 
 
 @app.command()
@@ -209,7 +215,8 @@ def data_list(data_dir: DataDir = None) -> None:
 @data.command("fetch")
 def data_fetch(name: str, data_dir: DataDir = None) -> None:
     """Download a data set from its official address, verify it, and unpack it."""
-    print(commands.fetch(name, data_dir))
+    with _continuable():
+        print(commands.fetch(name, data_dir))
 
 
 def _print_front(found: dict[str, Any], out: Path) -> None:
@@ -217,6 +224,16 @@ def _print_front(found: dict[str, Any], out: Path) -> None:
 
     print(front_table(found))
     print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
+
+
+@contextmanager
+def _continuable() -> Iterator[None]:
+    """Around work that the same command takes up again: Ctrl+C says so and gives exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Interrupted. What is finished is kept; the same command continues.", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def main() -> None:
@@ -227,23 +244,34 @@ def main() -> None:
 
         warnings.simplefilter("ignore")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:
         _fail(str(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}; free space or choose another folder, then run it again")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("Interrupted before anything was finished; the same command starts again.", file=sys.stderr)
-        sys.exit(130)
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (*NO_SPACE, *NO_ACCESS, *NO_PATH):
+            raise
+        _drop_output()
+        step = "choose another path" if error.errno in NO_PATH else "make it writable or choose another folder"
+        step = "free space" if error.errno in NO_SPACE else step
+        _fail(f"{error.filename or 'the output'}: {error.strerror}; {step}, then run it again")
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"error: {message}", markup=False, highlight=False)
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Python would try to write what is left of the output once more when it ends, and complain again."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ def _prepare(
 def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -> dict[str, float]:
     """Estimated seconds of every stage after the teacher."""
     missing = max(0, recipe.search.trials - len(store.trials()))
-    students, ratios = recipe.finish.students, len(recipe.compress.prune)
+    students = min(recipe.finish.students, recipe.search.trials)
+    ratios = len(recipe.compress.prune)
     return {
         "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S),
         "finish": students * epoch_s * recipe.finish.train.epochs,

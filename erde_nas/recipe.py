@@ -150,11 +150,10 @@ class FinishSection(Section):
 
 
 class CompressSection(Section):
-    """Pruning and quantization of the finished students."""
+    """Pruning and quantization of the finished students. They are quantized where a profile allows int8."""
 
     prune: tuple[Fraction, ...] = (0.5,)  # shares of channels removed; one pruned student for each
     train: OptimizerSection  # ERDE fine-tuning after pruning
-    quantize: bool = True
     calibration_images: Positive = 256
 
 

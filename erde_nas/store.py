@@ -77,36 +77,51 @@ class RunStore:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{self.folder / 'study.db'}",
-            study_name=STUDY,
-            directions=["minimize"] * objectives,
-            load_if_exists=True,
-        )
+        with self._writing():
+            self._study = optuna.create_study(
+                storage=f"sqlite:///{self.folder / 'study.db'}",
+                study_name=STUDY,
+                directions=["minimize"] * objectives,
+                load_if_exists=True,
+            )
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.CategoricalDistribution(choices) for name, choices in space.parameters.items()
         }
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what SQLite says of a full disk, a damaged file or missing rights into a UserError."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            yield
+        except (StorageInternalError, DatabaseError) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise UserError(
+                f"{self.folder / 'study.db'}: {reason}; free space or restore the file, then run again"
+            ) from error
 
     def add(self, trial: Trial) -> None:
         """Store a finished trial whole, in one transaction."""
         import optuna
 
         complete = trial.state == "complete"
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
-                values=list(trial.objectives) if complete else None,
-                params=dict(trial.params),
-                distributions=self._distributions,
-                user_attrs={
-                    "student": trial.student,
-                    "constraints": list(trial.constraints),
-                    "metrics": trial.metrics,
-                    "attrs": trial.attrs,
-                    "reason": trial.reason,
-                },
-            )
+        frozen = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+            values=list(trial.objectives) if complete else None,
+            params=dict(trial.params),
+            distributions=self._distributions,
+            user_attrs={
+                "student": trial.student,
+                "constraints": list(trial.constraints),
+                "metrics": trial.metrics,
+                "attrs": trial.attrs,
+                "reason": trial.reason,
+            },
         )
+        with self._writing():
+            self._study.add_trial(frozen)
 
     def trials(self) -> list[Trial]:
         """All stored trials, oldest first."""

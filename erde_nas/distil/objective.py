@@ -31,16 +31,12 @@ def exit_weights(kind: str, exits: int) -> Tensor:
 def make_loss(section: DistilSection, exits: int) -> ExitsLoss:
     """The loss that trains `exits` exits: the weighted mean over exits of the batch's mean."""
     weights = exit_weights(section.exit_weights, exits)
+    shared = section.model_dump(include={"temperature", "kd_weight", "entropy_adaptive"})
 
     def per_sample(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
         labels = labels.expand(student.shape[:-1])
         if section.loss == "ce" or teacher is None:
             return cross_entropy(student, labels)
-        shared = {
-            "temperature": section.temperature,
-            "kd_weight": section.kd_weight,
-            "entropy_adaptive": section.entropy_adaptive,
-        }
         if section.loss == "kd":
             return cross_entropy(student, labels) + distillation(student, teacher, **shared)
         return erde_terms(student, teacher, labels, entropy_weight=section.entropy_weight, **shared)

@@ -20,7 +20,10 @@ def save_network(network: EarlyExitNetwork, folder: Path) -> None:
 def save_weights(network: EarlyExitNetwork, path: Path) -> None:
     """Write the weights alone, in fp32 and contiguous."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary))
+    try:
+        write_atomic(path, lambda temporary: save_file(tensors, temporary))
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be written ({error}); free space or choose another folder") from error
 
 
 def load_network(weights: Path) -> EarlyExitNetwork:
