@@ -35,6 +35,10 @@ Out = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=F
 Profile = Annotated[list[str] | None, typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")]
 Device = Annotated[str, typer.Option(help="Where students are trained: auto, cpu or cuda.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data set's official files.", show_default=False)]
+RecipeName = Annotated[str, typer.Argument(help="Name or file of a recipe.")]
+ProfileName = Annotated[str, typer.Argument(help="Name or file of a hardware profile.")]
+Shipped = Annotated[str, typer.Argument(help="Name of a shipped one.")]
+CopyTo = Annotated[Path, typer.Argument(help="A new .yaml file, or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -156,19 +160,19 @@ def recipes_list() -> None:
 
 
 @recipes.command("show")
-def recipes_show(name: str) -> None:
+def recipes_show(name: RecipeName) -> None:
     """Print a recipe with its comments."""
     print(resources.find("search", name).read_text(), end="")
 
 
 @recipes.command("copy")
-def recipes_copy(name: str, to: Path) -> None:
+def recipes_copy(name: Shipped, to: CopyTo) -> None:
     """Copy a shipped recipe, to edit it."""
     print(resources.copy("search", name, to))
 
 
 @recipes.command("check")
-def recipes_check(name: str) -> None:
+def recipes_check(name: RecipeName) -> None:
     """Check a recipe and the profiles it names; every problem is listed."""
     print(commands.check_recipe(name))
 
@@ -180,19 +184,19 @@ def profiles_list() -> None:
 
 
 @profiles.command("show")
-def profiles_show(name: str) -> None:
+def profiles_show(name: ProfileName) -> None:
     """Print a hardware profile with its comments."""
     print(resources.find("profiles", name).read_text(), end="")
 
 
 @profiles.command("copy")
-def profiles_copy(name: str, to: Path) -> None:
+def profiles_copy(name: Shipped, to: CopyTo) -> None:
     """Copy a shipped hardware profile, to edit it."""
     print(resources.copy("profiles", name, to))
 
 
 @profiles.command("check")
-def profiles_check(name: str) -> None:
+def profiles_check(name: ProfileName) -> None:
     """Check a hardware profile, and whether this machine may answer for it."""
     print(commands.check_profile(name))
 
@@ -213,7 +217,9 @@ def data_list(data_dir: DataDir = None) -> None:
 
 
 @data.command("fetch")
-def data_fetch(name: str, data_dir: DataDir = None) -> None:
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Name of a data set; see `erde-nas data list`.")], data_dir: DataDir = None
+) -> None:
     """Download a data set from its official address, verify it, and unpack it."""
     with _continuable():
         print(commands.fetch(name, data_dir))

@@ -66,12 +66,9 @@ def report(out: Path) -> dict[str, Any]:
     from erde_nas.report.build import write_report
 
     if not (out / "pareto.json").is_file():
-        known = (
-            "holds a run without a report yet; continue its search"
-            if (out / "manifest.json").is_file()
-            else ("holds no run")
-        )
-        raise UserError(f"{out} {known}: erde-nas search RECIPE --out {out}")
+        begun = (out / "manifest.json").is_file()
+        known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
+        raise UserError(f"{out} {known} with `erde-nas search RECIPE --out {out}`")
     found = read_json(out / "pareto.json")
     write_report(out, found)
     return found
@@ -134,6 +131,9 @@ def predict(model: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
     """One row per image: class, probability, exit and entropy (nats)."""
     from erde_nas.measure.model import predict_files
 
+    missing = [path for path in images if not path.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]} is not a file; name image files")
     return predict_files(model, images)
 
 
@@ -202,18 +202,23 @@ def data_table(data_dir: Path | None) -> str:
 
 def fetch(name: str, data_dir: Path | None) -> Path:
     """Download and unpack a data set, with a progress bar."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     from erde_nas.data.fetch import fetch as fetch_dataset
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        tasks: dict[str, Any] = {}
+    bar = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def on_bytes(file: str, done: int, total: int | None) -> None:
-            task = tasks.setdefault(file, None)
-            if task is None:
-                task = tasks[file] = bar.add_task(file, total=total)
-            bar.update(task, completed=done, total=total)
+    def on_bytes(file: str, done: int, total: int | None) -> None:
+        if file not in tasks:
+            bar.start()  # not before: what is here already, or unknown, shows no bar
+            tasks[file] = bar.add_task(file, total=total)
+        bar.update(tasks[file], completed=done, total=total)
 
+    try:
         return fetch_dataset(name, data_dir, progress=on_bytes)
+    finally:
+        if tasks:
+            bar.stop()

@@ -167,14 +167,26 @@ def load_checkpoint(path: Path, dataset: Dataset, device: torch.device) -> Teach
 @torch.no_grad()
 def _check_fit(network: nn.Module, path: Path, dataset: Dataset, device: torch.device) -> None:
     images = torch.from_numpy(dataset.train.images[:3]).to(device)
+    shape = "×".join(map(str, images.shape[1:]))
+    if isinstance(network, EarlyExitNetwork):  # it would spread one channel over three by broadcasting
+        arch = network.arch
+        own = f"{arch.in_channels}×{arch.image_size}×{arch.image_size}"
+        if own != shape:
+            raise UserError(
+                f"teacher {path} takes images of {own}, but {dataset.name}'s are {shape}; use one trained on such images"
+            )
     try:
         logits = network(images)
     except Exception as error:
-        shape = "×".join(map(str, images.shape[1:]))
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"teacher {path} cannot take {dataset.name}'s images of {shape}: {reason}") from error
     wanted = (len(images), len(dataset.classes))
     for number, out in enumerate(logits):
+        if not isinstance(out, Tensor):
+            raise UserError(
+                f"teacher {path} must give a tensor of logits or a sequence of them, but its output {number} is "
+                f"{out!r:.40}; export it so that it returns the logits alone"
+            )
         if tuple(out.shape) != wanted:
             raise UserError(
                 f"teacher {path}, exit {number}: {dataset.name} has {wanted[1]} classes, so three images must "

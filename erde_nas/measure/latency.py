@@ -24,7 +24,6 @@ from erde_nas.hardware import HardwareProfile
 from erde_nas.records import Latency
 
 PASSES = 1  # of the stream, per process
-NOISY = 0.10  # IQR over median above which a number is marked
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,7 @@ def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float
     if stream is None:
         return Latency(None, None, None, None, source="estimated", iqr_over_median=timing.iqr_over_median, **shared)
     s = timing.streams[stream]
-    note = "noisy: the machine was busy" if s.iqr_over_median > NOISY else ""
-    return Latency(
-        s.mean, s.p50, s.p95, s.p99, source="measured", iqr_over_median=s.iqr_over_median, note=note, **shared
-    )
+    return Latency(s.mean, s.p50, s.p95, s.p99, source="measured", iqr_over_median=s.iqr_over_median, **shared)
 
 
 def reference_model() -> ModelProto:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from erde_nas.data.views import Views
-from erde_nas.distil.train import Compute
 from erde_nas.recipe import (
     CompressSection,
     DatasetSection,
@@ -22,7 +21,6 @@ from erde_nas.recipe import (
 from erde_nas.records import Arch, Block, Dataset, Exit, Split
 from erde_nas.students.network import EarlyExitNetwork
 
-COMPUTE = Compute("fp32", 1, 0.01)
 CPU = torch.device("cpu")
 SHORT = OptimizerSection(epochs=1, batch_size=16, learning_rate=0.05)
 
@@ -89,7 +87,7 @@ def recipe() -> Recipe:
     return Recipe(
         name="toy",
         dataset=DatasetSection(name="digits"),
-        views=ViewsSection(crop_padding=1, cached_views=2),
+        views=ViewsSection(crop_padding=1),
         teacher=TeacherSection(stem=8, depths=(1, 1), widths=(8, 8), head="erde", train=SHORT),
         space=SpaceSection(depths=((1,),), widths=((8,),)),
         train=SHORT,

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 class Foreign(nn.Module):
-    """Some network of the user's, on normalised images: two exits, or one tensor, or a dictionary."""
+    """Some network of the user's, on normalised images: two exits, or one tensor, or something else."""
 
     def __init__(self, classes: int = 3, answers: str = "exits") -> None:
         super().__init__()
@@ -87,11 +87,11 @@ def test_a_program_from_the_file_to_the_cached_logits(
             torch.testing.assert_close(a, b[:batch], rtol=1e-4, atol=1e-5)
     teacher.network.train()  # a program has no other mode; asking for it does no harm
     assert not teacher.network.training
-    views = make_views(flip=True, cached_views=2)
-    logits = cached_logits(teacher, views)
+    views = make_views(flip=True)
+    logits = cached_logits(teacher, views, 2)
     assert logits.shape == (2, 96, exits, 3)
     live = torch.stack(teacher.network(views.view(1)), 1)
-    torch.testing.assert_close(logits[1].float(), live, rtol=2**-10, atol=1e-4)
+    torch.testing.assert_close(logits[1].float(), live, rtol=0.05, atol=0.05)  # bf16, if that is faster
 
 
 def test_the_key_depends_on_the_file_and_the_data(
@@ -164,7 +164,7 @@ def test_a_teacher_of_other_images(
     make_network: Callable[..., EarlyExitNetwork], toy: Dataset, tmp_path: Path
 ) -> None:
     save_network(make_network(channels=3), tmp_path)
-    with pytest.raises(UserError, match=r"weights\.safetensors cannot take toy's images of 1×8×8: .*channels"):
+    with pytest.raises(UserError, match=r"weights\.safetensors .*takes images of 3×8×8, .*toy's are 1×8×8"):
         load(tmp_path / "weights.safetensors", toy)
 
 
@@ -174,5 +174,5 @@ def test_a_program_for_one_batch_size(toy: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_program_that_answers_with_something_else(toy: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"named\.pt2 .*dict"):
+    with pytest.raises(UserError, match=r"named\.pt2 must give a tensor of logits or a sequence of them, .* output 0 is 'logits'"):
         load(exported(Foreign(answers="named"), tmp_path / "named.pt2"), toy)

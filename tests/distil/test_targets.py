@@ -1,8 +1,9 @@
 """The teacher's cached logits are the teacher's logits, made once, kept whole, and told apart."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from erde_nas.distil.targets import cached_logits, targets_path
 from erde_nas.distil.teacher import Teacher
 from erde_nas.students.network import EarlyExitNetwork
 
-AUGMENTED = {"crop_padding": 1, "cached_views": 3}
+AUGMENTED = {"crop_padding": 1}
 
 
 class Interrupted(Exception):
@@ -37,10 +38,10 @@ class Breaks(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """96 images are not a multiple of this, as it will be with real data."""
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp32 without a race, and batches of which 96 images are no multiple, as it will be with real data."""
     monkeypatch.setattr(targets, "BATCH", 40)
-    return
+    monkeypatch.setattr(targets, "_bf16_is_faster", lambda *_: False)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def teacher(make_network: Callable[..., EarlyExitNetwork]) -> Teacher:
 
 def test_they_are_the_live_teachers_for_every_view(teacher: Teacher, make_views: Callable[..., Views]) -> None:
     views, heard = make_views(**AUGMENTED), []
-    logits = cached_logits(teacher, views, lambda done, total: heard.append((done, total)))
+    logits = cached_logits(teacher, views, 3, lambda done, total: heard.append((done, total)))
     assert logits.shape == (3, 96, 2, 3)
     assert logits.dtype == torch.float16
     assert heard == [(1, 3), (2, 3), (3, 3)]
@@ -65,25 +66,25 @@ def test_the_second_call_reads_the_file_and_asks_no_teacher(
     teacher: Teacher, make_views: Callable[..., Views]
 ) -> None:
     views = make_views(**AUGMENTED)
-    first = cached_logits(teacher, views)
-    path = targets_path(teacher, views)
+    first = cached_logits(teacher, views, 3)
+    path = targets_path(teacher, views, 3)
     written = path.stat().st_mtime_ns
-    again = cached_logits(replace(teacher, network=Breaks(teacher.network, 0)), make_views(**AUGMENTED))
+    again = cached_logits(replace(teacher, network=Breaks(teacher.network, 0)), make_views(**AUGMENTED), 3)
     assert torch.equal(again, first)
     assert path.stat().st_mtime_ns == written
 
 
 def test_writing_to_the_tensor_leaves_the_file_alone(teacher: Teacher, make_views: Callable[..., Views]) -> None:
     views = make_views()
-    first = cached_logits(teacher, views).clone()
-    cached_logits(teacher, views).zero_()
-    assert torch.equal(cached_logits(teacher, views), first)
+    first = cached_logits(teacher, views, 3).clone()
+    cached_logits(teacher, views, 3).zero_()
+    assert torch.equal(cached_logits(teacher, views, 3), first)
 
 
 def test_any_reader_of_npy_files_can_read_them(teacher: Teacher, make_views: Callable[..., Views]) -> None:
     views = make_views(**AUGMENTED)
-    logits = cached_logits(teacher, views)
-    stored = np.load(targets_path(teacher, views), allow_pickle=False)
+    logits = cached_logits(teacher, views, 3)
+    stored = np.load(targets_path(teacher, views, 3), allow_pickle=False)
     assert stored.dtype == np.float16
     np.testing.assert_array_equal(stored, logits)
 
@@ -94,9 +95,9 @@ def test_an_interrupted_write_leaves_nothing(
 ) -> None:
     views = make_views(**AUGMENTED)
     with pytest.raises(Interrupted):
-        cached_logits(replace(teacher, network=Breaks(teacher.network, calls)), views)
+        cached_logits(replace(teacher, network=Breaks(teacher.network, calls)), views, 3)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
-    assert cached_logits(teacher, views).shape == (3, 96, 2, 3)  # and the next start does it all
+    assert cached_logits(teacher, views, 3).shape == (3, 96, 2, 3)  # and the next start does it all
 
 
 def test_logits_beyond_fp16_are_clamped(make_views: Callable[..., Views], teacher: Teacher) -> None:
@@ -104,22 +105,53 @@ def test_logits_beyond_fp16_are_clamped(make_views: Callable[..., Views], teache
         def forward(self, images: Tensor) -> list[Tensor]:
             return [torch.tensor([[1e9, -1e9, 0.5]]).expand(len(images), -1)]
 
-    logits = cached_logits(replace(teacher, network=Loud()), make_views())
+    logits = cached_logits(replace(teacher, network=Loud()), make_views(), 1)
     assert logits[0, 0, 0].tolist() == [59_999 + 1, -60_000, 0.5]
 
 
 def test_another_teacher_seed_or_augmentation_is_another_file(
     teacher: Teacher, make_views: Callable[..., Views]
 ) -> None:
-    settings = [
-        (teacher, {}),
-        (replace(teacher, key="another"), {}),
-        (teacher, {"seed": 1}),
-        (teacher, {"crop_padding": 2}),
-        (teacher, {"cached_views": 4}),
-        (teacher, {"flip": True}),
-        (teacher, {"cutout": 2}),
+    views = make_views(**AUGMENTED)
+    changes: list[dict[str, Any]] = [{"seed": 1}, {"crop_padding": 2}, {"flip": True}, {"cutout": 2}]
+    paths = [
+        targets_path(teacher, views, 3),
+        targets_path(teacher, views, 4),
+        targets_path(replace(teacher, key="another"), views, 3),
+        *(targets_path(teacher, make_views(**{**AUGMENTED, **change}), 3) for change in changes),
     ]
-    paths = [targets_path(t, make_views(**{**AUGMENTED, **changes})) for t, changes in settings]
-    assert len(set(paths)) == len(settings)
-    assert targets_path(replace(teacher, trained=False), make_views(**AUGMENTED)) == paths[0]
+    assert len(set(paths)) == len(paths)
+    assert targets_path(replace(teacher, trained=False), make_views(**AUGMENTED), 3) == paths[0]
+
+
+def test_bf16_rounds_and_no_more(
+    teacher: Teacher, make_views: Callable[..., Views], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "_bf16_is_faster", lambda *_: True)
+    views = make_views()
+    with torch.no_grad():
+        live = torch.stack(teacher.network(views.images), 1)
+    got = cached_logits(teacher, views, 1)[0].float()
+    assert not torch.equal(got, live.half().float())
+    torch.testing.assert_close(got, live, rtol=0.05, atol=0.05)
+
+
+def test_the_faster_precision_is_the_one_that_took_less_time(
+    teacher: Teacher, make_views: Callable[..., Views], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the decision itself is under test here
+    clock = {"now": 0.0}
+
+    class Timed(nn.Module):
+        def __init__(self, fp32_s: float, bf16_s: float) -> None:
+            super().__init__()
+            self.seconds = {False: fp32_s, True: bf16_s}
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            clock["now"] += self.seconds[torch.is_autocast_enabled(images.device.type)]
+            return []
+
+    monkeypatch.setattr(targets.time, "perf_counter", lambda: clock["now"])
+    images = make_views().images
+    assert targets._bf16_is_faster(replace(teacher, network=Timed(2.0, 1.0)), images)
+    assert not targets._bf16_is_faster(replace(teacher, network=Timed(1.0, 2.0)), images)

@@ -71,7 +71,8 @@ def test_it_is_trained_once_then_loaded(
         assert teacher.early_exit is teacher.network
         assert not teacher.network.training
     images = toy.validation.images
-    np.testing.assert_array_equal(all_logits(loaded.network, images), all_logits(trained.network, images))
+    # Trained weights lie channels last, loaded ones do not: the same sums in another order.
+    np.testing.assert_allclose(all_logits(loaded.network, images), all_logits(trained.network, images), atol=1e-5)
 
 
 def test_it_learns(recipe: Recipe, toy: Dataset) -> None:
@@ -108,7 +109,6 @@ def test_two_machines_train_the_same(
         ("views", {"crop_padding": 2}),
         ("views", {"flip": True}),
         ("views", {"cutout": 2}),
-        ("views", {"cached_views": 3}),
         ("search", {"seed": 1}),
     ],
 )
