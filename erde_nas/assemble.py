@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
@@ -48,7 +48,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "points": [point.to_dict() for point in points],
         "hypervolume": {} if teacher is None else front_hypervolumes(points, fronts, teacher),
         "recipe": recipe.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "profiles": {profile.name: profile.model_dump(mode="json") for profile in profiles},
         "fronts": fronts,
         "searched": [_row(trial) for trial in trials],

@@ -31,12 +31,18 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
 NO_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
-Out = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
-Profile = Annotated[list[str] | None, typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")]
-Device = Annotated[str, typer.Option(help="Where students are trained: auto, cpu or cuda.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the data set's official files.", show_default=False)]
-RecipeName = Annotated[str, typer.Argument(help="Name or file of a recipe.")]
-ProfileName = Annotated[str, typer.Argument(help="Name or file of a hardware profile.")]
+Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+Profile = Annotated[
+    list[str] | None,
+    typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile, instead of the recipe's; repeatable."),
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where students are trained.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
+]
+RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe.")]
+ProfileName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A hardware profile.")]
 Shipped = Annotated[str, typer.Argument(help="Name of a shipped one.")]
 CopyTo = Annotated[Path, typer.Argument(help="A new .yaml file, or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -59,13 +65,19 @@ def root(
 
 @app.command()
 def search(
-    recipe: Annotated[str, typer.Argument(help="Name or file of a recipe; see `erde-nas recipes list`.")],
-    out: Annotated[Path, typer.Option(help="The run's folder; the same command continues what it holds.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name or file of a recipe; see `erde-nas recipes list`.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The run's folder; the same command continues what it holds.")
+    ],
     profile: Profile = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Candidates, instead of the recipe's number.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Candidates, instead of the recipe's number.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed, instead of the recipe's.")] = None,
     epochs_scale: Annotated[
-        float | None, typer.Option(min=0.0, help="Multiply every number of epochs, for a trial run.")
+        float | None, typer.Option(min=0.0, metavar="FACTOR", help="Multiply every number of epochs, for a trial run.")
     ] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
@@ -100,7 +112,7 @@ def report(out: Out, as_json: AsJson = False) -> None:
 @app.command()
 def compress(
     out: Out,
-    student: Annotated[list[str] | None, typer.Option(help="Id of a student of the run; repeatable.")] = None,
+    student: Annotated[list[str] | None, typer.Option(metavar="ID", help="A candidate of the run; repeatable.")] = None,
     device: Device = "auto",
 ) -> None:
     """Prune, quantize and measure again: the given students, or the run's shortlist."""
@@ -111,8 +123,8 @@ def compress(
 @app.command()
 def export(
     out: Out,
-    student: Annotated[str, typer.Option(help="Id of a student of the run.")],
-    to: Annotated[Path, typer.Option(help="A new folder for the files to ship.")],
+    student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the files to ship.")],
 ) -> None:
     """Copy a student's deployable files, its classes and operating points to a folder."""
     for path in commands.export(out, student, to):
@@ -121,9 +133,9 @@ def export(
 
 @app.command("profile")
 def profile_model(
-    model: Annotated[Path, typer.Argument(help="An exported student.")],
-    profile: Annotated[list[str], typer.Option("--profile", help="Name or file of a hardware profile; repeatable.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of images to time the stream over.")] = None,
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
+    profile: Annotated[list[str], typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile; repeatable.")],
+    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to time the stream over.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an exported student under hardware profiles: every exit, and the stream of the given images."""
@@ -133,8 +145,8 @@ def profile_model(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="An exported student.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
     as_json: AsJson = False,
 ) -> None:
     """Classify image files with an exported student, and say at which exit each one left."""
@@ -203,7 +215,7 @@ def profiles_check(name: ProfileName) -> None:
 
 @profiles.command("detect")
 def profiles_detect(
-    to: Annotated[Path | None, typer.Argument(help="A new file; the profile is printed otherwise.")] = None,
+    to: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file; printed otherwise.")] = None,
 ) -> None:
     """Write a hardware profile for this machine."""
     text = detect.detect_profile(detect.describe_machine())

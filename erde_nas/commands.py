@@ -90,8 +90,8 @@ def export(out: Path, student: str, to: Path) -> list[Path]:
     if not points:
         names = sorted({point["student"] for point in found["points"] if point["file"]})
         raise UserError(
-            f"{out} has no deployable file of '{student}'; it has {', '.join(names) or 'none'}. Any other student of "
-            f"the run gets one with: erde-nas compress {out} --student {student}"
+            f"{out} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
+            f"candidate of the run gets one with `erde-nas compress {out} --student ID`"
         )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"--to {to} exists already; give a new folder")

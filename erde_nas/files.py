@@ -18,6 +18,11 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether `write_atomic` gave a file this name: one is left behind where the process is killed."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_atomic(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))

@@ -20,8 +20,13 @@ def shortlist(run: Run) -> list[str]:
     """The students to finish, by non-dominated rank and crowding. Raises UserError where none qualifies."""
     trials = run.store.trials()
     complete = [trial for trial in trials if trial.state == "complete"]
+    if not trials:
+        raise UserError(f"{run.store.folder} holds no candidate yet; continue its search")
     if not complete:
-        raise UserError(f"all {len(trials)} candidates failed: {'; '.join(sorted({trial.reason for trial in trials}))}")
+        reasons = "; ".join(sorted({trial.reason for trial in trials})[:3])
+        raise UserError(
+            f"all {len(trials)} candidates failed: {reasons}; lower train.learning_rate in the recipe and run it again"
+        )
     feasible = [trial for trial in complete if all(excess <= 0 for excess in trial.constraints)]
     if not feasible:
         raise UserError(limits.nothing_feasible(complete, run.shared.profiles))
@@ -32,6 +37,8 @@ def shortlist(run: Run) -> list[str]:
 def finish(run: Run, name: str) -> bool:
     """Train a student on from its brief checkpoint to the full budget; whether it is fit for use afterwards."""
     folder, stage = run.store.student(name), run.store.metrics(name).get("stage")
+    if stage == "failed":
+        run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")
     if stage != "searched":
         return stage == "finished"
     brief = folder / "brief.safetensors"
@@ -51,6 +58,8 @@ def prune_student(run: Run, name: str) -> Iterator[str]:
     for ratio in run.shared.recipe.compress.prune:
         pruned_name = f"{name}-p{ratio * 100:.0f}"
         stage = run.store.metrics(pruned_name).get("stage")
+        if stage == "failed":
+            continue
         if stage is None:
             pruned, arch = prune(network, ratio)
             if arch == network.arch:

@@ -27,7 +27,7 @@ def offer(
     marked = [_with_obstacle(point, points, profiles, parents) for point in points]
     fronts = {"macs": _front(marked, lambda p: p.macs if p.stage != "quantized" else None)}
     for profile in profiles:
-        fronts[profile.name] = _front(marked, partial(mean_latency, profile=profile.name))
+        fronts[profile.name] = _front(marked, partial(_usable_latency, profile=profile))
     kept = {index for front in fronts.values() for index in front}
     return [
         point if index in kept or not point.offered else replace(point, offered=False, label="dominated")
@@ -39,6 +39,11 @@ def mean_latency(point: Point, profile: str) -> float | None:
     """The measured mean under a profile, if there is one."""
     latency = point.latency_ms.get(profile)
     return None if latency is None else latency.mean
+
+
+def _usable_latency(point: Point, profile: HardwareProfile) -> float | None:
+    """The measured mean, unless the point is beyond a limit of this profile: another one may still offer it."""
+    return None if _over(point, profile) else mean_latency(point, profile.name)
 
 
 def _with_obstacle(
@@ -56,18 +61,22 @@ def _beyond_limits(point: Point, profiles: Sequence[HardwareProfile]) -> str:
     for profile in profiles:
         if profile.name not in point.latency_ms:
             continue
-        limits = profile.limits
-        values = {"latency_ms": mean_latency(point, profile.name), "macs": point.macs, "params": point.params}
-        values["size_bytes"] = point.size_bytes
-        over = [
-            f"{key} {value:.4g} is over {profile.name}'s limit {limit:.4g}"
-            for key, value in values.items()
-            if (limit := getattr(limits, key)) is not None and value is not None and value > limit
-        ]
+        over = _over(point, profile)
         if not over:
             return ""
         reasons += over
     return "; ".join(reasons)
+
+
+def _over(point: Point, profile: HardwareProfile) -> list[str]:
+    """Each limit of one profile that the point exceeds, in words."""
+    values = {"latency_ms": mean_latency(point, profile.name), "macs": point.macs, "params": point.params}
+    values["size_bytes"] = point.size_bytes
+    return [
+        f"{key} {value:.4g} is over {profile.name}'s limit {limit:.4g}"
+        for key, value in values.items()
+        if (limit := getattr(profile.limits, key)) is not None and value is not None and value > limit
+    ]
 
 
 def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) -> str:

@@ -27,7 +27,7 @@ from erde_nas.run import CANDIDATE_S, FILE_S, Run
 from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.shared import pick_device, prepare
 from erde_nas.space import Space
-from erde_nas.store import RunStore, existing_run, locked, open_run
+from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
 
 Profiles = tuple[HardwareProfile, ...]
@@ -42,14 +42,18 @@ def search(
     check_hardware(profiles)
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
-    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
+    discard_empty(out)
+    if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
         limits.check_reachable(space, profiles, dataset)
+    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
         store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
         run = _prepare(store, recipe, profiles, dataset, device, space, meter)
         try:
             _explore(run)
-            _complete(run, shortlist(run))
+            _complete(run, list(dict.fromkeys([*_finished(store), *shortlist(run)])))
         except KeyboardInterrupt:
+            if not store.trials():
+                raise
             return _report(run, interrupted=True)
         return _report(run, interrupted=False)
 
@@ -69,9 +73,14 @@ def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -
         unknown = [name for name in students if name not in known]
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
-        before = [name for name in known if store.metrics(name).get("stage") == "finished"]
-        _complete(run, list(dict.fromkeys([*before, *students])) or shortlist(run), again=True)
+        _complete(run, list(dict.fromkeys([*_finished(store), *students])) or shortlist(run), again=True)
         return _report(run, interrupted=False)
+
+
+def _finished(store: RunStore) -> list[str]:
+    """The candidates that were finished before, on a shortlist or at the user's wish."""
+    names = [trial.student for trial in store.trials() if trial.state == "complete"]
+    return [name for name in names if store.metrics(name).get("stage") == "finished"]
 
 
 def check_hardware(profiles: Profiles) -> None:

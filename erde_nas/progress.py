@@ -74,7 +74,8 @@ class Meter:
     def share(self) -> float:
         """How much of the planned work is done, 0..1."""
         total = sum(self._planned.values())
-        return sum(self._done.values()) / total if total else 0.0
+        done = sum(min(self._done.get(stage, 0.0), planned) for stage, planned in self._planned.items())
+        return done / total if total else 0.0
 
     def left(self) -> str:
         """The time left in words; empty where it cannot be told yet."""

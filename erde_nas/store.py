@@ -6,6 +6,7 @@ recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/ 
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from typing import Any
 import yaml
 
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.files import is_temporary, read_json, write_atomic, write_json
 from erde_nas.hardware import HardwareProfile, load_profile
 from erde_nas.recipe import Recipe, load_recipe
 from erde_nas.records import Trial
 from erde_nas.searchers.interface import SearchSpace
 
 STUDY = "erde-nas"
+REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
 FREE = {"search": {"trials"}}  # what may differ when a run is continued
 
 
@@ -153,7 +155,7 @@ def open_run(
     _check(folder, recipe, profiles, identity)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if not (folder / "manifest.json").is_file():
+        if not is_run(folder):
             (folder / "profiles").mkdir(exist_ok=True)
             for profile in profiles:
                 _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
@@ -168,6 +170,30 @@ def open_run(
             write_json(folder / "manifest.json", manifest)
         _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
         yield RunStore(folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run: a manifest.json of this program's, not of another's."""
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"hashes", "identity", "timings_s"} <= manifest.keys()
+
+
+def discard_empty(folder: Path) -> None:
+    """Forget a run that ended before it had a student, so that a corrected recipe or profile may take its folder.
+
+    Raises UserError where another process is at work in it.
+    """
+    if not is_run(folder) or (folder / "students").exists():
+        return
+    with locked(folder):
+        for name in ("profiles", "teacher"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        # The manifest last: where this is cut short, the folder still holds a run.
+        for name in ("study.db", "study.db-journal", *REPORT, "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -188,7 +214,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def existing_run(folder: Path) -> RunStore:
     """The run in `folder`. Raises UserError where there is none."""
-    if not (folder / "manifest.json").is_file():
+    if not is_run(folder):
         raise UserError(
             f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`"
         )
@@ -200,9 +226,10 @@ def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], id
         return
     if not folder.is_dir():
         raise UserError(f"--out {folder} is a file; give a folder")
-    if not (folder / "manifest.json").is_file():
+    if not is_run(folder):
         # A run killed in its first moment leaves these behind; anything else is somebody's data.
-        strangers = sorted(set(os.listdir(folder)) - {".lock", "profiles", "recipe.yaml"})
+        ours = {".lock", "profiles", "recipe.yaml"}
+        strangers = sorted(name for name in os.listdir(folder) if name not in ours and not is_temporary(name))
         if strangers:
             raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
         return

@@ -133,4 +133,6 @@ def test_a_space_without_early_exits_still_has_its_smallest_and_its_middle():
 def test_a_space_of_resnets_has_no_parameters_of_mobilenets():
     names = space(families=("resnet",)).parameters
     assert not [name for name in names if name.startswith(("kernel", "expansion"))]
-    assert [name for name in names if name.startswith("exit")] == [f"exit{s}" for s in ("0.0", "0.1", "1.0", "1.1", "1.2")]
+    assert [name for name in names if name.startswith("exit")] == [
+        f"exit{s}" for s in ("0.0", "0.1", "1.0", "1.1", "1.2")
+    ]

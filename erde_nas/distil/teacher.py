@@ -18,7 +18,7 @@ from erde_nas.data.cache import cache_dir
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import make_loss
 from erde_nas.distil.train import Compute, train
-from erde_nas.errors import UserError
+from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.recipe import DistilSection, Recipe, TeacherSection
 from erde_nas.records import Arch, Dataset, Exit
 from erde_nas.students.families import StageChoice, make_arch, stage_ends
@@ -111,16 +111,21 @@ def prepare_teacher(
     compute = calibrate(make)
     network = make()
     loss = make_loss(DistilSection(loss="ce"), len(arch.exits))
-    train(
-        network,
-        views,
-        loss,
-        section.train,
-        targets=None,
-        seed=recipe.search.seed,
-        compute=compute,
-        progress=lambda done, total: progress(done, total, compute),
-    )
+    try:
+        train(
+            network,
+            views,
+            loss,
+            section.train,
+            targets=None,
+            seed=recipe.search.seed,
+            compute=compute,
+            progress=lambda done, total: progress(done, total, compute),
+        )
+    except TrainingFailed as error:
+        raise UserError(
+            f"the teacher could not be trained: {error}; lower teacher.train.learning_rate in the recipe"
+        ) from error
     save_network(network, folder)
     return Teacher(network.eval(), key, trained=True)
 

@@ -24,13 +24,14 @@ def change(folder, **changes):
 
 
 @pytest.mark.parametrize("family", ["resnet", "mobilenet"])
-def test_a_loaded_network_answers_like_the_saved_one(family, tmp_path):
+def test_a_loaded_network_is_the_saved_one(family, tmp_path):
     network = build(small_arch(family, ("erde", "conv")))
     save_network(network.to(memory_format=torch.channels_last), tmp_path / "new" / "folder")
     loaded = load_network(tmp_path / "new" / "folder" / "weights.safetensors").eval()
-    images = torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8)
     assert loaded.arch == network.arch
-    assert all(torch.equal(a, b) for a, b in zip(loaded(images), network(images), strict=True))
+    before, after = network.state_dict(), loaded.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["arch.json", "weights.safetensors"]
 
 
@@ -81,7 +82,7 @@ def test_a_description_that_cannot_be_built(saved, changes, reason):
         ({"stem": 16}, "size mismatch"),
         ({"classes": 11}, "size mismatch .*10.*11"),
         ({"family": "resnet"}, "size mismatch|key"),
-        ({"exits": [{"block": 2, "head": "gap"}], "head_widths": [0]}, "key"),
+        ({"exits": [{"block": 2, "head": "gap"}], "head_widths": [0]}, "size mismatch|key"),
     ],
 )
 def test_weights_of_another_network(saved, changes, reason):

@@ -1,0 +1,62 @@
+"""Every command of these tests keeps its cache away from the user's, and trains as it stands: nothing is calibrated."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+CALIBRATED = """
+import erde_nas.shared
+from erde_nas.distil.train import Compute
+erde_nas.shared.calibrate = lambda *_: Compute("fp32", 1, 0.001)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _cache(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERDE_NAS_CACHE", str(tiny.cache))
+
+
+@pytest.fixture
+def calibrated(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Saves the seconds that a new run spends on finding the fastest way to train; the same as code for a child."""
+    from erde_nas import shared
+    from erde_nas.distil.train import Compute
+
+    monkeypatch.setattr(shared, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
+    return CALIBRATED
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def refused(cli):
+    """Run a command that must end with exit code 2 and one message; returns the message."""
+
+    def check(*words: object) -> str:
+        done = cli(*words)
+        assert done.code == 2, done
+        assert done.out == ""
+        assert done.err.count("error: ") == 1, done.err
+        assert "Traceback" not in done.err
+        return done.err[done.err.index("error: ") :].removeprefix("error: ").rstrip("\n")
+
+    return check
+
+
+@pytest.fixture
+def shortlisted(finished: Path) -> str:
+    """The student of the finished run that was trained on."""
+    (brief,) = (finished / "students").glob("*/brief.safetensors")
+    return brief.parent.name
+
+
+@pytest.fixture
+def other(finished: Path, shortlisted: str) -> str:
+    """A candidate of the finished run that was not."""
+    names = sorted(path.name for path in (finished / "students").iterdir())
+    return next(name for name in names if not name.startswith(shortlisted))

@@ -1,0 +1,118 @@
+"""erde-nas search: run again, for longer, with other wishes, and in a folder that is not its own."""
+
+import json
+
+import pytest
+
+
+def results(folder) -> dict:
+    """The report without what differs from call to call."""
+    report = json.loads((folder / "pareto.json").read_text())
+    return {key: value for key, value in report.items() if key not in ("created", "environment")}
+
+
+def stamps(folder) -> dict:
+    """When each network was written."""
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list:
+    """One entry per student that is trained from now on: how many epochs."""
+    from erde_nas import shared
+
+    original, calls = shared.train, []
+
+    def spy(network, views, loss, options, **more):
+        calls.append(options.epochs)
+        return original(network, views, loss, options, **more)
+
+    monkeypatch.setattr(shared, "train", spy)
+    return calls
+
+
+def test_the_same_command_again_does_nothing_twice(cli, tiny, run, trained):
+    before, times, measured = results(run), stamps(run / "students"), (run / "measured.json").stat().st_mtime_ns
+    done = cli(*tiny.search(run))
+    assert done.code == 0, done.err
+    assert trained == []
+    assert stamps(run / "students") == times
+    assert (run / "measured.json").stat().st_mtime_ns == measured
+    assert results(run) == before
+    assert "quick: onnxruntime, cpu, 1 thread, int8, batch 1" in done.out
+    assert done.out.rstrip().endswith(f"Report: {run / 'report.html'}")
+
+
+def test_more_trials_go_on_with_what_is_there(cli, tiny, run, shortlisted, trained):
+    before, times = results(run), stamps(run / "students")
+    done = cli(*tiny.search(run, "--trials", "4"))
+    assert done.code == 0, done.err
+    after = results(run)
+    assert after["searched"][:3] == before["searched"]
+    assert len({row["student"] for row in after["searched"]}) == 4
+    assert all(stamps(run / "students")[path] == time for path, time in times.items() if shortlisted in str(path))
+    assert shortlisted in {point["student"] for point in after["points"] if point["stage"] == "finished"}
+    assert "search 4/4: " in done.err
+    assert "search 3/4" not in done.err
+    assert len(trained) <= 3, "the new candidate, and its finish and pruning if it is shortlisted"
+
+
+def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
+    one = tiny.variant(tmp_path / "one", "stems: [8, 16]\n  depths: [[1], [1, 2]]\n  widths: [[16], [16, 24]]",
+                       "stems: [8]\n  depths: [[1]]\n  widths: [[16]]\n  max_exits: 1")  # fmt: skip
+    done = cli(*one.search(tmp_path / "run", "--epochs-scale", "0.5"))
+    assert done.code == 0, done.err
+    assert "the space holds 1 architectures and no more" in done.err
+    saved = (tmp_path / "run" / "recipe.yaml").read_text()
+    assert saved.count("epochs: 1\n") == 3, "a half of two epochs, three times"
+    assert saved.count("epochs: 3\n") == 1, "a half of the teacher's six"
+    # A student with one exit is a student too.
+    report = results(tmp_path / "run")
+    assert {tuple(point["exit_fractions"]) for point in report["points"]} == {(1.0,)}
+
+
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [(["--seed", "5"], "recipe.search"), (["--epochs-scale", "3"], "recipe.compress, recipe.finish, recipe.teacher")],
+)
+def test_another_recipe_in_the_same_folder(refused, tiny, run, more, differs):
+    before = results(run)
+    message = refused(*tiny.search(run, *more))
+    assert "\n" not in message
+    assert f"holds another run (recipe 'tiny'): {differs}" in message
+    assert results(run) == before
+
+
+def test_another_profile_in_the_same_folder(refused, tiny, run, tmp_path):
+    changed = tiny.variant(tmp_path / "changed", "precision: int8", "precision: fp32")
+    assert "profiles differ" in refused(*changed.search(run))
+
+
+def test_a_strangers_folder(refused, tiny, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert "is not empty (thesis.tex) and holds no run" in refused(*tiny.search(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_at_work_keeps_others_out(refused, tiny, run):
+    from erde_nas.store import locked
+
+    with locked(run):
+        assert "another erde-nas is at work" in refused(*tiny.search(run))
+
+
+def test_a_pruned_student_that_failed_is_left_out_again(cli, tiny, run, shortlisted, monkeypatch):
+    pruned = run / "students" / f"{shortlisted}-p50"
+    (pruned / "weights.safetensors").unlink()
+    (pruned / "metrics.json").write_text('{"stage": "failed", "reason": "exit 0 is dead"}')
+    measured = []
+    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, again: measured.append(students))
+    done = cli(*tiny.search(run))
+    assert done.code == 0, done.err
+    assert measured == [[shortlisted]]
+
+
+def test_a_shortlisted_student_that_failed_says_so_again(refused, tiny, run, shortlisted):
+    (run / "students" / shortlisted / "metrics.json").write_text('{"stage": "failed", "reason": "exit 0 is dead"}')
+    message = refused(*tiny.search(run))
+    assert "no student of the shortlist could be finished: lower finish.train.learning_rate" in message

@@ -1,0 +1,155 @@
+"""A search that is killed or interrupted loses nothing that was finished, and the same command completes it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+KILL = """
+import os, signal
+import {module} as module
+whole, calls = module.{owner}{function}, 0
+def deadly(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*args, **kwargs)
+module.{owner}{function} = deadly
+from erde_nas.cli import main
+main()
+"""
+# The weights of the second candidate are written, its trial is not.
+IN_SEARCH = KILL.format(module="erde_nas.pipeline", owner="RunStore.", function="add", call=2)
+# The shortlisted student is trained on, its brief weights are kept apart, the new ones are not written yet.
+IN_FINISH = KILL.format(module="erde_nas.finish", owner="", function="save_weights", call=2)
+# Only the report's numbers are missing.
+IN_MEASURE = KILL.format(module="erde_nas.finals", owner="", function="measure", call=2)
+
+
+def start(code: str, words: list[str]) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", code, *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def students(folder) -> dict[str, tuple[int, dict]]:
+    """When each student's weights were written, and what is known of it."""
+    return {
+        path.parent.name: (path.stat().st_mtime_ns, json.loads((path.parent / "metrics.json").read_text()))
+        for path in (folder / "students").glob("*/weights.safetensors")
+        if (path.parent / "metrics.json").is_file()
+    }
+
+
+@pytest.fixture
+def cached_teacher(finished):
+    """The teacher is in the cache once there is a finished run."""
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_killed_three_times_and_completed(cli, tiny, tmp_path, calibrated):
+    out = tmp_path / "run"
+    words = tiny.search(out)
+    for code in (IN_SEARCH, IN_FINISH):
+        child = start(calibrated + code, words)
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == -signal.SIGKILL, errors
+        assert not (out / "pareto.json").exists()
+        if code == IN_SEARCH:
+            first = students(out)
+            kept = next(name for name in first if f"search 1/3: {name}" in errors)
+    child = start(calibrated + IN_MEASURE, words)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL, errors
+    assert "search" not in errors, "all candidates were stored"
+
+    done = cli(*words)
+    assert done.code == 0, done.err
+    report = json.loads((out / "pareto.json").read_text())
+    names = [row["student"] for row in report["searched"]]
+    assert len(set(names)) == len(names) == 3
+    assert names[0] == kept
+    assert report["searched"][0]["val_accuracy"] == first[kept][1]["val_accuracy"]
+    assert report["searched"][0]["latency_ms"] == first[kept][1]["latency_ms"]
+    last = students(out)
+    if last[kept][1]["stage"] == "searched":
+        assert last[kept][0] == first[kept][0], "its weights were written again"
+    else:
+        brief = out / "students" / kept / "brief.safetensors"
+        assert brief.is_file()
+    assert sorted(metrics["stage"] for _, metrics in last.values()) == ["finished", "pruned", "searched", "searched"]
+    assert report["interrupted"] is False
+    assert not [path.name for path in out.rglob("*.tmp")]
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_ctrl_c_in_the_middle_writes_a_report(cli, tiny, tmp_path, calibrated):
+    out = tmp_path / "run"
+    child = start(calibrated + "from erde_nas.cli import main; main()", tiny.search(out, "--trials", "500"))
+    assert child.stderr is not None
+    line = child.stderr.readline()
+    assert line.strip().startswith("["), line
+    assert "search 1/500" in line
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: measuring processes get it too
+    shown, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().endswith("Interrupted. What is finished is kept; the same command continues.")
+    report = json.loads((out / "pareto.json").read_text())
+    assert report["interrupted"] is True
+    assert report["searched"]
+    assert report["points"][0]["label"] == "the run was interrupted before it was finished"
+    assert "Report: " in shown
+    done = cli("report", out)
+    assert done.code == 0, done.err
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
+    metrics = run / "students" / shortlisted / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "stage": "searched"}))
+    (run / "measured.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("erde_nas.shared.train", interrupt)
+        assert cli(*tiny.search(run)).code == 130
+    report = json.loads((run / "pareto.json").read_text())
+    assert report["teacher"] is None
+    assert {point["stage"] for point in report["points"]} == {"searched"}
+
+
+def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, monkeypatch):
+    for place in ("erde_nas.pipeline.load_dataset", "erde_nas.shared.prepare_teacher", "erde_nas.candidate.make_segments"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, interrupt)
+            done = cli(*tiny.search(tmp_path / "run"))
+        assert done.code == 130, place
+        assert done.out == ""
+        assert done.err.splitlines()[-1] == "Interrupted. What is finished is kept; the same command continues."
+        assert not (tmp_path / "run" / "pareto.json").exists()
+
+
+def test_ctrl_c_twice(cli, tiny, run, monkeypatch):
+    """The second one stops the report of the first; the former report is still whole."""
+    before = (run / "pareto.json").read_text()
+    monkeypatch.setattr("erde_nas.pipeline.shortlist", interrupt)
+    monkeypatch.setattr("erde_nas.pipeline.write_report", interrupt)
+    done = cli(*tiny.search(run))
+    assert (done.code, done.out) == (130, "")
+    assert (run / "pareto.json").read_text() == before
+
+
+def test_ctrl_c_in_other_commands(cli, run, monkeypatch):
+    monkeypatch.setattr("erde_nas.pipeline.finish", interrupt)
+    done = cli("compress", run)
+    assert (done.code, done.out) == (130, "")
+    monkeypatch.setattr("erde_nas.commands.report", interrupt)
+    assert cli("report", run).code == 130

@@ -1,0 +1,120 @@
+"""Structured pruning: what is left is what Torch-Pruning left, in whole multiples of 8 channels."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch_pruning
+
+from erde_nas.compress.prune import prune
+from erde_nas.measure.macs import macs_per_exit, parameter_count
+from erde_nas.records import Arch, Block, Exit
+from erde_nas.students.network import EarlyExitNetwork, describe
+from tests.students.builders import build, digits, small_arch
+
+HEADS = ("erde", "conv", "gap")
+FAMILIES = ("resnet", "mobilenet")
+IMAGES = torch.from_numpy(digits()[0][:40])
+
+
+def widths(arch):
+    return [
+        arch.stem,
+        *(n for block in arch.blocks for n in (block.width, block.hidden)),
+        *filter(None, arch.head_widths),
+    ]
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_channels_are_fewer_and_multiples_of_8(family, ratio):
+    network = build(small_arch(family, HEADS, width=32))
+    pruned, arch = prune(network, ratio)
+    assert all(width % 8 == 0 for width in widths(arch))
+    assert all(new <= old for new, old in zip(widths(arch), widths(network.arch), strict=True))
+    assert all(new < old for new, old in zip(macs_per_exit(pruned), macs_per_exit(network), strict=True))
+    assert parameter_count(pruned) < parameter_count(network)
+    assert (arch.exits, arch.classes, arch.image_size) == (network.arch.exits, 10, 8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_copy_is_what_its_architecture_builds(family):
+    pruned, arch = prune(build(small_arch(family, HEADS, width=24)), 0.5)
+    assert pruned.arch == arch == describe(pruned)
+    assert EarlyExitNetwork(arch, [0.0], [1.0]).load_state_dict(pruned.state_dict())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_copy_answers_like_the_module_that_torch_pruning_changed(family):
+    network = build(small_arch(family, HEADS, width=24))
+    reference = copy.deepcopy(network)
+    torch_pruning.pruner.BasePruner(
+        reference,
+        torch.zeros(1, 1, 8, 8),
+        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=0.5,
+        round_to=8,
+        ignored_layers=[segment.head.classifier for segment in reference.segments],
+    ).step()
+    pruned, _ = prune(network, 0.5)
+    with torch.no_grad():
+        for ours, theirs in zip(pruned.eval()(IMAGES), reference.eval()(IMAGES), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_channels_that_give_nothing_go_first(family):
+    """A network in which half of the inner channels are dead, here and there, answers the same without them."""
+    blocks = (Block(8, 16), Block(8, 16))
+    network = build(Arch(family, 1, 8, 10, 8, blocks, (Exit(0, "gap"), Exit(1, "erde")), (0, 0)))
+    dead = torch.randperm(16, generator=torch.Generator().manual_seed(0))[:8]
+    inner = {"resnet": ("first", "second"), "mobilenet": ("expand", "depthwise", "project")}[family]
+    for segment in network.parts:
+        layers = [getattr(segment.body[-1], name) for name in inner]
+        with torch.no_grad():
+            for layer in layers[:-1]:
+                for tensor in (layer[0].weight, layer[1].weight, layer[1].bias):
+                    tensor[dead] = 0
+            layers[-1][0].weight[:, dead] = 0
+    pruned, arch = prune(network, 0.5)
+    assert arch.blocks == (Block(8, 8), Block(8, 8))
+    for ours, before in zip(pruned.eval()(IMAGES), network(IMAGES), strict=True):
+        torch.testing.assert_close(ours, before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_class_layers_keep_their_classes_and_lose_inputs_alone(family):
+    network = build(small_arch(family, HEADS, width=32))
+    pruned, _ = prune(network, 0.5)
+    for new, old in zip(pruned.parts, network.parts, strict=True):
+        assert torch.equal(new.head.classifier.bias, old.head.classifier.bias)
+        assert new.head.classifier.in_features < old.head.classifier.in_features
+        kept = old.head.classifier.weight.T.tolist()
+        assert all(column in kept for column in new.head.classifier.weight.T.tolist())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_original_is_left_alone(training):
+    network = build(small_arch("resnet", HEADS, width=16)).train(training)
+    arch, before = network.arch, copy.deepcopy(network.state_dict())
+    pruned, _ = prune(network, 0.5)
+    assert network.training is training
+    assert network.arch == arch
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert not any(p.grad is not None for p in (*network.parameters(), *pruned.parameters()))
+    assert all(p.requires_grad for p in pruned.parameters())
+
+
+def test_pixels_are_normalised_as_before():
+    network = build(small_arch("mobilenet", HEADS, width=16, channels=3))
+    pruned, _ = prune(network, 0.5)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8), dtype=np.uint8))
+    assert torch.equal(pruned.parts[0].body[0](image), network.parts[0].body[0](image))
+
+
+def test_nothing_goes_where_a_multiple_of_8_is_all_there_is():
+    network = build(small_arch("resnet", ("gap",), width=8))
+    pruned, arch = prune(network, 0.5)
+    assert arch == network.arch
+    assert all(torch.equal(a, b) for a, b in zip(pruned.eval()(IMAGES), network(IMAGES), strict=True))

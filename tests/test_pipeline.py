@@ -1,0 +1,194 @@
+"""A finished run keeps the contract of its folder: what is in it, and what its numbers promise."""
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file
+
+from erde_nas.export.nest import thresholds_of
+from erde_nas.finals import confidence, read_measured
+from erde_nas.records import Arch, Dataset, Point, Split
+from erde_nas.store import RunStore
+
+POINT = {
+    "student", "stage", "arch", "thresholds", "exit_fractions", "val_accuracy", "test_accuracy", "test_accuracy_ci95",
+    "macs", "macs_per_exit", "params", "size_bytes", "latency_ms", "file",
+}  # fmt: skip
+LATENCY = {"mean", "p50", "p95", "p99", "expected_mean", "source", "runtime", "threads", "batch_size", "precision"}
+REPORT = {"schema", "objectives", "dataset", "teacher", "baselines", "points", "hypervolume"}
+TEST_IMAGES = 359  # a fifth of sklearn's 1797 digits
+STUDENT_FILES = {"arch.json", "weights.safetensors", "metrics.json"}
+
+
+@pytest.fixture(scope="module")
+def report(finished: Path):
+    return json.loads((finished / "pareto.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def measured_points(report):
+    """Everything that was deployed: the teacher, the baselines, finished, pruned and quantized students."""
+    students = [point for point in report["points"] if point["stage"] != "searched"]
+    return [report["teacher"], *report["baselines"], *students]
+
+
+def test_the_folder_holds_what_the_design_promises(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "recipe.yaml", "profiles", "manifest.json", "study.db", "teacher", "students", "pareto.json", "pareto.csv",
+        "report.html", "report.md", "front.png",
+    }  # fmt: skip
+    assert not [path for path in finished.rglob("*.tmp")]
+    assert [path.name for path in (finished / "profiles").iterdir()] == ["quick.yaml"]
+    assert (finished / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert "<html" in (finished / "report.html").read_text()[:200]
+
+
+def test_the_manifest_says_how_the_run_came_about(finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["recipe"] == "tiny"
+    assert manifest["environment"]["versions"].keys() >= {"torch", "onnxruntime", "optuna"}
+    assert manifest["timings_s"].keys() >= {"teacher", "search", "finish", "prune", "measure", "report"}
+    assert manifest["compute"]["threads"] >= 1
+
+
+def test_every_student_has_its_files(finished, report):
+    stages = {}
+    for folder in (finished / "students").iterdir():
+        names = {path.name for path in folder.iterdir()}
+        assert names >= STUDENT_FILES
+        stage = stages[folder.name] = json.loads((folder / "metrics.json").read_text())["stage"]
+        assert ({"model.onnx", "model.int8.onnx"} <= names) == (stage in ("finished", "pruned"))
+        arch = Arch.from_dict(json.loads((folder / "arch.json").read_text()))
+        assert folder.name == arch.id or stage == "pruned"
+    assert sorted(stages.values()) == ["finished", "pruned", "searched", "searched"]
+    finished_one = next(name for name, stage in stages.items() if stage == "finished")
+    assert stages[f"{finished_one}-p50"] == "pruned"
+    assert {row["student"] for row in report["searched"]} == {n for n, stage in stages.items() if stage != "pruned"}
+
+
+def test_finishing_trained_the_brief_checkpoint_on(finished):
+    (brief,) = (finished / "students").glob("*/brief.safetensors")
+    before, after = load_file(brief), load_file(brief.with_name("weights.safetensors"))
+    assert before.keys() == after.keys()
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_pareto_json_has_the_promised_keys(report):
+    assert report.keys() >= REPORT
+    assert report["schema"] == 1
+    assert report["objectives"] == ["error", "latency_ms:quick"]
+    assert report["dataset"].items() >= {"name": "digits", "train": 120, "test": TEST_IMAGES}.items()
+    assert report["dataset"]["classes"] == [str(digit) for digit in range(10)]
+    assert report["interrupted"] is False
+    for point in [report["teacher"], *report["baselines"], *report["points"]]:
+        assert point.keys() >= POINT
+        for latency in point["latency_ms"].values():
+            assert latency.keys() >= LATENCY
+
+
+def test_every_point_has_a_threshold_per_exit_but_the_last(report):
+    for point in [report["teacher"], *report["baselines"], *report["points"]]:
+        exits = len(point["macs_per_exit"])
+        assert len(point["thresholds"]) == exits - 1
+        assert len(point["exit_fractions"]) == exits
+        assert math.isclose(sum(point["exit_fractions"]), 1, abs_tol=1e-6)
+        assert len(point["arch"]["exits"]) == exits
+        assert point["macs_per_exit"] == sorted(point["macs_per_exit"])
+
+
+def test_macs_are_the_mean_over_the_exits_taken(report):
+    for point in [report["teacher"], *report["baselines"], *report["points"]]:
+        assert point["macs"] == pytest.approx(np.dot(point["exit_fractions"], point["macs_per_exit"]))
+
+
+def test_accuracies_are_shares_inside_their_interval(measured_points):
+    for point in measured_points:
+        low, high = point["test_accuracy_ci95"]
+        assert 0 <= low <= point["test_accuracy"] <= high <= 1
+        assert 0 <= point["val_accuracy"] <= 1
+        right = point["test_accuracy"] * TEST_IMAGES
+        assert right == pytest.approx(round(right)), "not a share of the test images"
+        assert all(0 <= accuracy <= 1 for accuracy in point["exit_accuracy"])
+
+
+def test_the_interval_is_wilsons():
+    images = Split(np.zeros((10, 1, 8, 8), np.uint8), np.zeros(10, np.int64))
+    dataset = Dataset("ten", images, images, images, ("a", "b"), (0.0,), (1.0,), "")
+    n, p, z = 10, 0.8, 1.959964
+    middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    expected = [(middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1)]
+    assert confidence(0.8, dataset) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_teacher_learned_something(report):
+    assert report["teacher"]["test_accuracy_ci95"][0] > 0.15, "ten classes: chance is 0.1"
+
+
+def test_deployed_points_are_measured(measured_points):
+    for point in measured_points:
+        if point["file"].endswith(".int8.onnx"):
+            assert point["stage"] == "quantized"
+        latency = point["latency_ms"]["quick"]
+        assert (latency["source"], latency["runtime"], latency["threads"]) == ("measured", "onnxruntime", 1)
+        assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+        assert latency["expected_mean"] == pytest.approx(np.dot(point["exit_fractions"], latency["per_exit"]))
+        assert latency["precision"] == ("int8" if point["stage"] == "quantized" else "fp32")
+
+
+def test_searched_points_are_estimates_and_not_offered(report):
+    searched = [point for point in report["points"] if point["stage"] == "searched"]
+    for point in searched:
+        assert not point["offered"]
+        assert point["test_accuracy"] is None, "test is read for the report's students alone"
+        assert {entry["source"] for entry in point["latency_ms"].values()} == {"estimated"}
+
+
+def test_the_baselines_are_there(report):
+    labels = [point["label"] for point in report["baselines"]]
+    assert {"teacher with its own exits", "best student without exits"} <= set(labels)
+    assert report["teacher"]["label"] == "teacher"
+    assert report["teacher"]["thresholds"] == []
+    plain = next(point for point in report["baselines"] if point["label"] == "best student without exits")
+    assert plain["thresholds"] == []
+    own = next(point for point in report["baselines"] if point["label"] == "teacher with its own exits")
+    assert len(own["thresholds"]) == 2
+
+
+def test_pareto_csv_has_a_line_for_every_point(finished, report):
+    with (finished / "pareto.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report["points"]) + len(report["baselines"]) + 1
+    for point in report["points"]:
+        assert any(
+            row["student"] == point["student"]
+            and row["stage"] == point["stage"]
+            and float(row["val_accuracy"]) == point["val_accuracy"]
+            and [float(value) for value in row["thresholds"].split()] == point["thresholds"]
+            for row in rows
+        )
+
+
+def test_files_are_where_the_points_say(finished, measured_points):
+    for point in measured_points:
+        path = finished / point["file"]
+        assert path.stat().st_size == point["size_bytes"]
+        assert len(thresholds_of(onnx.load(path))) == len(point["thresholds"])
+
+
+def test_measured_points_survive_their_file(finished, report):
+    found = read_measured(RunStore(finished))
+    again = [Point.from_dict(point) for point in report["baselines"]]
+    assert list(found.baselines) == again
+    assert found.teacher == Point.from_dict(report["teacher"])
+
+
+def test_a_run_without_a_measurement_has_none(finished, tmp_path):
+    shutil.copy(finished / "manifest.json", tmp_path)
+    assert read_measured(RunStore(tmp_path)).points == ()
