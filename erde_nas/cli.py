@@ -29,7 +29,7 @@ app.add_typer(data, name="data")
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
-NO_PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+NO_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
 Profile = Annotated[

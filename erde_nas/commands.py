@@ -65,13 +65,17 @@ def report(out: Path) -> dict[str, Any]:
     """The report model of a run, after writing its report files again."""
     from erde_nas.report.build import write_report
 
+    found = _read_report(out)
+    write_report(out, found)
+    return found
+
+
+def _read_report(out: Path) -> dict[str, Any]:
     if not (out / "pareto.json").is_file():
         begun = (out / "manifest.json").is_file()
         known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
         raise UserError(f"{out} {known} with `erde-nas search RECIPE --out {out}`")
-    found = read_json(out / "pareto.json")
-    write_report(out, found)
-    return found
+    return read_json(out / "pareto.json")
 
 
 def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, An
 
 def export(out: Path, student: str, to: Path) -> list[Path]:
     """Copy a student's deployable files and `student.json` (classes, arch, operating points) to the new folder `to`."""
-    found = report(out)
+    found = _read_report(out)
     points = [point for point in found["points"] if point["student"] == student and point["file"]]
     if not points:
         names = sorted({point["student"] for point in found["points"] if point["file"]})

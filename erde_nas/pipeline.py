@@ -177,7 +177,10 @@ def _complete(run: Run, chosen: Sequence[str], again: bool = False) -> None:
     """Finish and prune the chosen students, then deploy and measure everything that came out fit."""
     fit = [name for name in chosen if finish(run, name)]
     if not fit:
-        raise UserError("no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe")
+        raise UserError(
+            "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe and search in "
+            "a new folder"
+        )
     run.meter.close("finish")
     pruned = [name for parent in fit for name in prune_student(run, parent)]
     run.meter.close("prune")

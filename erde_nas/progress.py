@@ -24,7 +24,7 @@ class Meter:
         self._done: dict[str, float] = {}
         self._begin = self._logged = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
 Kernel = Literal[3, 5, 7]
 Head = Literal["erde", "gap", "conv"]
@@ -30,7 +31,7 @@ class DatasetSection(Section):
     validation: Fraction = 0.1  # share of train kept for search, thresholds and calibration
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "DatasetSection":
@@ -73,9 +74,10 @@ class TeacherSection(Section):
 
     @model_validator(mode="after")
     def _one_width_per_stage(self) -> "TeacherSection":
-        if len(self.depths) != len(self.widths):
+        if len(self.depths) != len(self.widths) or not self.depths:
             raise ValueError(
-                f"depths and widths must be equally long, but got {len(self.depths)} and {len(self.widths)}"
+                "depths and widths need one number per stage, and at least one stage, "
+                f"but got {len(self.depths)} and {len(self.widths)}"
             )
         return self
 
@@ -124,7 +126,7 @@ class SearchSection(Section):
 
     searcher: SearcherName = "nsga2"
     trials: Positive = 24
-    seed: int = 0
+    seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
@@ -156,6 +158,12 @@ class CompressSection(Section):
     train: OptimizerSection  # ERDE fine-tuning after pruning
     calibration_images: Positive = 256
 
+    @model_validator(mode="after")
+    def _distinct_names(self) -> "CompressSection":
+        if len({f"{ratio:.0%}" for ratio in self.prune}) != len(self.prune):  # a pruned student is named after it
+            raise ValueError(f"prune must hold shares that differ in whole per cents, but got {list(self.prune)}")
+        return self
+
 
 class Recipe(Section):
     """One search, from the images to the report."""
@@ -171,7 +179,7 @@ class Recipe(Section):
     search: SearchSection = SearchSection()
     finish: FinishSection
     compress: CompressSection
-    profiles: tuple[str, ...] = ("cpu-1thread",)
+    profiles: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu-1thread",)
 
 
 def load_recipe(path: Path) -> Recipe:

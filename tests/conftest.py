@@ -65,12 +65,12 @@ class Tiny:
 
     def variant(self, folder: Path, old: str, new: str) -> "Tiny":
         """The same with another recipe or profile in `folder`: `old` is replaced by `new`, where it stands first."""
+        texts = [path.read_text() for path in (self.recipe, self.profile)]
+        assert any(old in text for text in texts), old
         folder.mkdir(exist_ok=True)
-        files = []
-        for path in (self.recipe, self.profile):
-            files.append(folder / path.name)
-            files[-1].write_text(path.read_text().replace(old, new, 1))
-        assert any(a.read_text() != b.read_text() for a, b in zip(files, (self.recipe, self.profile), strict=True)), old
+        files = [folder / self.recipe.name, folder / self.profile.name]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text.replace(old, new, 1))
         return Tiny(files[0], files[1], self.cache)
 
 

@@ -178,7 +178,7 @@ def _check_fit(network: nn.Module, path: Path, dataset: Dataset, device: torch.d
         own = f"{arch.in_channels}×{arch.image_size}×{arch.image_size}"
         if own != shape:
             raise UserError(
-                f"teacher {path} takes images of {own}, but {dataset.name}'s are {shape}; use one trained on such images"
+                f"teacher {path} takes images of {own}, but {dataset.name}'s are {shape}; use one trained on those"
             )
     try:
         logits = network(images)

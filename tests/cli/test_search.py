@@ -43,23 +43,25 @@ def test_the_same_command_again_does_nothing_twice(cli, tiny, run, trained):
     assert done.out.rstrip().endswith(f"Report: {run / 'report.html'}")
 
 
-def test_more_trials_go_on_with_what_is_there(cli, tiny, run, shortlisted, trained):
-    before, times = results(run), stamps(run / "students")
+def test_more_trials_go_on_with_what_is_there(cli, tiny, run, shortlisted, trained, monkeypatch):
+    before, times, measured = results(run), stamps(run / "students"), []
+    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, again: measured.append(students))
     done = cli(*tiny.search(run, "--trials", "4"))
     assert done.code == 0, done.err
     after = results(run)
     assert after["searched"][:3] == before["searched"]
     assert len({row["student"] for row in after["searched"]}) == 4
     assert all(stamps(run / "students")[path] == time for path, time in times.items() if shortlisted in str(path))
-    assert shortlisted in {point["student"] for point in after["points"] if point["stage"] == "finished"}
+    assert {shortlisted, f"{shortlisted}-p50"} <= set(measured[0]), "what was finished stays in the report"
     assert "search 4/4: " in done.err
     assert "search 3/4" not in done.err
     assert len(trained) <= 3, "the new candidate, and its finish and pruning if it is shortlisted"
 
 
 def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
-    one = tiny.variant(tmp_path / "one", "stems: [8, 16]\n  depths: [[1], [1, 2]]\n  widths: [[16], [16, 24]]",
-                       "stems: [8]\n  depths: [[1]]\n  widths: [[16]]\n  max_exits: 1")  # fmt: skip
+    choices = "stems: [8, 16]\n  depths: [[1], [1, 2]]\n  widths: [[16], [16, 24]]"
+    one = tiny.variant(tmp_path / "a", choices, "stems: [8]\n  depths: [[1]]\n  widths: [[16]]\n  max_exits: 1")
+    one = one.variant(tmp_path / "b", "int8", "fp32")
     done = cli(*one.search(tmp_path / "run", "--epochs-scale", "0.5"))
     assert done.code == 0, done.err
     assert "the space holds 1 architectures and no more" in done.err

@@ -85,7 +85,7 @@ def test_channels_that_give_nothing_go_first(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_class_layers_keep_their_classes_and_lose_inputs_alone(family):
-    network = build(small_arch(family, HEADS, width=32))
+    network = build(small_arch(family, HEADS, width=32, classes=32))
     pruned, _ = prune(network, 0.5)
     for new, old in zip(pruned.parts, network.parts, strict=True):
         assert torch.equal(new.head.classifier.bias, old.head.classifier.bias)

@@ -99,9 +99,7 @@ def test_shift_is_a_loop_over_the_images(split: Split) -> None:
 
 def test_flips_mirror_left_and_right_in_half_of_the_images(split: Split) -> None:
     view = make(split, flip=True).view(0).numpy()
-    mirrored = np.array(
-        [np.array_equal(got, image[:, :, ::-1]) for image, got in zip(split.images, view, strict=True)]
-    )
+    mirrored = np.array([np.array_equal(got, image[:, :, ::-1]) for image, got in zip(split.images, view, strict=True)])
     assert np.array_equal(view[~mirrored], split.images[~mirrored])
     assert 70 <= mirrored.sum() <= 130  # of 200; more than four standard deviations
 

@@ -160,9 +160,7 @@ def test_a_teacher_of_other_classes(
         load(exported(Foreign(classes=5), tmp_path / "five.pt2"), toy)
 
 
-def test_a_teacher_of_other_images(
-    make_network: Callable[..., EarlyExitNetwork], toy: Dataset, tmp_path: Path
-) -> None:
+def test_a_teacher_of_other_images(make_network: Callable[..., EarlyExitNetwork], toy: Dataset, tmp_path: Path) -> None:
     save_network(make_network(channels=3), tmp_path)
     with pytest.raises(UserError, match=r"weights\.safetensors .*takes images of 3×8×8, .*toy's are 1×8×8"):
         load(tmp_path / "weights.safetensors", toy)
@@ -174,5 +172,7 @@ def test_a_program_for_one_batch_size(toy: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_program_that_answers_with_something_else(toy: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"named\.pt2 must give a tensor of logits or a sequence of them, .* output 0 is 'logits'"):
+    with pytest.raises(
+        UserError, match=r"named\.pt2 must give a tensor of logits or a sequence of them, .* output 0 is 'logits'"
+    ):
         load(exported(Foreign(answers="named"), tmp_path / "named.pt2"), toy)

@@ -63,9 +63,7 @@ def test_they_are_the_live_teachers_for_every_view(teacher: Teacher, make_views:
     assert not torch.equal(logits[0], logits[1])
 
 
-def test_the_second_call_reads_the_file_and_asks_no_teacher(
-    teacher: Teacher, make_views: Callable[..., Views]
-) -> None:
+def test_the_second_call_reads_the_file_and_asks_no_teacher(teacher: Teacher, make_views: Callable[..., Views]) -> None:
     views = make_views(**AUGMENTED)
     first = cached_logits(teacher, views, 3)
     path = targets_path(teacher, views, 3)

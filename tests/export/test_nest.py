@@ -1,6 +1,7 @@
 """One file with real control flow: it answers as PyTorch does, and what comes after a taken exit does not run."""
 
 import json
+from functools import cache
 
 import numpy as np
 import onnx
@@ -21,10 +22,18 @@ IMAGES = digits()[0][:120]
 CASES = [("resnet", 1), ("resnet", 2), ("mobilenet", 3), ("mobilenet", 4)]
 
 
+@cache
 def student(family, exits):
     """A network and thresholds that let images out at every exit."""
     network = build(small_arch(family, HEADS[:exits]))
     return network, medians(network, IMAGES)
+
+
+@cache
+def exported(family, exits, precision="fp32"):
+    """The segments of `student`."""
+    segments = export_segments(student(family, exits)[0])
+    return quantize_segments(segments, IMAGES) if precision == "int8" else segments
 
 
 def nested(model):
@@ -33,7 +42,7 @@ def nested(model):
 
 def session(model, **options):
     chosen = onnxruntime.SessionOptions()
-    chosen.log_severity_level = 3
+    chosen.log_severity_level, chosen.intra_op_num_threads = 3, 1
     for name, value in options.items():
         setattr(chosen, name, value)
     return onnxruntime.InferenceSession(model.SerializeToString(), chosen, providers=["CPUExecutionProvider"])
@@ -53,7 +62,7 @@ def test_file_answers_as_pytorch_does(family, exits):
     entropy = entropies(expected)
     close = (np.abs(entropy[:-1] - np.reshape(thresholds, (-1, 1))) < 1e-4).any(0)
     wanted = exit_indices(entropy, thresholds)
-    logits, taken = one_by_one(nested(nest(export_segments(network), thresholds)), IMAGES, thresholds)
+    logits, taken = one_by_one(nested(nest(exported(family, exits), thresholds)), IMAGES, thresholds)
     assert close.sum() < 10
     assert taken[~close].tolist() == wanted[~close].tolist()
     assert set(taken.tolist()) == set(range(exits))
@@ -63,7 +72,7 @@ def test_file_answers_as_pytorch_does(family, exits):
 @pytest.mark.parametrize(("family", "exits"), CASES)
 def test_every_exit_can_be_forced(family, exits):
     network, thresholds = student(family, exits)
-    model, expected = nested(nest(export_segments(network), thresholds)), all_logits(network, IMAGES[:10])
+    model, expected = nested(nest(exported(family, exits), thresholds)), all_logits(network, IMAGES[:10])
     for number in range(exits):
         logits, taken = one_by_one(model, IMAGES[:10], force_exit(number, exits))
         assert taken.tolist() == [number] * 10
@@ -72,8 +81,8 @@ def test_every_exit_can_be_forced(family, exits):
 
 @pytest.mark.parametrize(("family", "exits"), CASES)
 def test_split_segments_give_a_batch_the_same_answers(family, exits):
-    network, thresholds = student(family, exits)
-    file = nest(export_segments(network), thresholds)
+    _, thresholds = student(family, exits)
+    file = nest(exported(family, exits), thresholds)
     segments = split(onnx.load_from_string(file.SerializeToString()))
     for segment in segments:
         onnx.checker.check_model(segment, full_check=True)
@@ -87,7 +96,7 @@ def test_split_segments_give_a_batch_the_same_answers(family, exits):
 @pytest.mark.parametrize("exit_", [0, 1, 2])
 def test_a_batch_may_leave_all_at_once(exit_):
     network, _ = student("mobilenet", 3)
-    segments = [session(segment) for segment in export_segments(network)]
+    segments = [session(segment) for segment in exported("mobilenet", 3)]
     logits, taken = CompactingModel(segments).run(IMAGES[:10], np.array(force_exit(exit_, 3), np.float32))
     assert taken.tolist() == [exit_] * 10
     np.testing.assert_allclose(logits, all_logits(network, IMAGES[:10])[exit_], atol=1e-4)
@@ -95,13 +104,13 @@ def test_a_batch_may_leave_all_at_once(exit_):
 
 def test_logits_of_all_exits_from_serialized_segments():
     network, _ = student("resnet", 3)
-    segments = [segment.SerializeToString() for segment in export_segments(network)]
+    segments = [segment.SerializeToString() for segment in exported("resnet", 3)]
     np.testing.assert_allclose(run_segments(segments, IMAGES, 50), all_logits(network, IMAGES), atol=1e-4)
 
 
 def test_thresholds_have_defaults_that_a_call_can_override():
-    network, thresholds = student("resnet", 3)
-    model = session(nest(export_segments(network), thresholds))
+    thresholds = student("resnet", 3)[1]
+    model = session(nest(exported("resnet", 3), thresholds))
     for image in IMAGES[:20]:
         by_default = model.run(None, {"image": image[None]})
         given = model.run(None, {"image": image[None], "thresholds": np.array(thresholds, np.float32)})
@@ -112,14 +121,12 @@ def test_thresholds_have_defaults_that_a_call_can_override():
 
 
 def test_thresholds_can_be_read_back():
-    network, _ = student("resnet", 3)
-    segments = export_segments(network)
-    assert thresholds_of(nest(segments, [0.25, 1.5])) == (0.25, 1.5)
-    assert thresholds_of(nest(export_segments(student("resnet", 1)[0]), [])) == ()
+    assert thresholds_of(nest(exported("resnet", 3), [0.25, 1.5])) == (0.25, 1.5)
+    assert thresholds_of(nest(exported("resnet", 1), [])) == ()
 
 
 def test_interface_of_the_file():
-    file = session(nest(export_segments(student("resnet", 3)[0]), [0.5, 0.5]))
+    file = session(nest(exported("resnet", 3), [0.5, 0.5]))
     assert [(i.name, i.type, i.shape) for i in file.get_inputs()] == [("image", "tensor(uint8)", [1, 1, 8, 8])]
     assert [(i.name, i.type, i.shape) for i in file.get_overridable_initializers()] == [
         ("thresholds", "tensor(float)", [2])
@@ -131,8 +138,8 @@ def test_interface_of_the_file():
 
 
 def test_each_branch_holds_its_own_weights():
-    network, thresholds = student("resnet", 3)
-    graph, levels = nest(export_segments(network), thresholds).graph, []
+    thresholds = student("resnet", 3)[1]
+    graph, levels = nest(exported("resnet", 3), thresholds).graph, []
     while graph is not None:
         levels.append({tensor.name for tensor in graph.initializer if not tensor.name.startswith(("route", "thres"))})
         used = {name for node in graph.node for name in node.input}
@@ -160,18 +167,16 @@ def executed(model, image, thresholds, folder):
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("exit_", [0, 1, 2])
 def test_nothing_after_a_taken_exit_is_executed(exit_, precision, tmp_path):
-    network, thresholds = student("mobilenet", 3)
-    segments = export_segments(network)
-    segments = quantize_segments(segments, IMAGES) if precision == "int8" else segments
+    segments = exported("mobilenet", 3, precision)
     convolutions = [[node.name for node in s.graph.node if node.op_type == "Conv"] for s in segments]
     assert all(convolutions)
-    ran = executed(nest(segments, thresholds), IMAGES[0], force_exit(exit_, 3), tmp_path)
+    ran = executed(nest(segments, [0.0, 0.0]), IMAGES[0], force_exit(exit_, 3), tmp_path)
     assert ran == sorted(name for segment in convolutions[: exit_ + 1] for name in segment)
 
 
 @pytest.mark.parametrize("thresholds", [[], [1.0], [1.0, 1.0, 1.0]])
 def test_wrong_number_of_thresholds(thresholds):
-    segments = export_segments(student("resnet", 3)[0])
+    segments = exported("resnet", 3)
     with pytest.raises(ValueError, match=f"3 segments need 2 thresholds, but got {len(thresholds)}"):
         nest(segments, thresholds)
 
@@ -197,4 +202,4 @@ def test_files_of_others_cannot_be_split(model):
 
 def test_a_single_segment_is_not_a_deployable_file():
     with pytest.raises(ValueError, match="not made by erde-nas"):
-        split(export_segments(student("resnet", 2)[0])[0])
+        split(exported("resnet", 2)[0])

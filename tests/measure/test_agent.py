@@ -52,6 +52,16 @@ def test_an_outlier_in_a_block_does_not_count(machine):
     assert time_exit(clock, lambda: machine.work(next(costs))(), blocks=1) == [3.0]
 
 
+def test_blocks_are_compared_with_the_reference_before_and_after(machine):
+    """While the machine slows down steadily, a block lies halfway between its neighbours."""
+    reference, costs = iter([2.0] * 5 + [4.0] * 5), [9.0] * 5
+    clock = Clock(lambda: machine.work(next(reference))(), calls_per_block=5)
+    assert time_exit(clock, lambda: machine.work(costs.pop())(), blocks=1) == [3.0]
+    reference = iter([2.0] * 5 + [4.0] * 5)
+    ratios, _ = time_stream(clock, [machine.work(9.0, (None, [0]))] * 2)
+    assert ratios == [3.0, 3.0]
+
+
 def test_stream_times_every_call_once_and_in_order(machine):
     clock = Clock(machine.work(2.0), calls_per_block=5)
     costs = [1.0 + i for i in range(STREAM_BLOCK + 3)]

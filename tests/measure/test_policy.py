@@ -69,7 +69,7 @@ def test_two_exits_by_hand():
     assert [(p.accuracy, p.cost) for p in curve] == [(1 / 4, 10.0), (3 / 4, 20.0)]  # 30.0 is no more accurate
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 6)).flatmap(
         lambda shape: st.tuples(

@@ -1,0 +1,58 @@
+"""erde-nas profile: the latency of one file, as measured and as expected."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def model(finished, shortlisted):
+    return finished / "students" / shortlisted / "model.onnx"
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    return folder
+
+
+def test_without_images_the_mean_is_an_estimate(cli, tiny, model):
+    done = cli("profile", model, "--profile", tiny.profile, "--json")
+    assert (done.code, done.err) == (0, "")
+    (row,) = json.loads(done.out)
+    assert row["profile"] == "quick"
+    assert (row["source"], row["mean"], row["p99"]) == ("estimated", None, None)
+    assert len(row["per_exit"]) == 3
+    assert min(row["per_exit"]) <= row["expected_mean"] <= max(row["per_exit"])
+    assert (row["runtime"], row["threads"], row["batch_size"], row["precision"]) == ("onnxruntime", 1, 1, "fp32")
+
+
+def test_images_are_timed_as_a_stream(cli, tiny, model, images):
+    done = cli("profile", model, "--profile", tiny.profile, "--images", images, "--json")
+    assert (done.code, done.err) == (0, "")
+    (row,) = json.loads(done.out)
+    assert row["source"] == "measured"
+    assert 0 < row["p50"] <= row["p95"] <= row["p99"]
+
+
+def test_the_table_has_a_line_per_profile(cli, tiny, tmp_path, model):
+    batches = tiny.variant(tmp_path / "b", "name: quick\nprecision: int8", "name: batches\nbatch_size: 2").profile
+    done = cli("profile", model, "--profile", tiny.profile, "--profile", batches)
+    assert (done.code, done.err) == (0, "")
+    header, _, first, second = done.out.rstrip("\n").split("\n")
+    assert header.split()[:2] == ["profile", "precision"]
+    assert (first.split()[:2], second.split()[:2]) == (["quick", "fp32"], ["batches", "fp32"])
+
+
+def test_bad_input(refused, tiny, model, tmp_path):
+    assert "no shipped profile 'quick'" in refused("profile", model, "--profile", "quick")
+    assert "holds no images" in refused("profile", model, "--profile", tiny.profile, "--images", tmp_path)
+    assert "is not a student" in refused("profile", tiny.recipe, "--profile", tiny.profile)
+    elsewhere = tiny.variant(tmp_path / "elsewhere", "precision: int8", "match: {cpu: Nonexistent}").profile
+    assert "it is for a CPU named 'Nonexistent'" in refused("profile", model, "--profile", elsewhere)
