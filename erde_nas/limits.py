@@ -50,4 +50,4 @@ def nothing_feasible(trials: Sequence[Trial], profiles: Sequence[HardwareProfile
             values = [t.metrics["latency_ms"][profile.name] if key == "latency_ms" else t.metrics[key] for t in trials]
             beyond = sum(value > limit for value in values)
             lines.append(f"{profile.name}: {beyond} exceed limits.{key} {limit:g} (least: {min(values):.4g})")
-    return f"none of {len(trials)} candidates keeps all limits; {'; '.join(lines)}; search longer, or in a new folder with a higher limit"
+    return f"none of {len(trials)} candidates keeps all limits; {'; '.join(lines)}; raise a limit or search longer"

@@ -178,8 +178,8 @@ def _complete(run: Run, chosen: Sequence[str], again: bool = False) -> None:
     fit = [name for name in chosen if finish(run, name)]
     if not fit:
         raise UserError(
-            "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe and search in "
-            "a new folder"
+            "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe "
+            "and search in a new folder"
         )
     run.meter.close("finish")
     pruned = [name for parent in fit for name in prune_student(run, parent)]

@@ -92,7 +92,7 @@ class SpaceSection(Section):
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet: of the depthwise convolution
     expansions: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 4)  # mobilenet
     heads: tuple[Head, ...] = ("erde", "gap", "conv")
-    max_exits: Positive = 4  # the last one included
+    max_exits: Annotated[int, Field(ge=1, le=8)] = 4  # the last one included
 
     @model_validator(mode="after")
     def _choices_everywhere(self) -> "SpaceSection":

@@ -54,7 +54,7 @@ class Stream:
     p95: float
     p99: float
     exit_fractions: tuple[float, ...]
-    iqr_over_median: float
+    iqr_over_median: float | None  # of the passes' means; None for a single pass
 
 
 def measure(
@@ -201,7 +201,7 @@ def _timing(results: Sequence[dict[str, Any]], reference_ms: float, batch_size: 
                 float(p95),
                 float(p99),
                 tuple(float(f) for f in fractions / fractions.sum()),
-                _spread(ratios.mean(1)),
+                _spread(ratios.mean(1)) if len(ratios) > 1 else None,
             )
         )
     return Timing(

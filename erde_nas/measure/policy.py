@@ -65,7 +65,7 @@ def operating_curve(logits: np.ndarray, labels: np.ndarray, costs: Sequence[floa
     entropy = entropies(logits)
     correct = logits.argmax(-1) == labels
     exits = len(logits)
-    levels = math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9)
+    levels = max(2, math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9))
     grids = [_grid(entropy[i], levels) for i in range(exits - 1)]
     cost = np.asarray(costs, float)
     points = [_point(exit_indices(entropy, chosen), correct, cost, chosen) for chosen in itertools.product(*grids)]
