@@ -92,16 +92,20 @@ def objective_names(shared_objectives: tuple[str, ...], profiles: tuple[Hardware
 
 
 def limits_exceeded(metrics: dict[str, Any], profiles: tuple[HardwareProfile, ...]) -> tuple[float, ...]:
-    """For every limit of every profile, by how much of itself it is exceeded; at most 0 where it is kept."""
+    """For every limit of every profile, by how much of itself it is exceeded; at most 0 where it is kept.
+
+    The file's size is taken for that of its weights; the file itself is held to the limit once it is written.
+    """
     excess = []
     for profile in profiles:
         limits = profile.limits
         if limits.latency_ms is not None:
             excess.append(metrics["latency_ms"][profile.name] / limits.latency_ms - 1)
+        values = {**metrics, "size_bytes": metrics["params"] * profile.bytes_per_parameter}
         for key in ("macs", "params", "size_bytes"):
             limit = getattr(limits, key)
             if limit is not None:
-                excess.append(metrics[key] / limit - 1)
+                excess.append(values[key] / limit - 1)
     return tuple(excess)
 
 

@@ -6,6 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from erde_nas.errors import UserError
+
+
+class DamagedJson(UserError, ValueError):
+    """A file that should hold JSON does not."""
+
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, then move it to `path`. Nothing is left behind where it fails."""
@@ -29,5 +35,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`."""
-    return json.loads(path.read_text())
+    """The JSON value in `path`. Raises DamagedJson for anything else."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise DamagedJson(f"{path} is damaged ({error}); restore it, or use another folder") from error

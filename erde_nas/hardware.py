@@ -1,9 +1,10 @@
 """profiles/*.yaml -> HardwareProfile: what a latency is measured on, how, and what it may not exceed."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from erde_nas.recipe import Positive, Section
 
@@ -48,6 +49,21 @@ class HardwareProfile(Section):
     measure: MeasureSection = MeasureSection()
     limits: LimitsSection = LimitsSection()
     match: MatchSection = MatchSection()
+
+    @field_validator("name")
+    @classmethod
+    def _usable_as_key(cls, name: str) -> str:
+        """The name becomes a file's and stands beside the cost `macs` in reports."""
+        if name == "macs" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(
+                f"a profile's name must be letters, digits, '.', '_' and '-', and not macs, but got '{name}'"
+            )
+        return name
+
+    @property
+    def bytes_per_parameter(self) -> int:
+        """Of the smallest file that the profile allows."""
+        return 1 if self.precision == "int8" else 4
 
 
 def load_profile(path: Path) -> HardwareProfile:

@@ -27,9 +27,14 @@ def check_reachable(space: Space, profiles: tuple[HardwareProfile, ...], dataset
     with torch.no_grad():
         latencies = latency_per_exit(lightest, profiles, dataset.validation.images)
     params = min(map(parameter_count, networks))
-    least = {"macs": macs_per_exit(lightest)[0], "params": params, "size_bytes": 4 * params}
     for profile in profiles:
-        for key, value in {"latency_ms": latencies[profile.name][0], **least}.items():
+        least = {
+            "latency_ms": latencies[profile.name][0],
+            "macs": macs_per_exit(lightest)[0],
+            "params": params,
+            "size_bytes": params * profile.bytes_per_parameter,
+        }
+        for key, value in least.items():
             limit = getattr(profile.limits, key)
             # Latency is measured: leave the search a little room.
             if limit is not None and value > limit * (1.2 if key == "latency_ms" else 1.0):
@@ -47,7 +52,16 @@ def nothing_feasible(trials: Sequence[Trial], profiles: Sequence[HardwareProfile
             limit = getattr(profile.limits, key)
             if limit is None:
                 continue
-            values = [t.metrics["latency_ms"][profile.name] if key == "latency_ms" else t.metrics[key] for t in trials]
+            values = [_value(trial, key, profile) for trial in trials]
             beyond = sum(value > limit for value in values)
             lines.append(f"{profile.name}: {beyond} exceed limits.{key} {limit:g} (least: {min(values):.4g})")
-    return f"none of {len(trials)} candidates keeps all limits; {'; '.join(lines)}; raise a limit or search longer"
+    advice = "raise one in a new folder, or search longer"
+    return f"none of {len(trials)} candidates keeps all limits; {'; '.join(lines)}; {advice}"
+
+
+def _value(trial: Trial, key: str, profile: HardwareProfile) -> float:
+    if key == "latency_ms":
+        return trial.metrics["latency_ms"][profile.name]
+    if key == "size_bytes":
+        return trial.metrics["params"] * profile.bytes_per_parameter
+    return trial.metrics[key]

@@ -88,5 +88,5 @@ def test_where_nothing_is_feasible_every_limit_is_counted() -> None:
     assert text == (
         "none of 3 candidates keeps all limits; fast: 2 exceed limits.latency_ms 1 (least: 0.5); "
         "fast: 2 exceed limits.macs 1e+06 (least: 1e+06); slow: 3 exceed limits.latency_ms 2 (least: 2.5); "
-        "slow: 0 exceed limits.size_bytes 20000 (least: 2e+04); raise a limit or search longer"
+        "slow: 0 exceed limits.size_bytes 20000 (least: 2e+04); raise one in a new folder, or search longer"
     )

@@ -133,7 +133,7 @@ def prepare_teacher(
 def _circumstances(recipe: Recipe, dataset: Dataset, device: torch.device) -> dict[str, Any]:
     return {
         "dataset": dataset.fingerprint,
-        "views": recipe.views.model_dump(),
+        "views": recipe.views.model_dump(exclude={"cached_views"}),
         "seed": recipe.search.seed,
         "device": device.type,
         "version": TRAINING_VERSION,
