@@ -14,6 +14,7 @@ from erde_nas.hardware import HardwareProfile
 from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.records import Point
 
+DOMINATED = "dominated: others are at least as accurate on validation and cheaper"
 Fronts = dict[str, list[int]]
 
 
@@ -30,7 +31,7 @@ def offer(
         fronts[profile.name] = _front(marked, partial(_usable_latency, profile=profile))
     kept = {index for front in fronts.values() for index in front}
     return [
-        point if index in kept or not point.offered else replace(point, offered=False, label="dominated")
+        point if index in kept or not point.offered else replace(point, offered=False, label=DOMINATED)
         for index, point in enumerate(marked)
     ], fronts
 
@@ -94,7 +95,7 @@ def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) 
             slower.append(f"{latency.per_exit[-1]:.4f} against {timed[0]:.4f} ms on {profile}")
     if slower and len(slower) == len(point.latency_ms):
         before = "fp32" if point.stage == "quantized" else "unpruned"
-        return f"slower than {before}: {', '.join(slower)} at the last exit"
+        return f"not faster than {before}: {', '.join(slower)} at the last exit"
     return ""
 
 

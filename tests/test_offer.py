@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from erde_nas.hardware import HardwareProfile
-from erde_nas.offer import front_hypervolumes, mean_latency, offer
+from erde_nas.offer import DOMINATED, front_hypervolumes, mean_latency, offer
 from erde_nas.records import Latency, Point
 
 FAST, SLOW = HardwareProfile(name="fast"), HardwareProfile(name="slow")
@@ -89,7 +89,7 @@ def test_fronts_are_those_of_brute_force(seed: int) -> None:
         assert got == brute_force(points, cost)
     kept = {i for front in fronts.values() for i in front}
     for i, (before, after) in enumerate(zip(points, marked, strict=True)):
-        assert after == (before if i in kept else replace(before, offered=False, label="dominated"))
+        assert after == (before if i in kept else replace(before, offered=False, label=DOMINATED))
 
 
 def test_equal_points_are_offered_once_and_the_first_is() -> None:
@@ -110,7 +110,7 @@ def test_a_quantized_student_that_is_not_faster_is_not_offered_however_accurate(
     marked, fronts = offer([float32, int8], (FAST,), {})
     assert fronts == {"macs": [0], "fast": [0]}
     assert not marked[1].offered
-    assert marked[1].label == "slower than fp32: 2.5000 against 2.0000 ms on fast at the last exit"
+    assert marked[1].label == "not faster than fp32: 2.5000 against 2.0000 ms on fast at the last exit"
 
 
 @pytest.mark.parametrize(("last", "offered"), [(1.9, True), (2.0, False)])
@@ -123,7 +123,7 @@ def test_a_pruned_student_is_compared_with_the_one_it_was_made_from() -> None:
     parent, stranger = point("a", 0.9, 9, fast=3.0, last=3.0), point("b", 0.7, 8, fast=2.5, last=0.1)
     pruned = point("a-p50", 0.85, 3, stage="pruned", fast=1.0, last=3.5)
     marked, _ = offer([parent, stranger, pruned], (FAST,), {"a-p50": "a"})
-    assert marked[2].label == "slower than unpruned: 3.5000 against 3.0000 ms on fast at the last exit"
+    assert marked[2].label == "not faster than unpruned: 3.5000 against 3.0000 ms on fast at the last exit"
     assert offer([parent, stranger, replace(pruned, latency_ms={"fast": latency(1.0, 2.0)})], (FAST,), {"a-p50": "a"})[
         0
     ][2].offered
