@@ -11,8 +11,9 @@ from erde_nas.distil import train as module
 from erde_nas.distil.objective import ExitsLoss, make_loss
 from erde_nas.distil.train import Compute, Targets, calibrate, steps_per_epoch, train
 from erde_nas.errors import TrainingFailed
-from erde_nas.recipe import DistilSection, OptimizerSection
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.recipe import DistilSection, OptimizerSection, ViewsSection
+from erde_nas.records import Dataset
+from erde_nas.students.network import EarlyExitNetwork, on_device
 
 COMPUTE = Compute("fp32", 1, 0.01)
 BRIEF = OptimizerSection(epochs=2, batch_size=16, learning_rate=0.05)
@@ -268,3 +269,18 @@ def test_calibrate_finds_the_fastest_way(
     assert compute.seconds_per_step == pytest.approx(seconds[best])
     assert threads["now"] == 3
     assert len(set(steps.values())) == 1  # the ways alternate
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_student_learns_on_a_gpu(toy: Dataset, make_network: Callable[..., EarlyExitNetwork], precision: str) -> None:
+    device = torch.device("cuda")
+    views = Views(toy.train, ViewsSection(crop_padding=1), seed=0, device=device)
+    network = on_device(make_network(), device)
+    logits = 8 * torch.nn.functional.one_hot(views.labels, 3).half()[None, :, None].expand(1, -1, 2, -1)
+    loss = make_loss(DistilSection(), 2)
+    compute = calibrate(lambda: on_device(make_network(), device), views, loss, 16, seconds=0.1)
+    assert compute.threads == torch.get_num_threads()
+    train(network, views, loss, ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=Compute(precision, 1, 0.0))
+    assert min(accuracy(network, views)) >= 0.95
