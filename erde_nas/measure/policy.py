@@ -89,9 +89,9 @@ def cheapest_within(curve: Sequence[OperatingPoint], tolerance: float) -> Operat
 
 
 def spread(curve: Sequence[OperatingPoint], tolerance: float, count: int) -> list[OperatingPoint]:
-    """Up to `count` points worth measuring: the most accurate, the cheapest within `tolerance`, then cheaper ones."""
+    """Up to `count` points worth measuring: the cheapest within `tolerance`, the most accurate, then cheaper ones."""
     best = max(curve, key=lambda point: (point.accuracy, -point.cost))
-    chosen = [best, cheapest_within(curve, tolerance)]
+    chosen = [cheapest_within(curve, tolerance), best]
     for step in range(1, count):
         chosen.append(cheapest_within(curve, tolerance * 2**step))
     unique = {point.thresholds: point for point in chosen}
