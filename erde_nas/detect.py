@@ -38,7 +38,7 @@ def detect_profile(machine: Machine) -> str:
     """A commented profile for `machine` on one CPU thread, as YAML that `load_profile` reads and `mismatch` accepts."""
     precision, why = _precision(machine)
     cpu = re.sub(r"\((r|tm|c)\)|\bcpu\b|@.*", " ", machine.cpu.casefold())
-    slug = re.sub(r"[^a-z0-9]+", "-", cpu).strip("-") or _canonical(machine.architecture)
+    slug = _slug(cpu) or _slug(_canonical(machine.architecture)) or "this-machine"
     accelerators = "".join(
         f"# It also has {name}: copy the profile 'cuda' to measure there.\n" for name in machine.accelerators
     )
@@ -58,6 +58,10 @@ match:  # only such a machine may give numbers under this name
 #   latency_ms: 5.0
 #   size_bytes: 1_000_000
 """
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
 
 
 def _precision(machine: Machine) -> tuple[str, str]:
