@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from erde_nas.distil_section import DistilSection
+from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -14,12 +17,6 @@ Head = Literal["erde", "gap", "conv"]
 Family = Literal["resnet", "mobilenet"]
 SearcherName = Literal["nsga2", "tpe", "random", "nni-tpe", "nni-evolution"]
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
-
-
-class Section(BaseModel):
-    """A strict, frozen part of a recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class DatasetSection(Section):
@@ -108,17 +105,6 @@ class SpaceSection(Section):
             if not choices or len(set(choices)) != len(choices):
                 raise ValueError(f"{key} must hold at least one choice and none twice, but got {list(choices)}")
         return self
-
-
-class DistilSection(Section):
-    """The loss of the students (ERDE, DESIGN.md of the paper's equation; `kd` and `ce` are its special cases)."""
-
-    loss: Literal["erde", "kd", "ce"] = "erde"
-    temperature: Annotated[float, Field(gt=0)] = 3.0
-    kd_weight: Annotated[float, Field(ge=0)] = 1.0
-    entropy_weight: Annotated[float, Field(ge=0)] = 0.2
-    entropy_adaptive: bool = False  # EA-KD's per-sample weight on the distillation term
-    exit_weights: Literal["uniform", "linear"] = "uniform"
 
 
 class SearchSection(Section):

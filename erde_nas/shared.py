@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil.objective import make_loss, teacher_exits
+from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.targets import cached_logits
 from erde_nas.distil.teacher import ProgramTeacher, Teacher, prepare_teacher
+from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch, train
+from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.macs import count_macs, macs_per_exit
@@ -38,28 +40,42 @@ class Shared:
         """Where training runs."""
         return self.views.images.device
 
-    def build(self, arch: Arch) -> EarlyExitNetwork:
-        """An untrained network on the training device; its weights depend on the recipe's seed and `arch` alone."""
-        torch.manual_seed(self.seed(arch))
+    def build(self, arch: Arch, repetition: int = 0) -> EarlyExitNetwork:
+        """An untrained network on the training device; the recipe's seed, `arch` and `repetition` say which weights."""
+        torch.manual_seed(self.seed(arch) + repetition)
         return on_device(EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std), self.device)
 
     def seed(self, arch: Arch) -> int:
         """A seed for everything random about one architecture."""
         return (int(arch.id, 16) + self.recipe.search.seed) % 2**31
 
-    def distil(self, network: EarlyExitNetwork, options: OptimizerSection, progress: Progress | None = None) -> float:
-        """Train a student in place with the recipe's loss; returns the last epoch's mean loss."""
-        arch = network.arch
+    def distil(
+        self,
+        network: EarlyExitNetwork,
+        options: OptimizerSection,
+        progress: Progress | None = None,
+        *,
+        section: DistilSection | None = None,
+        repetition: int = 0,
+    ) -> float:
+        """Train a student in place and return the last epoch's mean loss.
+
+        `section` describes the loss if it is not the recipe's; `repetition` gives another order and dropout.
+        """
+        section = section or self.recipe.distil
         shares = [macs / self.teacher_macs[-1] for macs in self.teacher_macs]
-        targets = Targets(self.logits, tuple(teacher_exits(macs_per_exit(network), shares)))
+        macs = macs_per_exit(network)
+        exits = tuple(teacher_exits(macs, shares, section.teacher_exits))
+        objective = Objective(section, macs, make_term(section, network, self.teacher)).to(self.device)
         return train(
             network,
             self.views,
-            make_loss(self.recipe.distil, len(arch.exits)),
+            objective,
             options,
-            targets=targets,
-            seed=self.seed(arch),
+            targets=Targets(self.logits, exits, self.teacher.early_exit),
+            seed=self.seed(network.arch) + repetition,
             compute=self.compute,
+            repetition=repetition,
             progress=progress,
         )
 
@@ -99,7 +115,7 @@ def prepare(
         return on_device(EarlyExitNetwork(typical, dataset.mean, dataset.std), device)
 
     def fastest(make: Callable[[], EarlyExitNetwork], options: OptimizerSection) -> Compute:
-        return calibrate(make, views, make_loss(recipe.distil, len(make().arch.exits)), options.batch_size)
+        return calibrate(make, views, options.batch_size)
 
     def fastest_for_teacher(make: Callable[[], EarlyExitNetwork]) -> Compute:
         compute = fastest(make, recipe.teacher.train)

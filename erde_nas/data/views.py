@@ -42,9 +42,9 @@ class Views:
                 self._kept.popitem(last=False)
         return self._kept[number]
 
-    def order(self, epoch: int) -> Tensor:
-        """The order (n,) in which epoch number `epoch` visits the images."""
-        generator = np.random.Generator(np.random.Philox(key=[self.seed, 2 * epoch + 1]))
+    def order(self, epoch: int, repetition: int = 0) -> Tensor:
+        """The order (n,) in which epoch number `epoch` visits the images; another one for each `repetition`."""
+        generator = np.random.Generator(np.random.Philox(key=[self.seed + (repetition << 32), 2 * epoch + 1]))
         return torch.from_numpy(generator.permutation(len(self))).to(self.images.device)
 
     def _make(self, number: int) -> Tensor:

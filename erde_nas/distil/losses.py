@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
 from erde_nas.students.network import entropy
 
 
@@ -17,52 +16,41 @@ def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
     return -torch.log_softmax(student, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
-def kd_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor) -> Tensor:
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)) per sample: (..., classes) twice -> (...)."""
     log_s = torch.log_softmax(student / temperature, -1)
     log_t = torch.log_softmax(teacher / temperature, -1)
     return temperature**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1)
 
 
-def distillation(
-    student: Tensor, teacher: Tensor, *, temperature: float, kd_weight: float, entropy_adaptive: bool = False
-) -> Tensor:
-    """kd_weight · KD per sample, times EA-KD's weight if `entropy_adaptive`: (..., classes) twice -> (...)."""
-    terms = kd_weight * kd_loss(student, teacher, temperature)
-    return terms * entropy_adaptive_weight(student, teacher) if entropy_adaptive else terms
+def teacher_is_right(teacher: Tensor, labels: Tensor) -> Tensor:
+    """ERDE's mask c: 1 where the teacher's class is the label, else 0. (..., classes), (...) -> (...)."""
+    return (teacher.argmax(-1) == labels).to(teacher.dtype)
+
+
+def confidence_where_wrong(student: Tensor, right: Tensor) -> Tensor:
+    """ERDE's regulariser per sample, -H(softmax(student)) where the teacher is wrong: (..., classes), (...) -> (...).
+
+    Minimising it keeps the student uncertain there, so that the image goes on to a later exit. The paper's text gives
+    the idea; its sign lives here alone.
+    """
+    return -(1 - right) * entropy(student)
 
 
 def erde_terms(
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    *,
-    temperature: float,
-    kd_weight: float,
-    entropy_weight: float,
-    entropy_adaptive: bool = False,
+    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, kd_weight: float, entropy_weight: float
 ) -> Tensor:
     """ERDE per sample: (..., classes) twice, (...) -> (...).
 
-    Where the teacher is right, cross-entropy + kd_weight · KD (times EA-KD's weight if `entropy_adaptive`); where it is
-    wrong, cross-entropy - entropy_weight · H(student): the student stays uncertain, and the image goes on to a later
-    exit. The paper's text gives the idea, not the weights; `entropy_weight` and its sign live here alone.
+    Cross-entropy, plus kd_weight · KD where the teacher is right, minus entropy_weight · H(student) where it is wrong.
     """
-    right = teacher.argmax(-1) == labels
-    taught = distillation(
-        student, teacher, temperature=temperature, kd_weight=kd_weight, entropy_adaptive=entropy_adaptive
-    )
-    return cross_entropy(student, labels) + torch.where(right, taught, -entropy_weight * entropy(student))
+    right = teacher_is_right(teacher, labels)
+    taught = kd_weight * right * kd_loss(student, teacher, temperature)
+    return cross_entropy(student, labels) + taught + entropy_weight * confidence_where_wrong(student, right)
 
 
 def erde_loss(
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    *,
-    temperature: float,
-    kd_weight: float,
-    entropy_weight: float,
+    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, kd_weight: float, entropy_weight: float
 ) -> Tensor:
     """ERDE of one exit: student and teacher logits (batch, classes), labels (batch,) -> scalar."""
     return erde_terms(

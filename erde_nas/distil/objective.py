@@ -1,47 +1,99 @@
 """The loss of all exits at once, as a recipe's `distil` section describes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from erde_nas.distil.losses import cross_entropy, distillation, erde_terms
-from erde_nas.recipe import DistilSection
+from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
+from erde_nas.distil.losses import confidence_where_wrong, cross_entropy, teacher_is_right
+from erde_nas.distil.self_distillation import self_distillation
+from erde_nas.distil.step import Step, Term
+from erde_nas.distil.terms.logit_standardisation import standardise
+from erde_nas.distil_section import DistilSection
 
-ExitsLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-"""(exits, batch, classes) student logits, the same of the teacher or None, labels (batch,) -> scalar."""
 
-
-def teacher_exits(student_macs: Sequence[float], teacher_shares: Sequence[float]) -> list[int]:
-    """For each student exit the teacher exit of the nearest relative depth that is not shallower.
+def teacher_exits(student_macs: Sequence[float], teacher_shares: Sequence[float], kind: str = "matching") -> list[int]:
+    """For each student exit the teacher exit of the nearest relative depth that is not shallower, or the `last`.
 
     `student_macs` are MACs per exit, `teacher_shares` rise to 1: a teacher exit's MACs as a share of the whole.
     """
-    shares = [macs / student_macs[-1] for macs in student_macs]
     last = len(teacher_shares) - 1
+    if kind == "last":
+        return [last] * len(student_macs)
+    shares = [macs / student_macs[-1] for macs in student_macs]
     return [next((j for j, t in enumerate(teacher_shares) if t >= share - 1e-9), last) for share in shares]
 
 
-def exit_weights(kind: str, exits: int) -> Tensor:
-    """Weights (exits,) that sum to the number of exits: `uniform`, or `linear` in the exit's number."""
-    weights = torch.ones(exits) if kind == "uniform" else torch.arange(1.0, exits + 1)
+def exit_weights(kind: str, macs: Sequence[float]) -> Tensor:
+    """Weights (exits,) that sum to the number of exits: `uniform`, `linear` in the exit's number, or as its `macs`."""
+    exits = len(macs)
+    relative = {"uniform": [1.0] * exits, "linear": [i + 1.0 for i in range(exits)], "macs": list(map(float, macs))}
+    weights = torch.tensor(relative[kind])
     return weights * exits / weights.sum()
 
 
-def make_loss(section: DistilSection, exits: int) -> ExitsLoss:
-    """The loss that trains `exits` exits: the weighted mean over exits of the batch's mean."""
-    weights = exit_weights(section.exit_weights, exits)
-    shared = section.model_dump(include={"temperature", "kd_weight", "entropy_adaptive"})
+def rising(done: float | Tensor, over: float) -> float | Tensor:
+    """From 0 at the start of the training to 1 once a share `over` of it is done."""
+    if over == 0:
+        return 1.0
+    return torch.clamp(done / over, max=1.0) if isinstance(done, Tensor) else min(1.0, done / over)
 
-    def per_sample(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        labels = labels.expand(student.shape[:-1])
-        if section.loss == "ce" or teacher is None:
-            return cross_entropy(student, labels)
-        if section.loss == "kd":
-            return cross_entropy(student, labels) + distillation(student, teacher, **shared)
-        return erde_terms(student, teacher, labels, entropy_weight=section.entropy_weight, **shared)
 
-    def loss(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        return (per_sample(student, teacher, labels).mean(-1) * weights.to(student.device)).mean()
+class Objective(nn.Module):
+    """The weighted mean over exits of each exit's loss, averaged over the batch.
 
-    return loss
+    `macs` are the student's MACs per exit, `term` the distillation term. Without a teacher in the step, only
+    cross-entropy and self-distillation are left.
+    """
+
+    weights: Tensor
+    entropy_weights: Tensor
+
+    def __init__(self, section: DistilSection, macs: Sequence[float], term: Term | None = None) -> None:
+        super().__init__()
+        self.section, self.method, self.term = section, section.method, term
+        self.register_buffer("weights", exit_weights(section.exit_weights, macs))
+        where = torch.ones(len(macs))  # exits that have ERDE's entropy term
+        if section.entropy_exits == "early" or len(macs) == 1:
+            where[-1] = 0
+        self.register_buffer("entropy_weights", section.entropy_weight * where)
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether every step must run the teacher, because its features cannot be cached."""
+        return self.term is not None and self.term.needs_features
+
+    def forward(self, step: Step) -> Tensor:
+        """A scalar."""
+        loss = cross_entropy(step.student, step.labels.expand(step.student.shape[:-1])).mean(-1)  # (exits,)
+        if step.teacher is not None:
+            loss = loss + self._taught(step, step.teacher)
+        if self.method.self_distillation != "none":
+            kind, temperature = self.method.self_distillation, self.section.temperature
+            loss = loss + self.section.self_weight * self_distillation(step.student, kind, temperature)
+        return (loss * self.weights).mean()
+
+    def _taught(self, step: Step, teacher: Tensor) -> Tensor:
+        """What the teacher adds to each exit's loss (exits,)."""
+        added = torch.zeros_like(self.weights)
+        weight = teacher.new_ones(teacher.shape[:-1])  # (exits, batch)
+        if self.method.erde:
+            right = teacher_is_right(teacher, step.labels)
+            weight = right + self.section.wrong_weight * (1 - right)
+            regulariser = self.entropy_weights * confidence_where_wrong(step.student, right).mean(-1)
+            added = rising(step.done, self.section.entropy_warmup) * regulariser
+        if self.term is None:
+            return added
+        if self.method.entropy_adaptive:
+            weight = weight * entropy_adaptive_weight(step.student, teacher)
+        if self.method.logit_standardisation:
+            step = replace(step, student=standardise(step.student), teacher=standardise(teacher))
+        kd_weight = self.section.kd_weight * rising(step.done, self.section.kd_warmup)
+        return added + kd_weight * self.term(step, weight)
+
+
+def cross_entropy_objective(exits: int) -> Objective:
+    """Cross-entropy at every exit, equally: how a teacher is trained."""
+    return Objective(DistilSection(loss="ce"), [1.0] * exits)

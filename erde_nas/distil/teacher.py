@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from erde_nas.data.cache import cache_dir
 from erde_nas.data.views import Views
-from erde_nas.distil.objective import make_loss
+from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.train import Compute, train
 from erde_nas.errors import TrainingFailed, UserError
-from erde_nas.recipe import DistilSection, Recipe, TeacherSection
+from erde_nas.recipe import Recipe, TeacherSection
 from erde_nas.records import Arch, Dataset, Exit
 from erde_nas.students.families import StageChoice, make_arch, stage_ends
 from erde_nas.students.network import EarlyExitNetwork, Normalize, on_device
@@ -110,12 +110,11 @@ def prepare_teacher(
 
     compute = calibrate(make)
     network = make()
-    loss = make_loss(DistilSection(loss="ce"), len(arch.exits))
     try:
         train(
             network,
             views,
-            loss,
+            cross_entropy_objective(len(arch.exits)).to(device),
             section.train,
             targets=None,
             seed=recipe.search.seed,

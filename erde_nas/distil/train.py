@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil.objective import ExitsLoss
+from erde_nas.distil.objective import Objective, cross_entropy_objective
+from erde_nas.distil.step import Step
 from erde_nas.errors import TrainingFailed
 from erde_nas.recipe import OptimizerSection
 from erde_nas.students.network import EarlyExitNetwork
@@ -34,10 +35,14 @@ class Compute:
 
 @dataclass(frozen=True)
 class Targets:
-    """Teacher logits (views, images, teacher exits, classes) fp16, and the teacher exit that each student exit uses."""
+    """Teacher logits (views, images, teacher exits, classes) fp16, and the teacher exit that each student exit uses.
+
+    `network` is the teacher itself, for objectives that need its features.
+    """
 
     logits: Tensor
     exits: tuple[int, ...]
+    network: EarlyExitNetwork | None = None
 
     def batch(self, view: int, chosen: Tensor) -> Tensor:
         """(student exits, batch, classes) float32."""
@@ -47,34 +52,37 @@ class Targets:
 def train(
     network: EarlyExitNetwork,
     views: Views,
-    loss: ExitsLoss,
+    objective: Objective,
     options: OptimizerSection,
     *,
     targets: Targets | None,
     seed: int,
     compute: Compute,
+    repetition: int = 0,
     progress: Progress | None = None,
 ) -> float:
     """Train `network` in place for `options.epochs` epochs and return the last epoch's mean loss.
 
-    Raises TrainingFailed where the loss stops being finite.
+    `seed` rules dropout, `repetition` the order of the images. Raises TrainingFailed where the loss stops being finite.
     """
     torch.set_num_threads(compute.threads)
     torch.manual_seed(seed)
     network.train()
     steps = options.epochs * steps_per_epoch(views, options)
-    optimizer, schedule = _optimizer(network, options, steps)
+    optimizer, schedule = _optimizer([*network.parameters(), *objective.parameters()], options, steps)
+    taken = 0
     mean_loss = float("nan")
     for epoch in range(options.epochs):
         total = torch.zeros((), device=views.images.device)
-        batches = _batches(views, epoch, options.batch_size)
+        batches = _batches(views.order(epoch, repetition), options.batch_size)
         for chosen in batches:
             view = epoch if targets is None else epoch % len(targets.logits)
-            value = _step(network, views, loss, targets, view, chosen, compute.precision)
+            value = _step(network, views, objective, targets, view, chosen, compute.precision, taken / steps)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             total += value
+            taken += 1
         mean_loss = float(total) / len(batches)
         if not math.isfinite(mean_loss):
             raise TrainingFailed(f"the loss became {mean_loss} in epoch {epoch + 1} of {options.epochs}")
@@ -84,10 +92,10 @@ def train(
 
 
 def _optimizer(
-    network: EarlyExitNetwork, options: OptimizerSection, steps: int
+    parameters: list[Tensor], options: OptimizerSection, steps: int
 ) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
     optimizer = torch.optim.SGD(
-        network.parameters(),
+        parameters,
         lr=options.learning_rate,
         momentum=options.momentum,
         weight_decay=options.weight_decay,
@@ -106,34 +114,46 @@ def steps_per_epoch(views: Views, options: OptimizerSection) -> int:
     return max(1, len(views) // options.batch_size)
 
 
-def _batches(views: Views, epoch: int, batch_size: int) -> list[Tensor]:
-    """Equal batches in the epoch's order; a short rest is left out (batch norm dislikes tiny batches)."""
-    order = views.order(epoch)
-    full = max(1, len(views) // batch_size)
+def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Equal batches of the images in `order`; a short rest is left out (batch norm dislikes tiny batches)."""
+    full = max(1, len(order) // batch_size)
     return list(order[: full * batch_size].split(batch_size))
 
 
 def _step(
     network: EarlyExitNetwork,
     views: Views,
-    loss: ExitsLoss,
+    objective: Objective,
     targets: Targets | None,
     view: int,
     chosen: Tensor,
     precision: str,
+    done: float,
 ) -> Tensor:
-    """Forward and backward of one batch; returns the detached loss."""
+    """Forward and backward of one batch; returns the detached loss. `done` is the share of the training before it."""
     images = views.view(view)[chosen]
+    features: list[Tensor] = []
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = network(images)
-    student = torch.stack(logits).float()  # (exits, batch, classes)
-    value = loss(student, None if targets is None else targets.batch(view, chosen), views.labels[chosen])
+        logits, hints = network.forward_all(images, rescale_gradients=objective.section.gradient_rescaling)
+        if objective.needs_features and targets is not None:
+            assert targets.network is not None
+            with torch.no_grad():
+                features = targets.network.forward_all(images)[1]
+    step = Step(
+        student=torch.stack(logits).float(),  # (exits, batch, classes)
+        labels=views.labels[chosen],
+        teacher=None if targets is None else targets.batch(view, chosen),
+        done=done,
+        student_features=hints,
+        teacher_features=features,
+    )
+    value = objective(step)
     value.backward()
     return value.detach()
 
 
 def calibrate(
-    make_network: Callable[[], EarlyExitNetwork], views: Views, loss: ExitsLoss, batch_size: int, seconds: float = 2.0
+    make_network: Callable[[], EarlyExitNetwork], views: Views, batch_size: int, seconds: float = 2.0
 ) -> Compute:
     """The fastest way to run a training step here: fp32 or bf16, one thread or all (on a CPU).
 
@@ -146,6 +166,7 @@ def calibrate(
     threads = sorted({1, all_threads}) if device.type == "cpu" else [all_threads]
     ways = [(precision, count) for precision in ("fp32", "bf16") for count in threads]
     networks = {way: make_network().train() for way in ways}
+    objective = cross_entropy_objective(len(networks[ways[0]].arch.exits)).to(device)
     chosen = torch.arange(min(batch_size, CALIBRATION_IMAGES, len(views)), device=device)
     times: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     begin = time.perf_counter()
@@ -153,7 +174,7 @@ def calibrate(
         for way, network in networks.items():
             torch.set_num_threads(way[1])
             start = time.perf_counter()
-            _step(network, views, loss, None, 0, chosen, way[0])
+            _step(network, views, objective, None, 0, chosen, way[0], 0.0)
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times[way].append(time.perf_counter() - start)

@@ -58,3 +58,4 @@ class InvertedResidual(nn.Module):
 
 
 BLOCKS: dict[str, Callable[[int, Block], nn.Module]] = {"resnet": BasicBlock, "mobilenet": InvertedResidual}
+BLOCK_CLASSES = (BasicBlock, InvertedResidual)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.records import Arch, Block
-from erde_nas.students.blocks import BLOCKS, conv_bn
+from erde_nas.students.blocks import BLOCK_CLASSES, BLOCKS, conv_bn
 from erde_nas.students.families import without_early_exits
 from erde_nas.students.heads import Head, build_head
 
@@ -78,6 +78,13 @@ class EarlyExitNetwork(nn.Module):
         self.segments = nn.ModuleList(segments)
 
     @property
+    def hint_blocks(self) -> tuple[int, ...]:
+        """The blocks after which `forward_all` gives features: every exit's, and the last of each resolution."""
+        blocks = self.arch.blocks
+        ends = {number for number, block in enumerate(blocks[1:]) if block.stride > 1}
+        return tuple(sorted(ends | {exit_.block for exit_ in self.arch.exits}))
+
+    @property
     def parts(self) -> list[Segment]:
         """The segments, with their type."""
         return cast(list[Segment], list(self.segments))
@@ -89,6 +96,27 @@ class EarlyExitNetwork(nn.Module):
             x, out = segment(x)
             logits.append(out)
         return logits
+
+    def forward_all(self, images: Tensor, *, rescale_gradients: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+        """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
+        of `hint_blocks`.
+
+        `rescale_gradients` scales what flows back from each exit and from what follows it, so that the trunk's
+        gradient does not grow with the number of exits behind it (gradient equilibrium, Li et al., ICCV 2019, eq. 1).
+        """
+        logits, features, x, block, hints = [], [], images, 0, set(self.hint_blocks)
+        for number, segment in enumerate(self.parts):
+            for layer in segment.body:
+                x = layer(x)
+                if isinstance(layer, BLOCK_CLASSES):
+                    if block in hints:
+                        features.append(x)
+                    block += 1
+            left = len(self.segments) - number  # exits from here on
+            branch = scale_gradient(x, 1 / left) if rescale_gradients else x
+            logits.append(segment.head(branch))
+            x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
+        return logits, features
 
     @torch.no_grad()
     def forward_until_exit(self, images: Tensor, thresholds: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -115,6 +143,22 @@ class EarlyExitNetwork(nn.Module):
             exit_index[waiting[leaves]] = number
             x, waiting = x[~leaves], waiting[~leaves]
         return logits, exit_index
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` itself; its gradient is multiplied by `factor`."""
+    return _ScaleGradient.apply(x, factor)
 
 
 def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:

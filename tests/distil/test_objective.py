@@ -8,8 +8,10 @@ import torch
 
 from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
 from erde_nas.distil.losses import cross_entropy, erde_terms, kd_loss
-from erde_nas.distil.objective import exit_weights, make_loss, teacher_exits
-from erde_nas.recipe import DistilSection
+from erde_nas.distil.objective import Objective, exit_weights, teacher_exits
+from erde_nas.distil.step import Step
+from erde_nas.distil.terms.kd import KD
+from erde_nas.distil_section import DistilSection
 
 EXITS, BATCH, CLASSES = 3, 16, 4
 GENERATOR = torch.Generator().manual_seed(0)
@@ -44,11 +46,22 @@ def test_equal_depths_match_in_spite_of_rounding() -> None:
 
 
 def test_exit_weights_sum_to_the_number_of_exits() -> None:
-    assert exit_weights("uniform", 3).tolist() == [1, 1, 1]
-    assert exit_weights("linear", 3).tolist() == [0.5, 1, 1.5]
-    assert exit_weights("linear", 1).tolist() == [1]
-    for kind in ("uniform", "linear"):
-        assert float(exit_weights(kind, 7).sum()) == pytest.approx(7)
+    macs = [1.0, 4.0, 7.0]
+    assert exit_weights("uniform", macs).tolist() == [1, 1, 1]
+    assert exit_weights("linear", macs).tolist() == [0.5, 1, 1.5]
+    assert exit_weights("macs", macs).tolist() == [0.25, 1, 1.75]
+    for kind in ("uniform", "linear", "macs"):
+        assert exit_weights(kind, [5.0]).tolist() == [1]
+        assert float(exit_weights(kind, [2.0, 3.0, 5.0, 7.0, 11.0]).sum()) == pytest.approx(5)
+
+
+MACS = [1.0, 3.0, 8.0]
+
+
+def value(section: DistilSection, teacher: torch.Tensor | None, labels: torch.Tensor, done: float = 0.0) -> torch.Tensor:
+    """The objective of all exits with plain KD as its term."""
+    term = KD(section.temperature) if section.method.term == "kd" else None
+    return Objective(section, MACS, term)(Step(STUDENT, labels, teacher, done))
 
 
 def per_sample(section: DistilSection, exit_: int) -> torch.Tensor:
@@ -61,11 +74,15 @@ def per_sample(section: DistilSection, exit_: int) -> torch.Tensor:
         return cross_entropy(student, LABELS) + section.kd_weight * weight * kd_loss(
             student, teacher, section.temperature
         )
-    settings = section.model_dump(include={"temperature", "kd_weight", "entropy_weight", "entropy_adaptive"})
-    return erde_terms(student, teacher, LABELS, **settings)
+    right = teacher.argmax(-1) == LABELS
+    weight = entropy_adaptive_weight(student, teacher) if section.entropy_adaptive else torch.ones(BATCH)
+    taught = section.kd_weight * weight * kd_loss(student, teacher, section.temperature)
+    log_p = student.log_softmax(-1)
+    uncertain = section.entropy_weight * (log_p.exp() * log_p).sum(-1)
+    return cross_entropy(student, LABELS) + torch.where(right, taught, uncertain)
 
 
-@pytest.mark.parametrize("weights", ["uniform", "linear"])
+@pytest.mark.parametrize("weights", ["uniform", "linear", "macs"])
 @pytest.mark.parametrize("loss", ["ce", "kd", "erde"])
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_the_loss_is_the_weighted_mean_over_the_exits(weights: Any, loss: Any, adaptive: bool) -> None:
@@ -77,25 +94,60 @@ def test_the_loss_is_the_weighted_mean_over_the_exits(weights: Any, loss: Any, a
         entropy_adaptive=adaptive,
         exit_weights=weights,
     )
-    share = {"uniform": [1 / 3, 1 / 3, 1 / 3], "linear": [1 / 6, 2 / 6, 3 / 6]}[weights]
+    share = {"uniform": [1 / 3, 1 / 3, 1 / 3], "linear": [1 / 6, 2 / 6, 3 / 6], "macs": [1 / 12, 3 / 12, 8 / 12]}[weights]
     expected = sum(w * float(per_sample(section, i).mean()) for i, w in enumerate(share))
-    got = make_loss(section, EXITS)(STUDENT, TEACHER, LABELS)
+    got = value(section, TEACHER, LABELS)
     assert got.shape == ()
     assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_teacher_every_loss_is_cross_entropy() -> None:
-    plain = make_loss(DistilSection(loss="ce"), EXITS)(STUDENT, None, LABELS)
+    plain = value(DistilSection(loss="ce"), None, LABELS)
     for loss in ("erde", "kd"):
-        section = DistilSection.model_validate({"loss": loss})
-        assert torch.equal(make_loss(section, EXITS)(STUDENT, None, LABELS), plain)
+        assert torch.equal(value(DistilSection.model_validate({"loss": loss}), None, LABELS), plain)
 
 
-def test_entropy_weight_zero_and_a_right_teacher_make_erde_kd() -> None:
+def test_a_right_teacher_makes_erde_kd() -> None:
     labels = TEACHER[0].argmax(-1)
     teacher = TEACHER[:1].expand(EXITS, -1, -1)
-    erde, kd = (
-        make_loss(DistilSection.model_validate({"loss": name}), EXITS)(STUDENT, teacher, labels)
-        for name in ("erde", "kd")
-    )
+    erde, kd = (value(DistilSection.model_validate({"loss": name}), teacher, labels) for name in ("erde", "kd"))
     torch.testing.assert_close(erde, kd)
+
+
+def test_wrong_weight_leads_from_masked_distillation_to_kd() -> None:
+    """Without the entropy term ERDE is linear in `wrong_weight`, and at 1 it is KD."""
+    kd = float(value(DistilSection(loss="kd"), TEACHER, LABELS))
+    masked, half, whole = (
+        float(value(DistilSection(entropy_weight=0.0, wrong_weight=weight), TEACHER, LABELS)) for weight in (0, 0.5, 1)
+    )
+    assert whole == pytest.approx(kd, rel=1e-5)
+    assert half == pytest.approx((masked + kd) / 2, rel=1e-5)
+    assert masked < half
+
+
+def test_entropy_warmup_rises_and_ends() -> None:
+    section = DistilSection(entropy_weight=0.5, entropy_warmup=0.4)
+    without = float(value(DistilSection(entropy_weight=0.0), TEACHER, LABELS))
+    full = float(value(DistilSection(entropy_weight=0.5), TEACHER, LABELS)) - without
+    for done, share in ((0.0, 0.0), (0.1, 0.25), (0.4, 1.0), (0.9, 1.0)):
+        assert float(value(section, TEACHER, LABELS, done)) - without == pytest.approx(share * full, abs=1e-5)
+        tensor = value(section, TEACHER, LABELS, torch.tensor(done))  # type: ignore[arg-type]
+        assert float(tensor) - without == pytest.approx(share * full, abs=1e-5)
+
+
+def test_kd_warmup_scales_the_distillation_alone() -> None:
+    section = DistilSection(loss="kd", kd_warmup=0.5)
+    plain = float(value(DistilSection(loss="ce"), TEACHER, LABELS))
+    kd = float(value(DistilSection(loss="kd"), TEACHER, LABELS)) - plain
+    for done, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
+        assert float(value(section, TEACHER, LABELS, done)) - plain == pytest.approx(share * kd, abs=1e-5)
+
+
+def test_entropy_of_early_exits_alone_leaves_the_last_exit_masked_kd() -> None:
+    early = Objective(DistilSection(entropy_exits="early"), MACS, KD(3.0))
+    assert early.entropy_weights.tolist() == pytest.approx([0.2, 0.2, 0.0])
+    assert Objective(DistilSection(), [1.0], KD(3.0)).entropy_weights.tolist() == [0.0]  # one exit: no entropy term
+
+
+def test_teacher_exits_last() -> None:
+    assert teacher_exits([5, 50, 100], [0.3, 0.6, 1.0], "last") == [2, 2, 2]

@@ -1,0 +1,28 @@
+"""What a loss may look at in one training step, and the interface of the exchangeable distillation terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch. Every row of `teacher` is the teacher exit that the student exit of the same row learns from."""
+
+    student: Tensor  # logits (exits, batch, classes) float32
+    labels: Tensor  # (batch,)
+    teacher: Tensor | None = None  # logits (exits, batch, classes) float32
+    done: float | Tensor = 0.0  # share of the training that is done, 0..1
+    student_features: Sequence[Tensor] = field(default=())  # (batch, channels, h, w) after each of `hint_blocks`
+    teacher_features: Sequence[Tensor] = field(default=())  # the same of the teacher
+
+
+class Term(nn.Module):
+    """A distillation loss. Its parameters, if it has any, are trained with the student's and thrown away."""
+
+    needs_features = False
+
+    def forward(self, step: Step, weight: Tensor) -> Tensor:
+        """The mean over the batch for each exit (exits,); `weight` (exits, batch) says how much each sample counts."""
+        raise NotImplementedError

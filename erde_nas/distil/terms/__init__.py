@@ -1,0 +1,1 @@
+"""The exchangeable distillation terms, one file each."""

@@ -1,0 +1,19 @@
+"""KD: Hinton et al., 2015, eq. 4."""
+
+from torch import Tensor
+
+from erde_nas.distil.losses import kd_loss
+from erde_nas.distil.step import Step, Term
+
+
+class KD(Term):
+    """T² · KL(teacher ‖ student) at temperature T."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, step: Step, weight: Tensor) -> Tensor:
+        """(exits,)."""
+        assert step.teacher is not None
+        return (weight * kd_loss(step.student, step.teacher, self.temperature)).mean(-1)

@@ -1,0 +1,90 @@
+"""The recipe's `distil` section: a loss by name, and every weight in it.
+
+A name stands for a method of the literature; the keys `term`, `entropy_adaptive`, `logit_standardisation` and
+`self_distillation` replace one part of it, and the other keys are its weights.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from erde_nas.section import Section
+
+TermName = Literal["none", "kd", "dkd", "ctkd", "mld", "reviewkd", "fcfd"]
+SelfDistillation = Literal["none", "last", "ensemble"]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+LossName = Literal[
+    "erde", "ea-erde", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd", "ea-dkd",
+    "mld", "ea-mld", "mld+ls", "ea-mld+ls", "reviewkd", "ea-reviewkd", "fcfd", "ea-fcfd",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is added to the cross-entropy of every exit."""
+
+    term: TermName = "kd"  # distillation from the teacher
+    erde: bool = False  # distil where the teacher is right; where it is wrong, keep the entropy up
+    entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
+    logit_standardisation: bool = False  # LS: standardise both sides' logits before the distillation
+    self_distillation: SelfDistillation = "none"  # the student's last exit, or all its exits, teach its exits
+
+
+LOSSES: dict[LossName, Method] = {
+    "erde": Method(erde=True),
+    "ea-erde": Method(erde=True, entropy_adaptive=True),
+    "ce": Method("none"),
+    "self": Method("none", self_distillation="ensemble"),
+    "self-last": Method("none", self_distillation="last"),
+    "kd": Method(),
+    "ea-kd": Method(entropy_adaptive=True),
+    "ls": Method(logit_standardisation=True),
+    "ea-ls": Method(entropy_adaptive=True, logit_standardisation=True),
+    "ctkd": Method("ctkd"),
+    "ea-ctkd": Method("ctkd", entropy_adaptive=True),
+    "dkd": Method("dkd"),
+    "ea-dkd": Method("dkd", entropy_adaptive=True),
+    "mld": Method("mld"),
+    "ea-mld": Method("mld", entropy_adaptive=True),
+    "mld+ls": Method("mld", logit_standardisation=True),
+    "ea-mld+ls": Method("mld", entropy_adaptive=True, logit_standardisation=True),
+    "reviewkd": Method("reviewkd"),
+    "ea-reviewkd": Method("reviewkd", entropy_adaptive=True),
+    "fcfd": Method("fcfd"),
+    "ea-fcfd": Method("fcfd", entropy_adaptive=True),
+}
+
+
+class DistilSection(Section):
+    """The loss of the students."""
+
+    loss: LossName = "erde"
+    term: TermName | None = None  # these four replace what the name stands for
+    entropy_adaptive: bool | None = None
+    logit_standardisation: bool | None = None
+    self_distillation: SelfDistillation | None = None
+
+    temperature: Annotated[float, Field(gt=0)] = 3.0
+    kd_weight: Weight = 1.0  # of the distillation term
+    kd_warmup: Share = 0.0  # share of the training over which that weight rises from 0
+    self_weight: Weight = 1.0  # of self-distillation
+    exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
+    gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
+    teacher_exits: Literal["matching", "last"] = "matching"  # who teaches an exit
+
+    # ERDE alone
+    entropy_weight: Weight = 0.2  # of the entropy that is kept up where the teacher is wrong
+    entropy_warmup: Share = 0.0  # share of the training over which that weight rises from 0
+    entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
+    wrong_weight: Share = 0.0  # what is left of the distillation where the teacher is wrong
+
+    dkd_alpha: Weight = 1.0  # DKD alone: of the target class
+    dkd_beta: Weight = 8.0  # and of the other classes
+
+    @property
+    def method(self) -> Method:
+        """What `loss` stands for, with the keys that replace parts of it."""
+        parts = ("term", "entropy_adaptive", "logit_standardisation", "self_distillation")
+        return replace(LOSSES[self.loss], **{k: v for k in parts if (v := getattr(self, k)) is not None})
