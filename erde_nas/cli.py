@@ -41,6 +41,9 @@ DataDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
 ]
+EpochsScale = Annotated[
+    float | None, typer.Option(min=0.0, metavar="FACTOR", help="Multiply every number of epochs, for a trial run.")
+]
 RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe.")]
 ProfileName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A hardware profile.")]
 Shipped = Annotated[str, typer.Argument(help="Name of a shipped one.")]
@@ -76,9 +79,7 @@ def search(
         int | None, typer.Option(min=1, metavar="N", help="Candidates, instead of the recipe's number.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed, instead of the recipe's.")] = None,
-    epochs_scale: Annotated[
-        float | None, typer.Option(min=0.0, metavar="FACTOR", help="Multiply every number of epochs, for a trial run.")
-    ] = None,
+    epochs_scale: EpochsScale = None,
     device: Device = "auto",
     data_dir: DataDir = None,
 ) -> None:
@@ -152,6 +153,42 @@ def predict(
     """Classify image files with an exported student, and say at which exit each one left."""
     rows = commands.predict(model, images)
     print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
+
+
+@app.command()
+def distil(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name or file of a recipe, or the folder of a run.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The comparison's folder; the same command continues it.")],
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:KEY=VALUE,...]",
+            help="A loss, with keys of the recipe's distil section; repeatable, the first is the reference. "
+            "Without it: erde, kd and ce.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings per loss, from different seeds.")] = 3,
+    student: Annotated[
+        str | None, typer.Option(metavar="ID", help="A candidate of the run, instead of the recipe's student.")
+    ] = None,
+    epochs_scale: EpochsScale = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Train one student with several losses from several seeds and compare them; run it again to continue."""
+    with _continuable():
+        for text in commands.distil(
+            recipe,
+            out,
+            losses=loss or ["erde", "kd", "ce"],
+            seeds=seeds,
+            student=student,
+            epochs_scale=epochs_scale,
+            device=device,
+            data_dir=data_dir,
+        ):
+            print(text, end="\n\n")
+        print(f"Figure: {out / 'distil.png'}, tables: {out / 'distil.md'}")
 
 
 @app.command("doctor")

@@ -116,6 +116,42 @@ def profile(model: Path, names: Sequence[str], images: Path | None) -> list[dict
     return [profile_model(model, load_profile(resources.find("profiles", name)), images) for name in names]
 
 
+def distil(
+    recipe: str,
+    out: Path,
+    *,
+    losses: Sequence[str],
+    seeds: int,
+    student: str | None,
+    epochs_scale: float | None,
+    device: str,
+    data_dir: Path | None,
+) -> Sequence[str]:
+    """Train one student with every loss, continuing what `out` holds; returns the tables to show.
+
+    `recipe` may be the folder of a run, whose own recipe and data are taken then.
+    """
+    from erde_nas.comparison.loss_names import parse_loss
+    from erde_nas.recipe import load_recipe
+
+    run = Path(recipe) if Path(recipe).is_dir() else None
+    if run is None and student is not None:
+        raise UserError(f"--student {student} needs the folder of a run in place of the recipe '{recipe}'")
+    found = load_recipe((run / "recipe.yaml") if run else resources.find("search", recipe))
+    chosen = adjust(found, trials=None, seed=None, epochs_scale=epochs_scale)
+    sections = {text: parse_loss(text, chosen.distil) for text in losses}
+
+    from erde_nas.comparison import compare
+    from erde_nas.comparison.tables import headline
+    from erde_nas.progress import Meter
+
+    with Meter() as meter:
+        summary = compare.run(
+            chosen, sections, seeds, out, student=student, run=run, device=device, data_dir=data_dir, meter=meter
+        )
+    return headline(summary)
+
+
 def profile_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table."""
 

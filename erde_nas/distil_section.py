@@ -72,7 +72,7 @@ class DistilSection(Section):
     self_weight: Weight = 1.0  # of self-distillation
     exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
     gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
-    teacher_exits: Literal["matching", "last"] = "matching"  # who teaches an exit
+    teacher_exits: Literal["matching", "nearest", "last"] = "matching"  # which of the teacher's exits teaches an exit
 
     # ERDE alone
     entropy_weight: Weight = 0.2  # of the entropy that is kept up where the teacher is wrong
@@ -80,6 +80,7 @@ class DistilSection(Section):
     entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
     wrong_weight: Share = 0.0  # what is left of the distillation where the teacher is wrong
 
+    feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
     dkd_alpha: Weight = 1.0  # DKD alone: of the target class
     dkd_beta: Weight = 8.0  # and of the other classes
 

@@ -111,6 +111,7 @@ def _prepare(
             pick_device(device),
             meter,
             typical=space.middle(),
+            epochs=max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train)),
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )

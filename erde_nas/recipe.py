@@ -6,15 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from erde_nas.distil_section import DistilSection
+from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
 from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Width = Annotated[int, Field(ge=8, multiple_of=8)]
-Kernel = Literal[3, 5, 7]
-Head = Literal["erde", "gap", "conv"]
-Family = Literal["resnet", "mobilenet"]
 SearcherName = Literal["nsga2", "tpe", "random", "nni-tpe", "nni-evolution"]
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
 
@@ -28,6 +24,7 @@ class DatasetSection(Section):
     validation: Fraction = 0.1  # share of train kept for search, thresholds and calibration
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
+    stream: Literal["auto", "always", "never"] = "auto"  # folder: read images while they are used; auto: if many
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -58,11 +55,11 @@ class OptimizerSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
 
-class TeacherSection(Section):
+class TeacherSection(NetworkSection):
     """The early-exit teacher: trained here, or the user's own checkpoint."""
 
-    checkpoint: str | None = None
-    family: Family = "resnet"
+    checkpoint: str | None = None  # a file: a network of this project, a torch.export program, or weights of timm's
+    timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
     stem: Width = 32
     depths: tuple[Positive, ...] = (2, 2, 2)
     widths: tuple[Width, ...] = (32, 64, 128)
@@ -70,12 +67,9 @@ class TeacherSection(Section):
     train: OptimizerSection = OptimizerSection(epochs=30)
 
     @model_validator(mode="after")
-    def _one_width_per_stage(self) -> "TeacherSection":
-        if len(self.depths) != len(self.widths) or not self.depths:
-            raise ValueError(
-                "depths and widths need one number per stage, and at least one stage, "
-                f"but got {len(self.depths)} and {len(self.widths)}"
-            )
+    def _weights_for_timm(self) -> "TeacherSection":
+        if self.timm is not None and self.checkpoint is None:
+            raise ValueError(f"timm: {self.timm} needs checkpoint: the file with its weights; nothing is downloaded")
         return self
 
 
@@ -86,8 +80,8 @@ class SpaceSection(Section):
     stems: tuple[Width, ...] = (8, 16)
     depths: tuple[tuple[Positive, ...], ...]
     widths: tuple[tuple[Width, ...], ...]
-    kernels: tuple[Kernel, ...] = (3,)  # mobilenet: of the depthwise convolution
-    expansions: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 4)  # mobilenet
+    kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
+    expansions: tuple[Expansion, ...] = (2, 4)  # mobilenet
     heads: tuple[Head, ...] = ("erde", "gap", "conv")
     max_exits: Annotated[int, Field(ge=1, le=8)] = 4  # the last one included
 
@@ -159,6 +153,7 @@ class Recipe(Section):
     dataset: DatasetSection
     views: ViewsSection = ViewsSection()
     teacher: TeacherSection = TeacherSection()
+    student: StudentSection | None = None  # for `erde-nas distil`
     space: SpaceSection
     distil: DistilSection = DistilSection()
     train: OptimizerSection

@@ -5,7 +5,7 @@ Units: latencies in milliseconds, sizes in bytes, entropies and thresholds in na
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ Stage = Literal["searched", "finished", "pruned", "quantized"]
 
 @dataclass(frozen=True)
 class Block:
-    """One residual block: `width` channels leave it, `hidden` channels are inside it."""
+    """One block: `width` channels leave it, `hidden` channels are inside it (0: nothing is)."""
 
     width: int
     hidden: int
@@ -39,6 +39,7 @@ class Arch:
     """Everything that determines the shape of an early-exit network, pruned ones included.
 
     The last exit sits on the last block. `head_widths[i]` is the width inside exit head i (0 where it has none).
+    `stem_stride` is that of the stem's convolution in small images; it is at least 2 in large ones.
     """
 
     family: str
@@ -49,16 +50,21 @@ class Arch:
     blocks: tuple[Block, ...]
     exits: tuple[Exit, ...]
     head_widths: tuple[int, ...]
+    stem_kernel: int = 3
+    stem_stride: int = 1
 
     @property
     def id(self) -> str:
         """Ten hexadecimal digits that depend on the shape alone."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
     def to_dict(self) -> dict[str, Any]:
-        """The architecture as JSON-ready values."""
-        return json.loads(json.dumps(asdict(self)))
+        """The architecture as JSON-ready values. What has a default is left out where it has that value, so that a
+        field that comes later changes no id."""
+        defaults = {field.name: field.default for field in fields(self)}
+        values = {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return json.loads(json.dumps(values))
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Arch":
@@ -75,10 +81,15 @@ class Arch:
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, channels, height, width) uint8 and labels (n,) int64."""
+    """Images (n, channels, height, width) uint8 and labels (n,) int64.
+
+    Where the images stay on the disk (`data/pixels.py`), `images` is empty, (0, channels, height, width), and `paths`
+    (n,) names the files as bytes. Validation and test are always in memory.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    paths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

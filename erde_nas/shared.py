@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
+from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import ProgramTeacher, Teacher, prepare_teacher
+from erde_nas.distil.teacher import Teacher, prepare_teacher
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch, train
 from erde_nas.distil_section import DistilSection
@@ -38,7 +39,7 @@ class Shared:
     @property
     def device(self) -> torch.device:
         """Where training runs."""
-        return self.views.images.device
+        return self.views.device
 
     def build(self, arch: Arch, repetition: int = 0) -> EarlyExitNetwork:
         """An untrained network on the training device; the recipe's seed, `arch` and `repetition` say which weights."""
@@ -101,15 +102,17 @@ def prepare(
     meter: Meter,
     *,
     typical: Arch,
+    epochs: int,
     known: Compute | None,
     on_compute: Callable[[Compute, float], None],
 ) -> Shared:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
-    from an earlier start of the same run. `on_compute` hears of it, with the steps of an epoch.
+    from an earlier start of the same run. `on_compute` hears of it, with the steps of an epoch. The teacher's logits
+    are made for as many views as `epochs` epochs see.
     """
-    views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device)
+    views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device, data=dataset.fingerprint)
 
     def make_typical() -> EarlyExitNetwork:
         return on_device(EarlyExitNetwork(typical, dataset.mean, dataset.std), device)
@@ -127,13 +130,12 @@ def prepare(
 
     compute = known or fastest(make_typical, recipe.train)
     on_compute(compute, steps_per_epoch(views, recipe.train))
-    teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress)
-    epochs = max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train))
+    teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress, meter.say)
 
     def logits_progress(done: int, total: int) -> None:
         meter.add("teacher", 0, f"logits of view {done}/{total}")
 
-    logits = cached_logits(teacher, views, views.count(epochs), logits_progress)
+    logits = cached_logits(teacher, views, views.count(epochs), logits_progress, meter.say)
     meter.close("teacher")
     return Shared(recipe, profiles, dataset, views, teacher, teacher_macs(teacher, dataset), logits, compute)
 
@@ -143,12 +145,12 @@ def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float
 
 
 def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
-    """MACs per exit. The depth of a user's program's exits cannot be seen: they count as evenly spaced."""
+    """MACs per exit. The depth of a foreign program's exits cannot be seen: they count as evenly spaced."""
     if isinstance(teacher.network, EarlyExitNetwork):
         return tuple(float(macs) for macs in macs_per_exit(teacher.network))
-    assert isinstance(teacher.network, ProgramTeacher)
+    assert isinstance(teacher.network, ForeignTeacher)
     x = torch.zeros(1, *dataset.train.images.shape[1:], device=next(teacher.network.buffers()).device)
     with torch.no_grad():
         exits = len(teacher.network(x))
-        total = count_macs(teacher.network.program, x)
+        total = count_macs(teacher.network.program, teacher.network.prepare(x))
     return tuple(total * (i + 1) / exits for i in range(exits))

@@ -12,6 +12,7 @@ from erde_nas.records import Arch, Choice, Exit
 from erde_nas.students.families import StageChoice, make_arch
 
 NO_EXIT = "none"
+DEPTHWISE = {"mobilenet", "shufflenet"}  # families whose k×k convolutions may have a kernel other than 3×3
 
 
 class Space:
@@ -23,8 +24,9 @@ class Space:
         for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
             parameters[f"depth{stage}"] = depths
             parameters[f"width{stage}"] = widths
-            if "mobilenet" in section.families:
+            if DEPTHWISE & {*section.families}:
                 parameters[f"kernel{stage}"] = section.kernels
+            if "mobilenet" in section.families:
                 parameters[f"expansion{stage}"] = section.expansions
             for position in range(max(depths)):
                 parameters[f"exit{stage}.{position}"] = (NO_EXIT, *section.heads)

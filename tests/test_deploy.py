@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
-from erde_nas.distil.teacher import ProgramTeacher
+from erde_nas.distil.foreign import ProgramTeacher
 from erde_nas.export.nest import thresholds_of
 from erde_nas.measure.policy import entropies
 from erde_nas.students.infer import all_logits

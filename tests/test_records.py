@@ -40,6 +40,21 @@ def test_arch_survives_json():
     assert hash(again) == hash(ARCH)
 
 
+def test_a_file_from_before_stems_had_kernels_and_strides_still_means_the_same():
+    old = {
+        "family": "mobilenet", "in_channels": 3, "image_size": 32, "classes": 10, "stem": 16,
+        "blocks": [
+            {"width": 16, "hidden": 32, "kernel": 3, "stride": 1, "skip": "identity"},
+            {"width": 24, "hidden": 64, "kernel": 5, "stride": 2, "skip": "none"},
+        ],
+        "exits": [{"block": 0, "head": "erde"}, {"block": 1, "head": "conv"}], "head_widths": [0, 24],
+    }  # fmt: skip
+    assert Arch.from_dict(old) == ARCH
+    assert ARCH.to_dict() == old
+    point = dataclasses.replace(ARCH, stem_kernel=1, stem_stride=2)
+    assert Arch.from_dict(through_json(point.to_dict())) == point
+
+
 def test_id_does_not_depend_on_the_order_of_keys():
     shuffled = dict(reversed(ARCH.to_dict().items()))
     shuffled["blocks"] = [dict(reversed(block.items())) for block in shuffled["blocks"]]
@@ -58,6 +73,8 @@ def test_id_does_not_depend_on_the_order_of_keys():
         {"blocks": (Block(16, 32), Block(24, 56, 5, 2, "none"))},
         {"exits": (Exit(0, "gap"), Exit(1, "conv"))},
         {"head_widths": (0, 16)},
+        {"stem_kernel": 1},
+        {"stem_stride": 2},
     ],
     ids=str,
 )

@@ -9,6 +9,8 @@ import torch
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.recipe import SpaceSection
 from erde_nas.space import NO_EXIT, Space
+from erde_nas.students.families import FAMILIES
+from erde_nas.students.heads import HEADS
 from erde_nas.students.network import EarlyExitNetwork
 
 SECTION = SpaceSection(
@@ -19,6 +21,7 @@ SECTION = SpaceSection(
     expansions=(1, 2),
     max_exits=3,
 )
+EVERYTHING = {"families": tuple(FAMILIES), "heads": tuple(HEADS)}
 SHAPE, CLASSES = (1, 8, 8), 4
 torch.set_num_threads(1)
 
@@ -43,7 +46,7 @@ def positions(params):
 
 @pytest.mark.parametrize("max_exits", [1, 2, 3, 9])
 def test_proposals_mean_what_their_names_say(max_exits):
-    of = space(max_exits=max_exits)
+    of = space(max_exits=max_exits, **EVERYTHING)
     for params in proposals(of, 100):
         arch, blocks = of.decode(params), positions(params)
         wanted = [(b, params[f"exit{s}.{i}"]) for b, (s, i) in enumerate(blocks[:-1])]
@@ -53,7 +56,7 @@ def test_proposals_mean_what_their_names_say(max_exits):
         assert [block.width for block in arch.blocks] == [params[f"width{s}"] for s, _ in blocks]
         assert [block.stride for block in arch.blocks] == [2 if block == (1, 0) else 1 for block in blocks]
         assert (arch.family, arch.stem, arch.classes) == (params["family"], params["stem"], CLASSES)
-        if params["family"] == "mobilenet":
+        if params["family"] == "mobilenet":  # the other families' blocks: students/test_families.py
             inputs = [params["stem"], *(block.width for block in arch.blocks)]
             assert [b.kernel for b in arch.blocks] == [params[f"kernel{s}"] for s, _ in blocks]
             expansions = [params[f"expansion{s}"] for s, _ in blocks]
@@ -61,8 +64,8 @@ def test_proposals_mean_what_their_names_say(max_exits):
 
 
 def test_every_proposal_can_be_built():
-    of = space()
-    for params in proposals(of, 50, seed=1):
+    of = space(**EVERYTHING)
+    for params in proposals(of, 60, seed=1):
         arch = of.decode(params)
         logits = network(arch)(torch.zeros(2, *SHAPE, dtype=torch.uint8))
         assert [tuple(out.shape) for out in logits] == [(2, CLASSES)] * len(arch.exits)
@@ -74,14 +77,16 @@ def ignored(params):
     blocks = positions(params)
     names = {f"exit{s}.{i}" for s, deepest in ((0, 2), (1, 3)) for i in range(deepest)}
     names -= {f"exit{s}.{i}" for s, i in blocks[:-1]}
-    if params["family"] == "resnet":
-        names |= {f"{kind}{stage}" for kind in ("kernel", "expansion") for stage in range(2)}
+    if params["family"] not in ("mobilenet", "shufflenet"):
+        names |= {"kernel0", "kernel1"}
+    if params["family"] != "mobilenet":
+        names |= {"expansion0", "expansion1"}
     return names
 
 
 def test_id_depends_on_the_parameters_that_apply_and_on_no_others():
-    of = space(max_exits=9)
-    for params in proposals(of, 40, seed=2):
+    of = space(max_exits=9, **EVERYTHING)
+    for params in proposals(of, 60, seed=2):
         without_meaning = ignored(params)
         for name, choices in of.parameters.items():
             other = next(choice for choice in choices if choice != params[name])
@@ -90,7 +95,7 @@ def test_id_depends_on_the_parameters_that_apply_and_on_no_others():
 
 
 def test_ids_name_architectures_and_nothing_else():
-    of = space()
+    of = space(**EVERYTHING)
     archs = {of.identify(p): of.decode(p) for p in proposals(of, 200, seed=3)}
     assert len(set(archs.values())) == len(archs)
 
@@ -105,14 +110,14 @@ def test_an_exit_stays_in_its_stage_when_another_stage_grows(depth0, depth1):
 
 
 def test_smallest_leave_after_the_first_block_with_the_fewest_macs():
-    of = space()
+    of = space(**EVERYTHING)
     least = {}
     for arch in of.smallest():
         assert [exit_.block for exit_ in arch.exits] == [0, 1]
         assert len({exit_.head for exit_ in arch.exits}) == 1
         least[arch.family, arch.exits[0].head] = macs_per_exit(network(arch))
-    assert set(least) == set(itertools.product(SECTION.families, SECTION.heads))
-    for params in proposals(of, 12, seed=4):
+    assert set(least) == set(itertools.product(FAMILIES, HEADS))
+    for params in proposals(of, 24, seed=4):
         arch = of.decode(params)
         assert macs_per_exit(network(arch))[0] >= least[arch.family, arch.exits[0].head][0]
 
@@ -130,8 +135,10 @@ def test_a_space_without_early_exits_still_has_its_smallest_and_its_middle():
     assert {len(arch.exits) for arch in [*of.smallest(), of.middle()]} == {1}
 
 
-def test_a_space_of_resnets_has_no_parameters_of_mobilenets():
-    names = space(families=("resnet",)).parameters
+def test_parameters_belong_to_families_that_use_them():
+    of_shuffle_units = space(families=("resnet", "shufflenet")).parameters
+    assert [name for name in of_shuffle_units if name.startswith(("kernel", "expansion"))] == ["kernel0", "kernel1"]
+    names = space(families=("resnet", "wrn", "bottleneck", "vgg")).parameters
     assert not [name for name in names if name.startswith(("kernel", "expansion"))]
     assert [name for name in names if name.startswith("exit")] == [
         f"exit{s}" for s in ("0.0", "0.1", "1.0", "1.1", "1.2")

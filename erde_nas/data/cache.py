@@ -1,7 +1,15 @@
-"""Where downloaded data sets live when the user names no folder."""
+"""The cache directory: downloaded data sets, trained teachers and their logits. All of it can be made again."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from erde_nas.errors import UserError
+
+LOCK_POLL_S = 0.2
 
 
 def cache_dir() -> Path:
@@ -14,3 +22,31 @@ def cache_dir() -> Path:
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache") / "erde-nas"
+
+
+@contextmanager
+def only_writer(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """While this runs, no other process makes the cache entry `path`: they wait here, and then find it made.
+
+    The operating system holds the lock for as long as the process lives, so a killed one blocks nobody. `say` hears of
+    a wait. Where the file system knows no locks, nobody waits: two processes then do the same work twice.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # an OSError too
+            say(f"another process is making {path}; waiting for it")
+            lock.acquire(poll_interval=LOCK_POLL_S)
+    except NotImplementedError:
+        yield
+        return
+    except OSError as error:
+        raise UserError(
+            f"{path.parent} cannot be used as a cache ({error.strerror}); set ERDE_NAS_CACHE to a folder of your own"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,14 +1,15 @@
 """A folder of the user's own images: one sub-folder per class, or train/ and test/ (or val/) with the classes inside.
 
 With train/ and test/ the test images are those of test/, and val/ (if there) is the validation split; with train/ and
-val/ alone val/ is the test split, as in ImageNet.
+val/ alone val/ is the test split, as in ImageNet. Images that would fill the memory stay on the disk (`stream`).
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from erde_nas.data.images import SUFFIXES, list_images, read_images
+from erde_nas.data.images import SUFFIXES, check_sizes, count_channels, list_images, read_image, read_images
+from erde_nas.data.pixels import fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
 from erde_nas.errors import UserError
 from erde_nas.recipe import DatasetSection
@@ -30,14 +31,29 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
             f"{parts['train']}: expected a sub-folder of images per class, at least 2, but got {len(classes)}"
         )
     listings = {part: _listing(folder, classes) for part, folder in parts.items()}
-    # Read together, so that one colour image anywhere makes all of them RGB.
-    images = read_images([path for listing in listings.values() for path, _ in listing], size=section.image_size)
-    ends = np.cumsum([len(listing) for listing in listings.values()])
-    splits = {
-        part: Split(pixels, np.array([label for _, label in listing], np.int64))
-        for (part, listing), pixels in zip(listings.items(), np.split(images, ends[:-1]), strict=True)
-    }
+    splits = _splits(listings, section)
     return Raw(splits["train"], classes, test=splits.get("test"), validation=splits.get("validation"))
+
+
+def _splits(listings: dict[str, list[tuple[Path, int]]], section: DatasetSection) -> dict[str, Split]:
+    """The splits, their pixels in memory where all of them fit, else on the disk."""
+    paths = [path for listing in listings.values() for path, _ in listing]  # all: one colour image makes all RGB
+    channels = count_channels(paths)
+    size = section.image_size or read_image(paths[0], channels=channels).shape[-1]
+    bytes_ = len(paths) * channels * size**2
+    if section.stream == "never" or (section.stream == "auto" and fits_in_memory(bytes_)):
+        images = read_images(paths, channels=channels, size=section.image_size)
+        ends = np.cumsum([len(listing) for listing in listings.values()])
+        parts = dict(zip(listings, np.split(images, ends[:-1]), strict=True))
+        return {part: Split(parts[part], _labels(listing)) for part, listing in listings.items()}
+    if section.image_size is None:
+        check_sizes(paths)
+    shape = (channels, size, size)
+    return {part: on_disk([path for path, _ in listing], _labels(listing), shape) for part, listing in listings.items()}
+
+
+def _labels(listing: list[tuple[Path, int]]) -> np.ndarray:
+    return np.array([label for _, label in listing], np.int64)
 
 
 def _parts(root: Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from erde_nas.errors import UserError
 
@@ -42,23 +42,53 @@ def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndar
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (channels, height, width)
 
 
-def read_images(paths: Sequence[Path], *, channels: int | None = None, size: int | None = None) -> np.ndarray:
+def read_images(
+    paths: Sequence[Path], *, channels: int | None = None, size: int | None = None, threads: int | None = None
+) -> np.ndarray:
     """All images as (n, channels, height, width) uint8, square and of one size. Raises UserError otherwise.
 
     Without `channels`: 1 if every image is grayscale, else 3. Without `size` the images must be equal as they are.
     """
-    if channels is None:
-        channels = 1 if all(map(_is_grayscale, paths)) else 3
-    first = read_image(paths[0], channels=channels, size=size)
-    images = np.empty((len(paths), *first.shape), np.uint8)
+    channels = channels or count_channels(paths)
     read = partial(read_image, channels=channels, size=size)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    images = np.empty((0, channels, 0, 0), np.uint8)
+    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _CHUNK):
             for i, pixels in enumerate(pool.map(read, paths[start : start + _CHUNK]), start):
-                if pixels.shape != first.shape or pixels.shape[1] != pixels.shape[2]:
-                    raise _odd_size(paths[i], pixels, paths[0], first)
+                if i == 0:
+                    images = np.empty((len(paths), *pixels.shape), np.uint8)
+                if pixels.shape != images.shape[1:] or pixels.shape[1] != pixels.shape[2]:
+                    raise _odd_size(paths[i], pixels.shape[1:], paths[0], images.shape[2:])
                 images[i] = pixels
     return images
+
+
+def count_channels(paths: Sequence[Path]) -> int:
+    """1 if every image is grayscale, else 3."""
+    return 1 if all(map(_is_grayscale, paths)) else 3
+
+
+def check_sizes(paths: Sequence[Path]) -> int:
+    """The side of images that are square and of one size, from their headers alone. Raises UserError otherwise."""
+    first = _size(paths[0])
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            for path, size in zip(chunk, pool.map(_size, chunk), strict=True):
+                if size != first or size[0] != size[1]:
+                    raise _odd_size(path, size, paths[0], first)
+    return first[0]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """(height, width) as the image is shown: turned where its EXIF tag says so."""
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
 
 
 def _is_grayscale(path: Path) -> bool:
@@ -73,9 +103,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read as an image ({error}); replace or remove it")
 
 
-def _odd_size(path: Path, pixels: np.ndarray, first_path: Path, first: np.ndarray) -> UserError:
-    (height, width), (first_height, first_width) = pixels.shape[1:], first.shape[1:]
+def _odd_size(path: Path, size: tuple[int, ...], first_path: Path, first: tuple[int, ...]) -> UserError:
     return UserError(
-        f"{path}: images must be square and of one size, but this one is {width}x{height} and {first_path} is "
-        f"{first_width}x{first_height}; set dataset.image_size in the recipe, or resize them"
+        f"{path}: images must be square and of one size, but this one is {size[1]}x{size[0]} and {first_path} is "
+        f"{first[1]}x{first[0]}; set dataset.image_size in the recipe, or resize them"
     )

@@ -1,4 +1,7 @@
-"""A recipe's data set section -> Dataset: read, checked, split, measured and fingerprinted."""
+"""A recipe's data set section -> Dataset: read, checked, split, measured and fingerprinted.
+
+Training images of `folder` may stay on the disk; validation and test are in memory.
+"""
 
 import hashlib
 import math
@@ -13,6 +16,7 @@ from erde_nas.data.digits import read_digits
 from erde_nas.data.fashion_mnist import read_fashion_mnist
 from erde_nas.data.folder import read_folder
 from erde_nas.data.npz import read_npz
+from erde_nas.data.pixels import file_marks, fits_in_memory, in_memory, pixel_bytes, read_pixels, subset
 from erde_nas.data.raw import Raw
 from erde_nas.data.split import hold_out, shuffle
 from erde_nas.data.svhn import read_svhn
@@ -31,7 +35,8 @@ READERS: dict[DatasetName, Callable[[DatasetSection, Path | None], Raw]] = {
     "folder": read_folder,
     "npz": read_npz,
 }
-_CHUNK = 4096  # images whose pixels are counted at once; counting needs 8 bytes a pixel
+_CHUNK = 1024  # images whose pixels are counted at once; counting needs 8 bytes a pixel
+_SAMPLE = 8192  # images on the disk that give mean and standard deviation
 
 
 def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Dataset:
@@ -42,10 +47,15 @@ def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Datas
     """
     if section.image_size is not None and section.name != "folder":
         raise UserError(f"dataset.image_size belongs to folder, not to '{section.name}', but is {section.image_size}")
+    if section.stream != "auto" and section.name != "folder":
+        raise UserError(f"dataset.stream belongs to folder, not to '{section.name}', but is {section.stream}")
     raw = READERS[section.name](section, data_dir)
     _check_images(raw, section)
     train, validation, test = _splits(raw, section)
-    mean, std = _channel_statistics(train.images)
+    validation, test = in_memory(validation, "validation"), in_memory(test, "test")
+    if section.stream == "auto" and fits_in_memory(pixel_bytes(train)):  # what is left of them may fit
+        train = in_memory(train, "train")
+    mean, std = _channel_statistics(train)
     return Dataset(
         name=section.name,
         train=train,
@@ -113,16 +123,20 @@ def _splits(raw: Raw, section: DatasetSection) -> tuple[Split, Split, Split]:
 
 def _first(split: Split, count: int) -> Split:
     """The first images, a fair sample because splits are interleaved; copied, so that the rest can be freed."""
-    return split if len(split) <= count else Split(split.images[:count].copy(), split.labels[:count].copy())
+    return split if len(split) <= count else subset(split, np.arange(count))
 
 
-def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of images (n, c, h, w), exact, with pixels scaled to [0, 1]."""
-    channels = images.shape[1]
+def _channel_statistics(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, with pixels scaled to [0, 1].
+
+    Exact for images in memory, else over the first ones: a fair sample, because splits are interleaved.
+    """
+    channels = train.images.shape[1]
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), _CHUNK):
+    for start in range(0, len(train) if train.paths is None else min(_SAMPLE, len(train)), _CHUNK):
+        images = read_pixels(train, slice(start, start + _CHUNK))
         for channel in range(channels):
-            counts[channel] += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
+            counts[channel] += np.bincount(images[:, channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     shares = counts / counts.sum(axis=1, keepdims=True)  # (c, 256)
     mean = shares @ values  # (c,)
@@ -133,10 +147,18 @@ def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[fl
 
 
 def _fingerprint(*splits: Split) -> str:
-    """SHA-256 over shapes, pixels and labels of the splits in their order, so over the split itself too."""
+    """SHA-256 over shapes, pixels and labels of the splits in their order, so over the split itself too.
+
+    Of images on the disk not the pixels count, which would take an epoch to read, but the files' names, sizes and
+    times of change: a copy of them is another data set.
+    """
     digest = hashlib.sha256()
     for split in splits:
-        digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images).reshape(-1).data)
+        digest.update(repr((len(split), *split.images.shape[1:])).encode())
+        if split.paths is None:
+            digest.update(np.ascontiguousarray(split.images).reshape(-1).data)
+        else:
+            for line in file_marks(split.paths):
+                digest.update(line)
         digest.update(split.labels.astype("<i8").data)
     return digest.hexdigest()

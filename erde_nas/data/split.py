@@ -7,6 +7,7 @@ about the class shares of the whole, so that "the first n images" is a fair samp
 
 import numpy as np
 
+from erde_nas.data.pixels import subset
 from erde_nas.errors import UserError
 from erde_nas.records import Split
 
@@ -45,7 +46,7 @@ def _interleave(split: Split, order: np.ndarray) -> Split:
     labels = split.labels[order]
     position = _rank_in_class(labels) / np.bincount(labels)[labels]  # (m,) in [0, 1)
     order = order[np.argsort(position, kind="stable")]
-    return Split(split.images[order], split.labels[order])
+    return subset(split, order)
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -1,16 +1,21 @@
 """Augmented views of the training images, made once per epoch number and shared by every candidate.
 
-A view's parameters come from a counter-based generator (Philox) keyed by (seed, view), for the whole data set at once:
-every candidate sees the same pixels in the same epoch, so a teacher's answers to them can be cached. Pixels stay uint8.
+A view's parameters are keyed by (seed, view), for the whole data set at once: every candidate sees the same pixels in
+the same epoch, so a teacher's answers to them can be cached. Pixels stay uint8. Images in memory are augmented all at
+once and kept; images on the disk are read and augmented batch by batch, with the same parameters.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from erde_nas.data.augment import Augmentation, draw
+from erde_nas.data.pixels import read_pixels
+from erde_nas.data.stream import read_ahead
 from erde_nas.recipe import ViewsSection
 from erde_nas.records import Split
 
@@ -18,16 +23,37 @@ KEPT_BYTES = 256 * 2**20
 
 
 class Views:
-    """Views of `split` on `device`; any number of them. Without augmentation all are the images themselves."""
+    """Views of `split` on `device`; any number of them. Without augmentation all are the images themselves.
 
-    def __init__(self, split: Split, section: ViewsSection, *, seed: int, device: torch.device) -> None:
-        self.images = torch.from_numpy(split.images).to(device)  # (n, channels, h, w) uint8
+    `data` is the fingerprint of the data set, by which a cache of answers to its views is told from others.
+    """
+
+    def __init__(self, split: Split, section: ViewsSection, *, seed: int, device: torch.device, data: str = "") -> None:
+        self.split, self.section, self.seed, self.data = split, section, seed, data
+        self.images = torch.from_numpy(split.images).to(device)  # (n, channels, h, w) uint8; none where streamed
         self.labels = torch.from_numpy(split.labels).to(device)  # (n,)
-        self.section, self.seed = section, seed
         self._kept: OrderedDict[int, Tensor] = OrderedDict()
+        self._drawn: tuple[int, Augmentation] | None = None  # of the last streamed view
+        self._making = Lock()  # candidates may be trained by several threads
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the labels and the batches are."""
+        return self.labels.device
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images stay on the disk: then every batch is read and augmented again."""
+        return self.split.paths is not None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every view."""
+        channels, height, width = self.split.images.shape[1:]
+        return channels, height, width
 
     def count(self, epochs: int) -> int:
         """How many different views `epochs` epochs of distillation see; they cycle through `section.cached_views`."""
@@ -35,51 +61,60 @@ class Views:
         return min(self.section.cached_views, epochs) if varies else 1
 
     def view(self, number: int) -> Tensor:
-        """View `number` of all images: (n, channels, h, w) uint8."""
-        if number not in self._kept:
-            self._kept[number] = self._make(number)
-            while len(self._kept) > 1 and sum(v.nbytes for v in self._kept.values()) > KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return self._kept[number]
+        """View `number` of all images: (n, channels, h, w) uint8. Not for streamed ones: they do not fit."""
+        if self.streamed:
+            raise RuntimeError("the images stay on the disk; use batch or batches")
+        with self._making:
+            if number not in self._kept:
+                self._kept[number] = self._augmentation(number).apply(self.images)
+                while len(self._kept) > 1 and sum(v.nbytes for v in self._kept.values()) > KEPT_BYTES:
+                    self._kept.popitem(last=False)
+            return self._kept[number]
+
+    def batch(self, number: int, chosen: Tensor) -> Tensor:
+        """The images `chosen` (batch,) of view `number`: (batch, channels, h, w) uint8 on the device.
+
+        Streamed images are read from the disk here and now; `batches` reads ahead.
+        """
+        if not self.streamed:
+            return self.view(number)[chosen]
+        indices = chosen.cpu().numpy()
+        return self._augmented(number, indices, read_pixels(self.split, indices))
+
+    def batches(
+        self, number: int, order: Tensor, batch_size: int, *, rest: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Equal batches of view `number` in `order`: (chosen (batch,), images (batch, channels, h, w) uint8).
+
+        A short rest is left out unless `rest` asks for it (batch norm dislikes tiny batches); fewer images than one
+        batch are one batch.
+        """
+        groups = split_order(order, batch_size, rest=rest)
+        if not self.streamed:
+            for chosen in groups:
+                yield chosen, self.batch(number, chosen)
+            return
+        indices = [chosen.cpu().numpy() for chosen in groups]
+        for chosen, own, pixels in zip(groups, indices, read_ahead(self.split, indices), strict=True):
+            yield chosen, self._augmented(number, own, pixels)
 
     def order(self, epoch: int, repetition: int = 0) -> Tensor:
         """The order (n,) in which epoch number `epoch` visits the images; another one for each `repetition`."""
         generator = np.random.Generator(np.random.Philox(key=[self.seed + (repetition << 32), 2 * epoch + 1]))
-        return torch.from_numpy(generator.permutation(len(self))).to(self.images.device)
+        return torch.from_numpy(generator.permutation(len(self))).to(self.device)
 
-    def _make(self, number: int) -> Tensor:
-        generator = np.random.Generator(np.random.Philox(key=[self.seed, 2 * number]))
-        n, _, height, width = self.images.shape
-        view, section = self.images, self.section
-        if section.crop_padding:
-            shifts = generator.integers(0, 2 * section.crop_padding + 1, size=(n, 2))
-            view = _shift(view, shifts, section.crop_padding)
-        if section.flip:
-            flipped = torch.from_numpy(generator.random(n) < 0.5).to(view.device)
-            view = torch.where(flipped[:, None, None, None], view.flip(-1), view)
-        if section.cutout:
-            centres = np.stack([generator.integers(0, height, n), generator.integers(0, width, n)], 1)
-            view = _cut_out(view, torch.from_numpy(centres).to(view.device), section.cutout)
-        return view
+    def _augmentation(self, number: int) -> Augmentation:
+        return draw(self.section, self.seed, number, len(self), self.image_shape[1:])
+
+    def _augmented(self, number: int, chosen: np.ndarray, pixels: np.ndarray) -> Tensor:
+        """Images `chosen` (batch,) as they were read -> the same of view `number`, on the device."""
+        drawn = self._drawn
+        if drawn is None or drawn[0] != number:
+            self._drawn = drawn = number, self._augmentation(number)
+        return drawn[1].of(chosen).apply(torch.from_numpy(pixels).to(self.device))
 
 
-def _shift(images: Tensor, shifts: np.ndarray, padding: int) -> Tensor:
-    """Crop each image at its own offset (n, 2) from a border of `padding` zeros."""
-    height, width = images.shape[-2:]
-    padded = F.pad(images, [padding] * 4)
-    out = torch.empty_like(images)
-    for dy, dx in np.unique(shifts, axis=0):
-        chosen = torch.from_numpy(np.flatnonzero((shifts == (dy, dx)).all(1))).to(images.device)
-        out[chosen] = padded[chosen, :, dy : dy + height, dx : dx + width]
-    return out
-
-
-def _cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Blacken a square of `side` pixels around each image's centre (n, 2)."""
-    height, width = images.shape[-2:]
-    low = centres - side // 2
-    rows = torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device)
-    in_rows = (rows >= low[:, :1]) & (rows < low[:, :1] + side)  # (n, height)
-    in_columns = (columns >= low[:, 1:]) & (columns < low[:, 1:] + side)  # (n, width)
-    return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :]).unsqueeze(1), 0)
+def split_order(order: Tensor, batch_size: int, *, rest: bool = False) -> list[Tensor]:
+    """The batches of `order`, all of `batch_size` unless there is but one; a short `rest` is left out or kept."""
+    full = max(1, len(order) // batch_size)
+    return list((order if rest else order[: full * batch_size]).split(batch_size))

@@ -1,4 +1,8 @@
-"""EA-KD's per-sample weight (arXiv 2311.13621, eq. 8-14): distil more where the teacher has more to say."""
+"""EA-KD's weight per sample (arXiv 2311.13621, eq. 8-12): distil more where the teacher has more to say.
+
+It multiplies a sample's distillation loss (eq. 14; averaged over the batch, as in the authors' code, where the paper
+sums). The entropies' upper bound is log C; the authors' code has 100 instead in its KD and DKD for CIFAR-100.
+"""
 
 import math
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,17 +14,23 @@ from erde_nas.distil.step import Step, Term
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.distil_section import DistilSection
 
+DEPTH_SLACK = 0.02  # of the whole network: exits at the ends of the same stage differ by less
+
 
 def teacher_exits(student_macs: Sequence[float], teacher_shares: Sequence[float], kind: str = "matching") -> list[int]:
-    """For each student exit the teacher exit of the nearest relative depth that is not shallower, or the `last`.
+    """For each student exit the teacher exit that it learns from.
 
-    `student_macs` are MACs per exit, `teacher_shares` rise to 1: a teacher exit's MACs as a share of the whole.
+    `matching`: the nearest relative depth that is not shallower by more than DEPTH_SLACK; `nearest`: that on either
+    side; or the `last`. `student_macs` are MACs per exit, `teacher_shares` rise to 1: a teacher exit's MACs as a share
+    of the whole.
     """
     last = len(teacher_shares) - 1
     if kind == "last":
         return [last] * len(student_macs)
     shares = [macs / student_macs[-1] for macs in student_macs]
-    return [next((j for j, t in enumerate(teacher_shares) if t >= share - 1e-9), last) for share in shares]
+    if kind == "nearest":
+        return [int(np.abs(np.subtract(teacher_shares, share)).argmin()) for share in shares]
+    return [next((j for j, t in enumerate(teacher_shares) if t >= share - DEPTH_SLACK), last) for share in shares]
 
 
 def exit_weights(kind: str, macs: Sequence[float]) -> Tensor:

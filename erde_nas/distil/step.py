@@ -22,6 +22,7 @@ class Term(nn.Module):
     """A distillation loss. Its parameters, if it has any, are trained with the student's and thrown away."""
 
     needs_features = False
+    uncached = ""  # one line for the user on what every step computes again, because no cache holds it
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """The mean over the batch for each exit (exits,); `weight` (exits, batch) says how much each sample counts."""

@@ -1,22 +1,26 @@
 """Families of architectures: a few stage-wise choices -> an explicit `records.Arch`.
 
-The first stage keeps the resolution, each later one halves it in its first block.
+If nothing else is said, the first stage keeps the resolution and each later one halves it in its first block.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from erde_nas.records import Arch, Block, Exit
+
+BOTTLENECK = 4  # times as many channels leave a bottleneck as are inside it
+HEAD_WIDTH = {"conv": 1, "wide": 4}  # channels inside such a head, in widths of the block that it sits on
 
 
 @dataclass(frozen=True)
 class StageChoice:
-    """What may vary in one stage. `expansion` belongs to mobilenet."""
+    """What may vary in one stage. `kernel` belongs to mobilenet and shufflenet, `expansion` to mobilenet."""
 
     depth: int
     width: int
     kernel: int = 3
     expansion: int = 1
+    stride: int | None = None  # of its first block; None: 1 in the first stage, 2 in the others
 
 
 def _basic(inputs: int, stage: StageChoice, stride: int) -> Block:
@@ -24,12 +28,46 @@ def _basic(inputs: int, stage: StageChoice, stride: int) -> Block:
     return Block(stage.width, stage.width, 3, stride, "identity" if same else "projection")
 
 
+def _bottleneck(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    hidden = -(-stage.width // (8 * BOTTLENECK)) * 8  # in whole multiples of 8, which run fastest
+    return Block(stage.width, hidden, 3, stride, "identity" if same else "projection")
+
+
+def _plain(inputs: int, stage: StageChoice, stride: int) -> Block:
+    return Block(stage.width, 0, 3, stride, "none")
+
+
 def _inverted(inputs: int, stage: StageChoice, stride: int) -> Block:
     same = stride == 1 and inputs == stage.width
     return Block(stage.width, inputs * stage.expansion, stage.kernel, stride, "identity" if same else "none")
 
 
-FAMILIES: dict[str, Callable[[int, StageChoice, int], Block]] = {"resnet": _basic, "mobilenet": _inverted}
+def _shuffle(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    return Block(stage.width, stage.width // 2, stage.kernel, stride, "identity" if same else "projection")
+
+
+FAMILIES: dict[str, Callable[[int, StageChoice, int], Block]] = {
+    "resnet": _basic,
+    "wrn": _basic,
+    "bottleneck": _bottleneck,
+    "vgg": _plain,
+    "mobilenet": _inverted,
+    "shufflenet": _shuffle,
+}
+
+
+def make_blocks(family: str, stem: int, stages: Sequence[StageChoice]) -> tuple[Block, ...]:
+    """The blocks behind a stem with `stem` channels."""
+    blocks: list[Block] = []
+    inputs = stem
+    for number, stage in enumerate(stages):
+        first = stage.stride or (2 if number > 0 else 1)
+        for position in range(stage.depth):
+            blocks.append(FAMILIES[family](inputs, stage, first if position == 0 else 1))
+            inputs = stage.width
+    return tuple(blocks)
 
 
 def make_arch(
@@ -46,12 +84,7 @@ def make_arch(
     `exits` holds the early exits and the last one, in any order; the last one must sit on the last block.
     Raises ValueError where it does not.
     """
-    blocks: list[Block] = []
-    inputs = stem
-    for number, stage in enumerate(stages):
-        for position in range(stage.depth):
-            blocks.append(FAMILIES[family](inputs, stage, 2 if number > 0 and position == 0 else 1))
-            inputs = stage.width
+    blocks = make_blocks(family, stem, stages)
     ordered = tuple(sorted(exits, key=lambda exit_: exit_.block))
     if len({exit_.block for exit_ in ordered}) != len(ordered) or ordered[-1].block != len(blocks) - 1:
         raise ValueError(
@@ -59,24 +92,15 @@ def make_arch(
             f"{[exit_.block for exit_ in ordered]}"
         )
     channels, size, _ = image_shape
-    head_widths = tuple(blocks[exit_.block].width if exit_.head == "conv" else 0 for exit_ in ordered)
-    return Arch(family, channels, size, classes, stem, tuple(blocks), ordered, head_widths)
+    head_widths = tuple(HEAD_WIDTH.get(exit_.head, 0) * blocks[exit_.block].width for exit_ in ordered)
+    return Arch(family, channels, size, classes, stem, blocks, ordered, head_widths)
 
 
-def stage_ends(depths: Sequence[int]) -> list[int]:
-    """Index of the last block of each stage."""
-    return [sum(depths[: i + 1]) - 1 for i in range(len(depths))]
+def stage_ends(blocks: Sequence[Block]) -> list[int]:
+    """Index of the last block of each resolution."""
+    return [number for number, after in enumerate(blocks[1:]) if after.stride > 1] + [len(blocks) - 1]
 
 
 def without_early_exits(arch: Arch) -> Arch:
     """The same network with its last exit alone: the baseline that cannot stop early."""
-    return Arch(
-        arch.family,
-        arch.in_channels,
-        arch.image_size,
-        arch.classes,
-        arch.stem,
-        arch.blocks,
-        arch.exits[-1:],
-        arch.head_widths[-1:],
-    )
+    return replace(arch, exits=arch.exits[-1:], head_widths=arch.head_widths[-1:])

@@ -1,8 +1,9 @@
 """Exit heads: features of one block -> logits.
 
 `erde` is the head of the ERDE paper (arXiv 2510.04856); `gap` averages globally, `conv` looks once more at half the
-resolution. Every head starts with a batch norm and a ReLU, so that it works on the linear output of an inverted
-residual too.
+resolution. These three start with a batch norm and a ReLU, so that they suit the linear output of an inverted residual
+and of a pre-activation block too. Published networks end in `linear` (global averages alone), in `gap` (wide residual
+networks), or in `wide` (MobileNetV2 and ShuffleNetV2: a 1×1 convolution to many channels first).
 """
 
 from collections.abc import Callable
@@ -17,6 +18,10 @@ class Head(nn.Module):
         super().__init__()
         self.features: nn.Sequential = features
         self.classifier = nn.Linear(inputs, classes)
+
+    def width(self) -> int:
+        """The channels that leave the head's convolution, 0 where it has none."""
+        return next((layer.out_channels for layer in self.features if isinstance(layer, nn.Conv2d)), 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
@@ -45,9 +50,26 @@ def _conv(channels: int, size: int, classes: int, width: int) -> Head:
     return Head(features, width, classes)
 
 
-HEADS: dict[str, Callable[[int, int, int, int], Head]] = {"erde": _erde, "gap": _gap, "conv": _conv}
+def _linear(channels: int, size: int, classes: int, width: int) -> Head:
+    return Head(nn.Sequential(nn.AvgPool2d(size)), channels, classes)
+
+
+def _wide(channels: int, size: int, classes: int, width: int) -> Head:
+    features = nn.Sequential(
+        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.AvgPool2d(size)
+    )
+    return Head(features, width, classes)
+
+
+HEADS: dict[str, Callable[[int, int, int, int], Head]] = {
+    "erde": _erde,
+    "gap": _gap,
+    "conv": _conv,
+    "linear": _linear,
+    "wide": _wide,
+}
 
 
 def build_head(kind: str, *, channels: int, size: int, classes: int, width: int) -> Head:
-    """A head for features (batch, channels, size, size). `width` is used by `conv` alone."""
+    """A head for features (batch, channels, size, size). `width` is that of the convolution in `conv` and `wide`."""
     return HEADS[kind](channels, size, classes, width)

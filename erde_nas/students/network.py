@@ -5,15 +5,17 @@ It takes raw pixels (0..255) and normalises them itself, so that a deployed file
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from erde_nas.records import Arch, Block
-from erde_nas.students.blocks import BLOCK_CLASSES, BLOCKS, conv_bn
-from erde_nas.students.families import without_early_exits
+from erde_nas.records import Arch
+from erde_nas.students.blocks import BLOCK_CLASSES, BLOCKS
+from erde_nas.students.families import stage_ends, without_early_exits
 from erde_nas.students.heads import Head, build_head
+from erde_nas.students.stem import build_stem
 
 
 class Normalize(nn.Module):
@@ -47,24 +49,13 @@ class Segment(nn.Module):
         return features, self.head(features)
 
 
-def _stem(arch: Arch) -> tuple[nn.Sequential, int]:
-    """The stem and the side of its output; images above 48 and above 96 pixels are halved once and twice."""
-    stride = 1 if arch.image_size <= 48 else 2
-    layers: list[nn.Module] = [*conv_bn(arch.in_channels, arch.stem, 3, stride=stride), nn.ReLU()]
-    size = -(-arch.image_size // stride)
-    if arch.image_size > 96:
-        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
-        size = -(-size // 2)
-    return nn.Sequential(*layers), size
-
-
 class EarlyExitNetwork(nn.Module):
     """`arch` as a network of segments; `arch.exits[i]` is the head of segment i."""
 
     def __init__(self, arch: Arch, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.arch = arch
-        stem, size = _stem(arch)
+        stem, size = build_stem(arch)
         layers: list[nn.Module] = [Normalize(mean, std), stem]
         segments, inputs, heads = [], arch.stem, iter(zip(arch.exits, arch.head_widths, strict=True))
         exit_, width = next(heads)
@@ -80,9 +71,7 @@ class EarlyExitNetwork(nn.Module):
     @property
     def hint_blocks(self) -> tuple[int, ...]:
         """The blocks after which `forward_all` gives features: every exit's, and the last of each resolution."""
-        blocks = self.arch.blocks
-        ends = {number for number, block in enumerate(blocks[1:]) if block.stride > 1}
-        return tuple(sorted(ends | {exit_.block for exit_ in self.arch.exits}))
+        return hint_blocks(self.arch)
 
     @property
     def parts(self) -> list[Segment]:
@@ -101,21 +90,32 @@ class EarlyExitNetwork(nn.Module):
         """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
         of `hint_blocks`.
 
-        `rescale_gradients` scales what flows back from each exit and from what follows it, so that the trunk's
-        gradient does not grow with the number of exits behind it (gradient equilibrium, Li et al., ICCV 2019, eq. 1).
+        `rescale_gradients` scales what flows back from each exit, from the features that lead to it, and from what
+        follows it, so that the trunk's gradient does not grow with the number of exits behind it (gradient
+        equilibrium, Li et al., ICCV 2019, eq. 1).
         """
-        logits, features, x, block, hints = [], [], images, 0, set(self.hint_blocks)
+        return self._run(images, 0, rescale_gradients)
+
+    def forward_after(
+        self, block: int, features: Tensor, *, rescale_gradients: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What `forward_all` gives behind block number `block`, were `features` (batch, channels, h, w) its output."""
+        return self._run(features, block + 1, rescale_gradients)
+
+    def _run(self, x: Tensor, first: int, rescale_gradients: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Everything from block number `first` on; the stem belongs to block 0."""
+        logits, features, block, hints = [], [], 0, set(self.hint_blocks)
         for number, segment in enumerate(self.parts):
-            for layer in segment.body:
-                x = layer(x)
-                if isinstance(layer, BLOCK_CLASSES):
-                    if block in hints:
-                        features.append(x)
-                    block += 1
             left = len(self.segments) - number  # exits from here on
-            branch = scale_gradient(x, 1 / left) if rescale_gradients else x
-            logits.append(segment.head(branch))
-            x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
+            for layer in segment.body:
+                x = layer(x) if block >= first else x
+                if isinstance(layer, BLOCK_CLASSES):
+                    if block >= first and block in hints:
+                        features.append(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                    block += 1
+            if block > first:
+                logits.append(segment.head(scale_gradient(x, 1 / left) if rescale_gradients else x))
+                x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
         return logits, features
 
     @torch.no_grad()
@@ -143,6 +143,11 @@ class EarlyExitNetwork(nn.Module):
             exit_index[waiting[leaves]] = number
             x, waiting = x[~leaves], waiting[~leaves]
         return logits, exit_index
+
+
+def hint_blocks(arch: Arch) -> tuple[int, ...]:
+    """The blocks of `EarlyExitNetwork.hint_blocks`, shallowest first."""
+    return tuple(sorted({*stage_ends(arch.blocks), *(exit_.block for exit_ in arch.exits)}))
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -177,20 +182,16 @@ def describe(network: EarlyExitNetwork) -> Arch:
     old = network.arch
     layers: list[Any] = [layer for segment in network.parts for layer in segment.body]
     stem, modules = layers[1][0], layers[2:]
-    blocks = tuple(_describe_block(module, block) for module, block in zip(modules, old.blocks, strict=True))
-    head_widths = tuple(
-        cast(nn.Conv2d, segment.head.features[2]).out_channels if exit_.head == "conv" else 0
-        for segment, exit_ in zip(network.parts, old.exits, strict=True)
+    widths = [module.channels() for module in modules]
+    return replace(
+        old,
+        stem=stem.out_channels,
+        blocks=tuple(
+            replace(block, width=width, hidden=hidden)
+            for block, (width, hidden) in zip(old.blocks, widths, strict=True)
+        ),
+        head_widths=tuple(segment.head.width() for segment in network.parts),
     )
-    return Arch(
-        old.family, old.in_channels, old.image_size, old.classes, stem.out_channels, blocks, old.exits, head_widths
-    )
-
-
-def _describe_block(module: Any, old: Block) -> Block:
-    basic = hasattr(module, "second")  # else an inverted residual
-    inner, outer = (module.first, module.second) if basic else (module.expand, module.project)
-    return Block(outer[0].out_channels, inner[0].out_channels, old.kernel, old.stride, old.skip)
 
 
 def drop_early_exits(network: EarlyExitNetwork) -> EarlyExitNetwork:

@@ -10,11 +10,19 @@ import torch_pruning
 from erde_nas.compress.prune import prune
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.records import Arch, Block, Exit
+from erde_nas.students.models import MODELS, model_arch
 from erde_nas.students.network import EarlyExitNetwork, describe
-from tests.students.builders import build, digits, small_arch
+from tests.students.builders import FAMILIES, build, digits, small_arch
 
 HEADS = ("erde", "conv", "gap")
-FAMILIES = ("resnet", "mobilenet")
+SHUFFLED = "shufflenet"  # its blocks keep their widths
+INNER = {  # what makes the inner channels of a block, and what reads them
+    "resnet": (("first.0", "first.1"), "second.0"),
+    "wrn": (("first", "second_norm"), "second"),
+    "bottleneck": (("reduce.0", "reduce.1", "middle.0", "middle.1"), "restore.0"),
+    "mobilenet": (("expand.0", "expand.1", "depthwise.0", "depthwise.1"), "project.0"),
+    "shufflenet": (("expand.0", "expand.1", "depthwise.0", "depthwise.1"), "project.0"),
+}
 IMAGES = torch.from_numpy(digits()[0][:40])
 
 
@@ -29,7 +37,7 @@ def widths(arch):
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_channels_are_fewer_and_multiples_of_8(family, ratio):
-    network = build(small_arch(family, HEADS, width=32))
+    network = build(small_arch(family, HEADS, width=64 if family == SHUFFLED else 32))
     pruned, arch = prune(network, ratio)
     assert all(width % 8 == 0 for width in widths(arch))
     assert all(new <= old for new, old in zip(widths(arch), widths(network.arch), strict=True))
@@ -45,7 +53,7 @@ def test_copy_is_what_its_architecture_builds(family):
     assert EarlyExitNetwork(arch, [0.0], [1.0]).load_state_dict(pruned.state_dict())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != SHUFFLED])
 def test_copy_answers_like_the_module_that_torch_pruning_changed(family):
     network = build(small_arch(family, HEADS, width=24))
     reference = copy.deepcopy(network)
@@ -63,27 +71,55 @@ def test_copy_answers_like_the_module_that_torch_pruning_changed(family):
             torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", INNER)
 def test_channels_that_give_nothing_go_first(family):
     """A network in which half of the inner channels are dead, here and there, answers the same without them."""
     blocks = (Block(8, 16), Block(8, 16))
     network = build(Arch(family, 1, 8, 10, 8, blocks, (Exit(0, "gap"), Exit(1, "erde")), (0, 0)))
     dead = torch.randperm(16, generator=torch.Generator().manual_seed(0))[:8]
-    inner = {"resnet": ("first", "second"), "mobilenet": ("expand", "depthwise", "project")}[family]
+    makers, reader = INNER[family]
     for segment in network.parts:
-        layers = [getattr(segment.body[-1], name) for name in inner]
+        block = segment.body[-1]
         with torch.no_grad():
-            for layer in layers[:-1]:
-                for tensor in (layer[0].weight, layer[1].weight, layer[1].bias):
+            for maker in makers:
+                for tensor in block.get_submodule(maker).parameters():
                     tensor[dead] = 0
-            layers[-1][0].weight[:, dead] = 0
+            block.get_submodule(reader).weight[:, dead] = 0
     pruned, arch = prune(network, 0.5)
     assert arch.blocks == (Block(8, 8), Block(8, 8))
     for ours, before in zip(pruned.eval()(IMAGES), network(IMAGES), strict=True):
         torch.testing.assert_close(ours, before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stem", [16, 32])  # the first unit splits what comes from a stem as wide as itself
+def test_shuffle_units_keep_their_halves_and_lose_what_is_inside(stem):
+    units = [Block(32, 32), Block(32, 32), Block(64, 64, 3, 2, "projection"), Block(64, 64)]
+    units[0] = units[0] if stem == 32 else Block(32, 32, skip="projection")
+    exits = (Exit(1, "gap"), Exit(3, "wide"))
+    network = build(Arch(SHUFFLED, 1, 8, 10, stem, tuple(units), exits, (0, 64)))
+    pruned, arch = prune(network, 0.5)
+    assert [block.width for block in arch.blocks] == [32, 32, 64, 64]
+    assert [block.hidden for block in arch.blocks] == [16, 16, 32, 32]
+    assert (arch.stem, arch.head_widths) == (32 if stem == 32 else 8, (0, 32))
+    for ours, before in zip(pruned.parts[0].body[2:], network.parts[0].body[2:], strict=True):
+        halves = zip(ours.halves(), before.halves(), strict=True)
+        assert all(new.out_channels == old.out_channels for new, old in halves)
+    assert [tuple(out.shape) for out in pruned.eval()(IMAGES)] == [(40, 10)] * 2
+
+
+def test_a_published_shuffle_network_loses_most_of_what_is_between_its_halves():
+    model = MODELS["shufflenetv2"]
+    arch = model_arch(model, image_shape=(3, 32, 32), classes=10, early=[3], head="gap")
+    network = EarlyExitNetwork(arch, [0.5] * 3, [0.25] * 3)
+    pruned, after = prune(network, 0.5)
+    assert {(b.hidden, a.hidden) for b, a in zip(arch.blocks, after.blocks, strict=True)} <= {
+        (58, 24), (58, 32), (116, 56), (116, 64), (232, 112), (232, 120),
+    }  # fmt: skip
+    # Of a unit at full resolution both its 1×1 convolutions are halved, of one that halves the resolution fewer.
+    assert macs_per_exit(pruned)[-1] < 0.65 * macs_per_exit(network)[-1]
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != SHUFFLED])
 def test_class_layers_keep_their_classes_and_lose_inputs_alone(family):
     network = build(small_arch(family, HEADS, width=32, classes=32))
     pruned, _ = prune(network, 0.5)

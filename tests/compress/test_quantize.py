@@ -13,14 +13,14 @@ from erde_nas.export.nest import nest, split
 from erde_nas.export.segments import export_segments
 from erde_nas.measure.runtime import run_segments
 from erde_nas.students.infer import all_logits
-from tests.students.builders import build, digits, small_arch
+from tests.students.builders import FAMILIES, build, digits, small_arch
 
 IMAGES, LABELS = digits()
 CALIBRATION, UNSEEN = IMAGES[:100], IMAGES[1200:]
 HEADS = ("erde", "conv", "gap")
 
 
-@pytest.fixture(scope="module", params=["resnet", "mobilenet"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def student(request):
     """A student that a few epochs on digits have taught, in eval mode."""
     network = build(small_arch(request.param, HEADS, width=16)).train()
@@ -70,7 +70,8 @@ def test_every_convolution_outside_of_heads_takes_quantized_inputs(quantized):
         convolutions = [node for node in segment.graph.node if node.op_type == "Conv" and not in_head(node)]
         assert convolutions
         for node in convolutions:
-            assert [made_by[name].op_type for name in node.input] == ["DequantizeLinear"] * 3
+            assert len(node.input) >= 2  # features and weights; a bias where a batch norm was folded into it
+            assert {made_by[name].op_type for name in node.input} == {"DequantizeLinear"}
 
 
 def test_heads_stay_in_fp32(segments, quantized):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.data import views as module
+from erde_nas.data import augment, views as module
 from erde_nas.data.views import Views
 from erde_nas.recipe import ViewsSection
 from erde_nas.records import Split
@@ -92,7 +92,7 @@ def test_every_crop_is_one_of_the_shifted_images_and_all_shifts_occur(split: Spl
 
 def test_shift_is_a_loop_over_the_images(split: Split) -> None:
     shifts = np.random.default_rng(1).integers(0, 7, (COUNT, 2))
-    got = module._shift(torch.from_numpy(split.images), shifts, 3)
+    got = augment.shift(torch.from_numpy(split.images), shifts, 3)
     for image, (dy, dx), shifted in zip(split.images, shifts, got, strict=True):
         assert np.array_equal(shifted, dict(crops(image, 3))[dy, dx])
 
@@ -108,7 +108,7 @@ def test_flips_mirror_left_and_right_in_half_of_the_images(split: Split) -> None
 def test_cutout_is_a_loop_over_the_pixels(split: Split, side: int) -> None:
     generator = np.random.default_rng(side)
     centres = np.stack([generator.integers(0, 6, COUNT), generator.integers(0, 5, COUNT)], 1)
-    got = module._cut_out(torch.from_numpy(split.images), torch.from_numpy(centres), side).numpy()
+    got = augment.cut_out(torch.from_numpy(split.images), torch.from_numpy(centres), side).numpy()
     for image, (row, column), cut in zip(split.images, centres, got, strict=True):
         expected = image.copy()
         for y, x in product(range(row - side // 2, row - side // 2 + side), range(column - side // 2, 99)):

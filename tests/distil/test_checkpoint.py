@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.views import Views
+from erde_nas.distil.checkpoint import load_checkpoint
+from erde_nas.distil.foreign import ProgramTeacher
 from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import ProgramTeacher, Teacher, load_checkpoint, prepare_teacher
+from erde_nas.distil.teacher import Teacher, prepare_teacher
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
-from erde_nas.recipe import Recipe
+from erde_nas.recipe import Recipe, TeacherSection
 from erde_nas.records import Dataset
 from erde_nas.students.network import EarlyExitNetwork
 from erde_nas.students.weights import save_network
@@ -44,7 +46,8 @@ def exported(module: nn.Module, path: Path, *, dynamic: bool = True) -> Path:
 
 
 def load(path: Path, dataset: Dataset) -> Teacher:
-    return load_checkpoint(path, dataset, CPU)
+    network, key = load_checkpoint(TeacherSection(checkpoint=str(path)), dataset, CPU)
+    return Teacher(network, key, trained=False)
 
 
 def test_weights_of_this_project(
@@ -116,7 +119,7 @@ def test_a_missing_file_or_one_of_another_kind(tmp_path: Path, toy: Dataset) -> 
         load(tmp_path / "absent.pt2", toy)
     pickled = tmp_path / "model.pth"
     torch.save({}, pickled)
-    with pytest.raises(UserError, match=r"model\.pth must end in \.safetensors .* or \.pt2"):
+    with pytest.raises(UserError, match=r"model\.pth must end in \.safetensors .* or \.pt2 .*name it in teacher\.timm"):
         load(pickled, toy)
     (tmp_path / "alone.safetensors").touch()
     with pytest.raises(UserError, match=r"arch\.json does not exist; a network is a \.safetensors file with"):
@@ -169,6 +172,15 @@ def test_a_teacher_of_other_images(make_network: Callable[..., EarlyExitNetwork]
 def test_a_program_for_one_batch_size(toy: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"static\.pt2 cannot take toy's images of 1×8×8: "):
         load(exported(Foreign(), tmp_path / "static.pt2", dynamic=False), toy)
+
+
+def test_a_program_whose_answers_are_no_numbers(toy: Dataset, tmp_path: Path) -> None:
+    class Broken(Foreign):
+        def forward(self, images: Tensor) -> Tensor:
+            return self.late(images.flatten(1)) * torch.inf
+
+    with pytest.raises(UserError, match=r"broken\.pt2, exit 0: .* not finite; its weights are damaged"):
+        load(exported(Broken(), tmp_path / "broken.pt2"), toy)
 
 
 def test_a_program_that_answers_with_something_else(toy: Dataset, tmp_path: Path) -> None:

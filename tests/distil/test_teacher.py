@@ -1,5 +1,6 @@
 """The teacher that is trained here: once for what determines it, and again for anything else."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,32 @@ def test_a_training_that_breaks_leaves_no_teacher(recipe: Recipe, toy: Dataset, 
 
     with pytest.raises(Trains):
         prepare(recipe, toy, stop)
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("spoil", ["weights", "arch", "another"])
+def test_a_cached_teacher_that_cannot_be_used_is_trained_again_with_a_line(
+    recipe: Recipe, toy: Dataset, cache: Path, spoil: str
+) -> None:
+    first, heard = prepare(recipe, toy), []
+    folder = cache / "teachers" / first.key
+    if spoil == "weights":
+        (folder / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes()[:-9])
+        expected = r"weights\.safetensors is damaged .*; the teacher is trained again"
+    elif spoil == "arch":
+        (folder / "arch.json").write_text("{")
+        expected = r"arch\.json does not describe .*; the teacher is trained again"
+    else:
+        other = prepare(changed(recipe, "teacher", stem=16), toy)
+        for file in (cache / "teachers" / other.key).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        expected = r"weights\.safetensors is another teacher's; the teacher is trained again"
+    again = prepare_teacher(recipe, toy, views_of(recipe, toy), lambda _: COMPUTE, lambda *_: None, heard.append)
+    assert again.trained
+    assert len(heard) == 1
+    assert re.search(expected, heard[0])
+    for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_the_arch_has_an_exit_at_the_end_of_each_stage(recipe: Recipe, toy: Dataset) -> None:

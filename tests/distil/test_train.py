@@ -7,18 +7,21 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil import train as module
-from erde_nas.distil.objective import ExitsLoss, make_loss
-from erde_nas.distil.train import Compute, Targets, calibrate, steps_per_epoch, train
+from erde_nas.distil.objective import Objective, cross_entropy_objective
+from erde_nas.distil.step import Step
+from erde_nas.distil.terms.kd import KD
+from erde_nas.distil.train import Compute, Stopped, Targets, calibrate, steps_per_epoch, train
+from erde_nas.distil_section import DistilSection
 from erde_nas.errors import TrainingFailed
-from erde_nas.recipe import DistilSection, OptimizerSection, ViewsSection
+from erde_nas.recipe import OptimizerSection, ViewsSection
 from erde_nas.records import Dataset
 from erde_nas.students.network import EarlyExitNetwork, on_device
 
 COMPUTE = Compute("fp32", 1, 0.01)
 BRIEF = OptimizerSection(epochs=2, batch_size=16, learning_rate=0.05)
 ENOUGH = OptimizerSection(epochs=8, batch_size=16, learning_rate=0.05)
-CROSS_ENTROPY = make_loss(DistilSection(loss="ce"), 2)
+CROSS_ENTROPY = cross_entropy_objective(2)
+MACS = (1.0, 2.0)
 
 
 def accuracy(network: EarlyExitNetwork, views: Views) -> list[float]:
@@ -28,15 +31,26 @@ def accuracy(network: EarlyExitNetwork, views: Views) -> list[float]:
         return [float((logits.argmax(1) == views.labels).float().mean()) for logits in network(views.images)]
 
 
-def noted(loss: ExitsLoss, values: list[float]) -> ExitsLoss:
-    """`loss`, with every value appended to `values`."""
+class Own(Objective):
+    """An objective whose value is what `loss` makes of the step."""
 
-    def note(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        value = loss(student, teacher, labels)
+    def __init__(self, loss: Callable[[Step], Tensor]) -> None:
+        super().__init__(DistilSection(loss="ce"), MACS)
+        self.loss = loss
+
+    def forward(self, step: Step) -> Tensor:
+        return self.loss(step)
+
+
+def noted(objective: Objective, values: list[float]) -> Objective:
+    """`objective`, with every value appended to `values`."""
+
+    def note(step: Step) -> Tensor:
+        value = objective(step)
         values.append(float(value.detach()))
         return value
 
-    return note
+    return Own(note)
 
 
 def weights_after(network: EarlyExitNetwork, views: Views, seed: int, precision: str = "fp32") -> list[Tensor]:
@@ -65,15 +79,14 @@ def test_a_student_learns_from_logits_alone(
     """The labels say nothing here (their loss has next to no weight): what is learnt came through the targets."""
     views, network = make_views(), make_network()
     logits = 8 * torch.nn.functional.one_hot(views.labels, 3).half()[None, :, None].expand(1, -1, 2, -1)
-    loss = make_loss(DistilSection(kd_weight=1.0, temperature=2.0), 2)
-    ce = make_loss(DistilSection(loss="ce"), 2)
+    objective = Objective(DistilSection(kd_weight=1.0, temperature=2.0), MACS, KD(2.0))
 
-    def without_labels(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        assert teacher is not None
-        assert teacher.dtype == torch.float32
-        return loss(student, teacher, labels) - ce(student, None, labels)
+    def without_labels(step: Step) -> Tensor:
+        assert step.teacher is not None
+        assert step.teacher.dtype == torch.float32
+        return objective(step) - CROSS_ENTROPY(step)
 
-    train(network, views, without_labels, ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=COMPUTE)
+    train(network, views, Own(without_labels), ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=COMPUTE)
     assert min(accuracy(network, views)) >= 0.95
 
 
@@ -91,14 +104,14 @@ def test_every_step_sees_the_pixels_labels_and_logits_of_the_same_images(
     ).half()  # (views, images, teacher exits, 3)
     seen: list[Tensor] = []
 
-    def loss(student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        assert teacher is not None
-        assert torch.equal(views.labels[teacher[0, :, 1].long()], labels)
-        seen.append(teacher)
-        return student.square().mean()
+    def loss(step: Step) -> Tensor:
+        assert step.teacher is not None
+        assert torch.equal(views.labels[step.teacher[0, :, 1].long()], step.labels)
+        seen.append(step.teacher.clone())
+        return step.student.square().mean()
 
     options = OptimizerSection(epochs=3, batch_size=40, learning_rate=0.01)
-    train(make_network(), views, loss, options, targets=Targets(logits, (1, 2)), seed=0, compute=COMPUTE)
+    train(make_network(), views, Own(loss), options, targets=Targets(logits, (1, 2)), seed=0, compute=COMPUTE)
     assert [teacher.shape for teacher in seen] == [(2, 40, 3)] * 6  # 96 images are two batches of 40, the rest is left
     for step, teacher in enumerate(seen):
         assert (teacher[..., 0] == step // 2 % 2).all()  # three epochs cycle through two views
@@ -214,63 +227,6 @@ def test_without_targets_every_epoch_sees_a_new_view_and_with_them_the_cached_on
     assert seen == [0, 1, 2, 3, 4, 0, 1, 0, 1, 0]
 
 
-def test_calibrate_runs_here_and_trains_nothing(
-    make_views: Callable[..., Views], make_network: Callable[..., EarlyExitNetwork]
-) -> None:
-    networks: list[EarlyExitNetwork] = []
-
-    def make() -> EarlyExitNetwork:
-        networks.append(make_network())
-        return networks[-1]
-
-    compute = calibrate(make, make_views(), CROSS_ENTROPY, 16, seconds=0.05)
-    assert (compute.precision, compute.threads) in {("fp32", 1), ("bf16", 1)}
-    assert 0 < compute.seconds_per_step < 60
-    assert torch.get_num_threads() == 1
-    fresh = list(make_network().parameters())
-    for network in networks:
-        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), fresh, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "best"),
-    [
-        ({("fp32", 1): 4.0, ("fp32", 3): 3.0, ("bf16", 1): 2.0, ("bf16", 3): 1.0}, ("bf16", 3)),
-        ({("fp32", 1): 4.0, ("fp32", 3): 2.0, ("bf16", 1): 3.0, ("bf16", 3): 9.0}, ("fp32", 3)),
-        ({("fp32", 1): 1.0, ("fp32", 3): 0.96, ("bf16", 1): 0.97, ("bf16", 3): 0.96}, ("fp32", 1)),  # within 5 %
-        (
-            {("fp32", 1): 1.0, ("fp32", 3): 0.80, ("bf16", 1): 0.90, ("bf16", 3): 0.80},
-            ("bf16", 1),
-        ),  # threads within 25 %
-        ({("fp32", 1): 1.0, ("fp32", 3): 0.70, ("bf16", 1): 0.96, ("bf16", 3): 2.0}, ("fp32", 3)),
-    ],
-)
-def test_calibrate_finds_the_fastest_way(
-    make_views: Callable[..., Views],
-    make_network: Callable[..., EarlyExitNetwork],
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: dict[tuple[str, int], float],
-    best: tuple[str, int],
-) -> None:
-    """With a clock that is turned by the steps; the first step of each way takes ten times as long."""
-    clock, threads, steps = {"now": 0.0}, {"now": 3}, dict.fromkeys(seconds, 0)
-
-    def step(*args: object) -> None:
-        way = (str(args[-1]), threads["now"])
-        clock["now"] += seconds[way] * (1 if steps[way] else 10)
-        steps[way] += 1
-
-    monkeypatch.setattr(module, "_step", step)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock["now"])
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads["now"])
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: threads.update(now=count))
-    compute = calibrate(make_network, make_views(), CROSS_ENTROPY, 32, seconds=100.0)
-    assert (compute.precision, compute.threads) == best
-    assert compute.seconds_per_step == pytest.approx(seconds[best])
-    assert threads["now"] == 3
-    assert len(set(steps.values())) == 1  # the ways alternate
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -279,8 +235,10 @@ def test_a_student_learns_on_a_gpu(toy: Dataset, make_network: Callable[..., Ear
     views = Views(toy.train, ViewsSection(crop_padding=1), seed=0, device=device)
     network = on_device(make_network(), device)
     logits = 8 * torch.nn.functional.one_hot(views.labels, 3).half()[None, :, None].expand(1, -1, 2, -1)
-    loss = make_loss(DistilSection(), 2)
-    compute = calibrate(lambda: on_device(make_network(), device), views, loss, 16, seconds=0.1)
+    objective = Objective(DistilSection(), MACS, KD(3.0)).to(device)
+    compute = calibrate(lambda: on_device(make_network(), device), views, 16, seconds=0.1)
     assert compute.threads == torch.get_num_threads()
-    train(network, views, loss, ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=Compute(precision, 1, 0.0))
+    train(
+        network, views, objective, ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=Compute(precision, 1, 0.0)
+    )
     assert min(accuracy(network, views)) >= 0.95

@@ -9,7 +9,7 @@ from torch import nn
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.measure.runtime import run_segments
 from erde_nas.students.infer import all_logits
-from tests.students.builders import build, digits, small_arch
+from tests.students.builders import FAMILIES, build, digits, small_arch
 
 IMAGES = digits()[0][:30]
 
@@ -18,7 +18,7 @@ def names(values):
     return [value.name for value in values]
 
 
-@pytest.mark.parametrize("family", ["resnet", "mobilenet"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_inputs_and_outputs_fit_together(family):
     segments = export_segments(build(small_arch(family, ("erde", "conv", "gap"))))
     assert [(names(s.graph.input), names(s.graph.output)) for s in segments] == [
@@ -42,9 +42,9 @@ def test_inner_names_of_different_segments_differ():
     assert not inner[0] & inner[1]
 
 
-@pytest.mark.parametrize("size", [8, 28, 64])
-def test_segments_in_a_row_are_the_network(size):
-    network = build(small_arch("mobilenet", ("conv", "erde", "gap"), channels=3, size=size))
+@pytest.mark.parametrize(("family", "size"), [("mobilenet", 8), ("mobilenet", 64), *((f, 28) for f in FAMILIES)])
+def test_segments_in_a_row_are_the_network(family, size):
+    network = build(small_arch(family, ("conv", "erde", "wide", "linear", "gap"), channels=3, size=size))
     images = np.random.default_rng(0).integers(0, 256, (6, 3, size, size), dtype=np.uint8)
     segments = [segment.SerializeToString() for segment in export_segments(network)]
     np.testing.assert_allclose(run_segments(segments, images, 4), all_logits(network, images), atol=1e-4)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from erde_nas.compress.prune import prune
-from erde_nas.distil.teacher import ProgramTeacher
+from erde_nas.distil.foreign import ProgramTeacher
 from erde_nas.measure.macs import count_macs, macs_per_exit, parameter_count
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch

@@ -3,7 +3,7 @@
 import pytest
 
 from erde_nas.records import Arch, Block, Exit
-from erde_nas.students.families import StageChoice, make_arch, stage_ends, without_early_exits
+from erde_nas.students.families import StageChoice, make_arch, make_blocks, stage_ends, without_early_exits
 
 SHARED = {"image_shape": (3, 32, 32), "classes": 10, "stem": 16}
 
@@ -54,8 +54,40 @@ def test_exits_must_differ_and_end_the_network(exits, got):
         make_arch("resnet", stages=[StageChoice(2, 8)], exits=[Exit(block, "gap") for block in exits], **SHARED)
 
 
-def test_stage_ends_are_the_last_blocks():
-    assert stage_ends([2, 1, 3]) == [1, 2, 5]
+@pytest.mark.parametrize(
+    ("family", "blocks"),
+    [
+        ("wrn", [Block(16, 16), Block(32, 32, 3, 2, "projection"), Block(32, 32)]),
+        ("vgg", [Block(16, 0, 3, 1, "none"), Block(32, 0, 3, 2, "none"), Block(32, 0, 3, 1, "none")]),
+        ("bottleneck", [Block(16, 8), Block(32, 8, 3, 2, "projection"), Block(32, 8)]),
+        ("shufflenet", [Block(16, 8, 5), Block(32, 16, 5, 2, "projection"), Block(32, 16, 5)]),
+    ],
+)
+def test_blocks_of_the_other_families(family, blocks):
+    stages = [StageChoice(1, 16, 5, 4), StageChoice(2, 32, 5, 4)]
+    arch = make_arch(family, stages=stages, exits=[Exit(2, "gap")], **SHARED)
+    assert list(arch.blocks) == blocks
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(256, 64), (96, 24), (40, 16), (8, 8)])
+def test_a_bottleneck_is_four_times_narrower_inside_in_multiples_of_8(width, hidden):
+    (block,) = make_blocks("bottleneck", 16, [StageChoice(1, width)])
+    assert block == Block(width, hidden, 3, 1, "projection")
+
+
+def test_a_stage_may_have_a_stride_of_its_own():
+    stages = [StageChoice(2, 16, stride=2), StageChoice(1, 24, stride=1), StageChoice(2, 32)]
+    blocks = make_blocks("resnet", 16, stages)
+    assert [block.stride for block in blocks] == [2, 1, 1, 2, 1]
+    assert [block.skip for block in blocks] == ["projection", "identity", "projection", "projection", "identity"]
+
+
+@pytest.mark.parametrize(
+    ("strides", "ends"),
+    [([1, 1, 2, 2, 1, 1], [1, 2, 5]), ([2, 2, 2, 1], [0, 1, 3]), ([1], [0]), ([2, 1], [1]), ([1, 2], [0, 1])],
+)
+def test_a_stage_ends_where_the_next_block_halves_the_resolution(strides, ends):
+    assert stage_ends([Block(8, 8, 3, stride) for stride in strides]) == ends
 
 
 def test_without_early_exits_only_the_exits_differ():

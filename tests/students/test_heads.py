@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.students.heads import build_head
-from tests.students.builders import small_arch
+from erde_nas.students.heads import HEADS, build_head
+from tests.students.builders import build, small_arch
 
 
 def head_in_use(kind, channels, size, classes, width):
@@ -33,8 +33,11 @@ def conv3x3_stride2(x, kernel):
 
 
 def by_hand(kind, x, weights):
-    """BN -> ReLU, then what is the head's own -> one fully connected layer."""
-    x = batch_norm_relu(x, weights, 0)
+    """BN -> ReLU (not in `linear`, after a 1×1 convolution in `wide`), the head's own -> one fully connected layer."""
+    if kind == "wide":
+        x = np.einsum("nchw,oc->nohw", x, weights["features.0.weight"][:, :, 0, 0])
+    if kind != "linear":
+        x = batch_norm_relu(x, weights, 1 if kind == "wide" else 0)
     if kind == "conv":
         x = batch_norm_relu(conv3x3_stride2(x, weights["features.2.weight"]), weights, 3)
     if kind == "erde":  # 2×2 average pooling, an odd last row or column is left out
@@ -48,7 +51,7 @@ def by_hand(kind, x, weights):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-@pytest.mark.parametrize("kind", ["erde", "gap", "conv"])
+@pytest.mark.parametrize("kind", list(HEADS))
 def test_head_computes_what_its_paper_says(kind, size):
     head, weights = head_in_use(kind, channels=6, size=size, classes=4, width=5)
     x = torch.randn(3, 6, size, size, generator=torch.Generator().manual_seed(1))
@@ -61,5 +64,7 @@ def test_erde_head_drops_half_of_the_features_in_training():
     assert [layer.p for layer in head.features if isinstance(layer, torch.nn.Dropout)] == [0.5]
 
 
-def test_only_the_convolution_has_a_width_of_its_own():
-    assert small_arch("resnet", ("erde", "gap", "conv")).head_widths == (0, 0, 16)
+def test_only_convolutions_have_a_width_of_their_own():
+    arch = small_arch("resnet", ("erde", "gap", "conv", "linear", "wide"))  # the last two blocks are 16 wide
+    assert arch.head_widths == (0, 0, 8, 0, 4 * 16)
+    assert [segment.head.width() for segment in build(arch).parts] == [0, 0, 8, 0, 64]

@@ -9,10 +9,9 @@ from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, Normalize, describe, drop_early_exits, entropy
-from tests.students.builders import build, digits, medians, small_arch
+from tests.students.builders import FAMILIES, build, digits, medians, small_arch
 
 HEADS = ("erde", "gap", "conv", "gap")
-FAMILIES = ("resnet", "mobilenet")
 IMAGES = digits()[0][:120]
 
 
@@ -30,13 +29,6 @@ def test_every_exit_gives_logits_at_every_image_size(family, size):
     for mode in (True, False):
         logits = network.train(mode)(noise((2, 3, size, size)))
         assert [tuple(out.shape) for out in logits] == [(2, 7)] * 3
-
-
-@pytest.mark.parametrize(("size", "side"), [(28, 28), (48, 48), (49, 25), (96, 48), (97, 25), (128, 32)])
-def test_large_images_are_halved_in_the_stem(size, side):
-    network = EarlyExitNetwork(small_arch("resnet", ("gap",), size=size), [0.5], [0.25])
-    features, _ = network.parts[0](noise((2, 1, size, size)))
-    assert tuple(features.shape) == (2, 8, side, side)
 
 
 def test_pixels_are_normalised_per_channel():

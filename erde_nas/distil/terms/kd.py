@@ -1,4 +1,4 @@
-"""KD: Hinton et al., 2015, eq. 4."""
+"""KD: Hinton et al., arXiv 1503.02531, sec. 2, as EA-KD's eq. 3 writes it (arXiv 2311.13621)."""
 
 from torch import Tensor
 

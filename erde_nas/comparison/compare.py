@@ -1,0 +1,115 @@
+"""The order of the stages of `erde-nas distil`: data, teacher, training, report."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from erde_nas.comparison.figure import figure_png
+from erde_nas.comparison.store import folder_of, load_run, open_comparison
+from erde_nas.comparison.summary import summarise
+from erde_nas.comparison.tables import csv_rows, markdown
+from erde_nas.comparison.train_runs import train_runs
+from erde_nas.data.load import describe, load_dataset
+from erde_nas.distil.teacher import image_shape
+from erde_nas.distil_section import DistilSection
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.network_section import student_arch
+from erde_nas.progress import Meter
+from erde_nas.recipe import Recipe
+from erde_nas.records import Arch, Dataset
+from erde_nas.shared import Shared, pick_device, prepare
+from erde_nas.space import Space
+from erde_nas.store import existing_run
+from erde_nas.students.infer import all_logits
+
+Losses = Mapping[str, DistilSection]
+
+
+def run(
+    recipe: Recipe,
+    losses: Losses,
+    seeds: int,
+    out: Path,
+    *,
+    student: str | None,
+    run: Path | None,
+    device: str,
+    data_dir: Path | None,
+    meter: Meter,
+) -> dict[str, Any]:
+    """Train what is missing in `out`, write distil.{json,md,csv,png} there, and return what distil.json holds.
+
+    The student is candidate `student` of the folder `run`, or the recipe's, or one of middling size of its space.
+    """
+    torch_device = pick_device(device)
+    saved = None if run is None else existing_run(run).manifest().get("data_dir")
+    dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
+    arch = _student(recipe, dataset, student, run)
+    with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
+        shared = prepare(
+            recipe.model_copy(update={"train": recipe.finish.train}),
+            (),
+            dataset,
+            torch_device,
+            meter,
+            typical=arch,
+            epochs=recipe.finish.train.epochs,
+            known=manifest.compute(),
+            on_compute=lambda compute, steps: manifest.keep(compute),
+        )
+        try:
+            train_runs(out, losses, seeds, arch, shared, meter)
+        except KeyboardInterrupt:
+            with suppress(UserError):  # where nothing is finished yet
+                write_comparison(out, arch, losses, seeds, shared)
+            raise
+        return write_comparison(out, arch, losses, seeds, shared)
+
+
+def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | None) -> Arch:
+    if student is not None and run is not None:
+        path = run / "students" / student / "arch.json"
+        if not path.is_file():
+            known = sorted(p.parent.name for p in run.glob("students/*/arch.json"))
+            raise UserError(f"{run} holds no student '{student}'; it has {', '.join(known) or 'none'}")
+        return Arch.from_dict(read_json(path))
+    shape, classes = image_shape(dataset), len(dataset.classes)
+    if recipe.student is not None:
+        return student_arch(recipe.student, shape, classes)
+    return Space(recipe.space, shape, classes).middle()
+
+
+def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: Shared) -> dict[str, Any]:
+    """Report what is finished. Raises UserError where every run failed."""
+    runs = {
+        name: [run for seed in range(seeds) if (run := load_run(folder_of(out, section, seed), name, seed))]
+        for name, section in losses.items()
+    }
+    if not any(runs.values()):
+        raise UserError(
+            f"every run in {out} failed; lower finish.train.learning_rate in the recipe, and use a new --out"
+        )
+    dataset = shared.dataset
+    summary = {
+        **summarise(losses, runs, dataset.validation.labels, dataset.test.labels),
+        "dataset": describe(dataset),
+        "student": arch.id,
+        "teacher": teacher_accuracy(shared),
+    }
+    write_json(out / "distil.json", summary)
+    write_atomic(out / "distil.md", lambda path: path.write_text(markdown(summary)))
+    write_atomic(out / "distil.csv", lambda path: path.write_text(csv_rows(summary)))
+    write_atomic(out / "distil.png", lambda path: path.write_bytes(figure_png(summary)))
+    return summary
+
+
+def teacher_accuracy(shared: Shared) -> dict[str, list[float]]:
+    """Per exit: accuracy on test, and the share of cached training views that it gets right (ERDE's mask)."""
+    test = all_logits(shared.teacher.network, shared.dataset.test.images)
+    right = (shared.logits.argmax(-1) == shared.views.labels[None, :, None]).float().mean((0, 1))
+    return {
+        "test_accuracy": [float(a) for a in (test.argmax(-1) == shared.dataset.test.labels).mean(1)],
+        "right_in_training": [float(a) for a in right],
+    }

@@ -1,0 +1,41 @@
+"""A loss on the command line: NAME, or NAME:KEY=VALUE,... with keys of the recipe's `distil` section."""
+
+import json
+from difflib import get_close_matches
+
+import yaml
+from pydantic import ValidationError
+
+from erde_nas.distil_section import LOSSES, DistilSection, Method
+from erde_nas.errors import UserError
+
+PARTS = frozenset(Method.__dataclass_fields__) - {"erde"}
+
+
+def parse_loss(text: str, base: DistilSection) -> DistilSection:
+    """`base` with the named loss and the given keys; what `base` replaces in its own loss is not taken over.
+
+    Raises UserError for an unknown name or key and for a value that does not fit.
+    """
+    name, _, rest = text.partition(":")
+    if name not in LOSSES:
+        near = get_close_matches(name, LOSSES, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
+        raise UserError(f"--loss {text}: there is no loss '{name}', but {', '.join(LOSSES)}; {hint}")
+    values = {key: value for key, value in base.model_dump().items() if key not in PARTS} | {"loss": name}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key == "loss" or key not in DistilSection.model_fields:
+            keys = [field for field in DistilSection.model_fields if field != "loss"]
+            near = get_close_matches(key, keys, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "write KEY=VALUE"
+            raise UserError(f"--loss {text}: '{item}' sets no key of a recipe's distil section; {hint}")
+        values[key] = yaml.safe_load(value)
+    try:
+        return DistilSection.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(
+            f"--loss {text}: {'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r}); "
+            "choose another value"
+        ) from None

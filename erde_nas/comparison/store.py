@@ -1,0 +1,124 @@
+"""The folder of a comparison: recipe.yaml, manifest.json, runs/<loss>-<hash>/<seed>/{run.json, logits.npz}.
+
+A run is kept under a hash of its whole `distil` section, so the same loss under two names is trained once.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from erde_nas.distil.compute import Compute
+from erde_nas.distil_section import DistilSection
+from erde_nas.errors import UserError
+from erde_nas.files import is_temporary, read_json, write_atomic, write_json
+from erde_nas.recipe import Recipe
+from erde_nas.records import Arch
+from erde_nas.store import locked
+
+OURS = {".lock", "recipe.yaml", "student.json", "runs"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained student. Logits are (exits, images, classes) fp16; `failed` says why there are none."""
+
+    loss: str
+    seed: int
+    macs_per_exit: tuple[int, ...]
+    validation: np.ndarray
+    test: np.ndarray
+    details: dict[str, Any]
+
+
+def folder_of(out: Path, section: DistilSection, seed: int) -> Path:
+    """Where the run of one loss and seed is kept."""
+    digest = hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:10]
+    return out / "runs" / f"{section.loss}-{digest}" / str(seed)
+
+
+def save_run(folder: Path, validation: np.ndarray, test: np.ndarray, details: dict[str, Any]) -> None:
+    """Keep a finished run; `run.json` is written last, so a folder with it is complete."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, validation=validation.astype(np.float16), test=test.astype(np.float16))
+
+    write_atomic(folder / "logits.npz", write)
+    write_json(folder / "run.json", details)
+
+
+def load_run(folder: Path, loss: str, seed: int) -> Run | None:
+    """The run in `folder`, shown as `loss`; None where it is not finished, or failed."""
+    if not (folder / "run.json").is_file():
+        return None
+    details = read_json(folder / "run.json")
+    if "failed" in details:
+        return None
+    with np.load(folder / "logits.npz") as arrays:
+        return Run(loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json: what the comparison stands on, and how a training step runs, which is the same for all runs."""
+
+    path: Path
+
+    def compute(self) -> Compute | None:
+        """How steps run, where an earlier call found out."""
+        saved = read_json(self.path).get("compute")
+        return Compute(**saved) if saved else None
+
+    def keep(self, compute: Compute) -> None:
+        """Keep how steps run for later calls."""
+        write_json(self.path, {**read_json(self.path), "compute": asdict(compute)})
+
+
+@contextmanager
+def open_comparison(out: Path, recipe: Recipe, student: Arch, identity: dict[str, Any]) -> Iterator[Manifest]:
+    """Create the folder or continue the comparison in it, and hold its lock.
+
+    Losses and seeds may differ between calls. Raises UserError where anything else differs, where the folder holds
+    something else, or where another process is at work in it.
+    """
+    parts = recipe.model_dump(mode="json", include={"dataset", "views", "teacher", "finish"})
+    parts["finish"] = parts["finish"]["train"]  # the number of students on a shortlist says nothing here
+    parts |= {"seed": recipe.search.seed, "student": student.to_dict(), **identity}
+    wanted = {k: hashlib.sha256(json.dumps(v, sort_keys=True).encode()).hexdigest()[:12] for k, v in parts.items()}
+    _check(out, wanted)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        if not (out / "manifest.json").is_file():
+            write_json(out / "student.json", student.to_dict())
+            write_json(out / "manifest.json", {"schema": 1, "comparison": wanted})
+        text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        write_atomic(out / "recipe.yaml", lambda temporary: temporary.write_text(text))
+        yield Manifest(out / "manifest.json")
+
+
+def _check(out: Path, wanted: dict[str, str]) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    manifest = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
+    found = manifest.get("comparison")
+    if found is None:
+        strangers = sorted(name for name in os.listdir(out) if name not in OURS and not is_temporary(name))
+        if strangers:
+            raise UserError(f"--out {out} is not empty ({strangers[0]}) and holds no comparison; give a new folder")
+        return
+    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if differs:
+        raise UserError(
+            f"--out {out} holds a comparison on other grounds: {', '.join(differs)} differ; give another folder, or "
+            "the same recipe, student and data to continue it"
+        )
