@@ -45,7 +45,7 @@ from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 
 TEACHER = ((2, 2, 2), (32, 64, 128), 32)  # depths, widths, stem
-STUDENT = ((1, 1, 1), (16, 32, 64), 16)
+STUDENT = ((1, 1, 1), (16, 32, 48), 16)
 LOSS = DistilSection()  # ERDE
 Row = dict[str, Any]
 

@@ -40,7 +40,7 @@ def describe_machine() -> Machine:
     architecture = platform.machine() or "unknown"
     cpuinfo = _parse_cpuinfo(_read(Path("/proc/cpuinfo")))
     accelerators = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
-    usable = _usable_cpus()
+    usable = usable_cores()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         architecture=architecture,
@@ -78,7 +78,8 @@ def _features(cpuinfo: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name in present)
 
 
-def _usable_cpus() -> list[int]:
+def usable_cores() -> list[int]:
+    """The numbers of the logical cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

@@ -115,6 +115,8 @@ def _prepare(
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )
+    if uncached := shared.uncached(space.middle()):
+        meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
     return Run(store, shared, space, meter)

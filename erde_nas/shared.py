@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
@@ -12,15 +13,19 @@ from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.targets import cached_logits
 from erde_nas.distil.teacher import Teacher, prepare_teacher
 from erde_nas.distil.terms.registry import make_term
-from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch, train
+from erde_nas.distil.together import Job
+from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch
 from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import usable_cores
 from erde_nas.measure.macs import count_macs, macs_per_exit
 from erde_nas.progress import Meter
 from erde_nas.recipe import OptimizerSection, Recipe
 from erde_nas.records import Arch, Dataset
 from erde_nas.students.network import EarlyExitNetwork, on_device
+
+GPU_STREAMS = 4  # small students leave most of a GPU idle
 
 
 @dataclass(frozen=True)
@@ -50,35 +55,46 @@ class Shared:
         """A seed for everything random about one architecture."""
         return (int(arch.id, 16) + self.recipe.search.seed) % 2**31
 
-    def distil(
+    def job(
         self,
         network: EarlyExitNetwork,
         options: OptimizerSection,
-        progress: Progress | None = None,
-        *,
         section: DistilSection | None = None,
         repetition: int = 0,
-    ) -> float:
-        """Train a student in place and return the last epoch's mean loss.
-
-        `section` describes the loss if it is not the recipe's; `repetition` gives another order and dropout.
-        """
+    ) -> Job:
+        """How a student is trained: with the recipe's loss, or `section`'s. `repetition`: another order and dropout."""
         section = section or self.recipe.distil
         shares = [macs / self.teacher_macs[-1] for macs in self.teacher_macs]
         macs = macs_per_exit(network)
-        exits = tuple(teacher_exits(macs, shares, section.teacher_exits))
-        objective = Objective(section, macs, make_term(section, network, self.teacher)).to(self.device)
-        return train(
+        return Job(
             network,
             self.views,
-            objective,
+            Objective(section, macs, make_term(section, network, self.teacher)).to(self.device),
             options,
-            targets=Targets(self.logits, exits, self.teacher.early_exit),
+            targets=Targets(
+                self.logits, tuple(teacher_exits(macs, shares, section.teacher_exits)), self.teacher.early_exit
+            ),
             seed=self.seed(network.arch) + repetition,
             compute=self.compute,
             repetition=repetition,
-            progress=progress,
         )
+
+    def distil(self, network: EarlyExitNetwork, options: OptimizerSection, progress: Progress | None = None) -> float:
+        """Train a student in place with the recipe's loss; returns the last epoch's mean loss."""
+        return self.job(network, options).run(progress)
+
+    def uncached(self, arch: Arch, section: DistilSection | None = None) -> str:
+        """What a loss needs in every step because no cache can hold it, in words; empty where there is nothing.
+
+        Raises UserError where the teacher cannot give it.
+        """
+        term = make_term(section or self.recipe.distil, self.build(arch), self.teacher)
+        return "" if term is None else term.uncached
+
+    @property
+    def workers(self) -> int:
+        """How many students can be trained at once: one on each core, or several streams on a GPU."""
+        return len(usable_cores()) if self.device.type == "cpu" else GPU_STREAMS
 
     def training_seconds(self, options: OptimizerSection) -> float:
         """Estimated seconds to train one student."""
@@ -150,7 +166,7 @@ def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
         return tuple(float(macs) for macs in macs_per_exit(teacher.network))
     assert isinstance(teacher.network, ForeignTeacher)
     x = torch.zeros(1, *dataset.train.images.shape[1:], device=next(teacher.network.buffers()).device)
-    with torch.no_grad():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which can be counted
         exits = len(teacher.network(x))
         total = count_macs(teacher.network.program, teacher.network.prepare(x))
     return tuple(total * (i + 1) / exits for i in range(exits))

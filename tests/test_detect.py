@@ -112,7 +112,7 @@ def test_accelerators_come_from_nvidia_smi(fake):
 
 
 def test_siblings_count_as_one_physical_core(fake, monkeypatch):
-    monkeypatch.setattr(probe, "_usable_cpus", lambda: [0, 1, 2])
+    monkeypatch.setattr(probe, "usable_cores", lambda: [0, 1, 2])
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     machine = fake({topology.format(cpu): siblings for cpu, siblings in enumerate(["0,2\n", "1,3\n", "0,2\n"])}, {})
     assert (machine.usable_cores, machine.physical_cores) == (3, 2)

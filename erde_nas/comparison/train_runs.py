@@ -1,72 +1,92 @@
 """Train the student with every loss from every seed; what is finished is never trained again."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from erde_nas.comparison.store import folder_of, save_run
-from erde_nas.distil.train import Progress
+from erde_nas.distil.together import train_together
 from erde_nas.distil_section import DistilSection
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import write_json
 from erde_nas.measure.health import check_exits
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.progress import Meter
-from erde_nas.recipe import OptimizerSection
 from erde_nas.records import Arch
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
+from erde_nas.students.network import EarlyExitNetwork
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that is not there yet."""
+
+    name: str
+    section: DistilSection
+    seed: int
+    folder: Path
 
 
 def train_runs(
     out: Path, losses: Mapping[str, DistilSection], seeds: int, arch: Arch, shared: Shared, meter: Meter
 ) -> None:
     """All seeds of a loss differ in weights, dropout and order; all losses share views, targets and the seeds."""
-    options = shared.recipe.finish.train
-    jobs = [(name, section, seed) for seed in range(seeds) for name, section in losses.items()]
-    jobs = [job for job in jobs if not (folder_of(out, job[1], job[2]) / "run.json").is_file()]
-    unit = shared.training_seconds(options)
-    meter.plan({"train": unit * len(jobs)})
-    for number, (name, section, seed) in enumerate(jobs, start=1):
-        folder = folder_of(out, section, seed)
-        if (folder / "run.json").is_file():  # two names of one loss
-            continue
-        head = f"{number}/{len(jobs)} {name}, seed {seed}"
-
-        def progress(done: int, total: int, head: str = head) -> None:
-            meter.add("train", unit / total, f"{head}, epoch {done}/{total}")
-
-        meter.say(f"train {head}: {train_one(folder, section, seed, arch, shared, options, progress)}")
+    planned = missing_runs(out, losses, seeds)
+    unit = shared.training_seconds(shared.recipe.finish.train) / shared.workers
+    meter.plan({"train": unit * len(planned)})
+    for text in sorted({shared.uncached(arch, section) for section in losses.values()} - {""}):
+        meter.say(text)
+    for start in range(0, len(planned), shared.workers):
+        group = planned[start : start + shared.workers]
+        head = f"{start + len(group)}/{len(planned)}"
+        for run, outcome in zip(group, _train(group, head, arch, shared, meter, unit), strict=True):
+            meter.say(f"train {head} {run.name}, seed {run.seed}: {outcome}")
     meter.close("train")
 
 
-def train_one(
-    folder: Path,
-    section: DistilSection,
-    seed: int,
-    arch: Arch,
-    shared: Shared,
-    options: OptimizerSection,
-    progress: Progress,
+def missing_runs(out: Path, losses: Mapping[str, DistilSection], seeds: int) -> list[Planned]:
+    """Seed by seed, so that all losses have as many; two names of one loss are one run."""
+    runs: dict[Path, Planned] = {}
+    for seed in range(seeds):
+        for name, section in losses.items():
+            folder = folder_of(out, section, seed)
+            if not (folder / "run.json").is_file():
+                runs.setdefault(folder, Planned(name, section, seed, folder))
+    return list(runs.values())
+
+
+def _train(group: Sequence[Planned], head: str, arch: Arch, shared: Shared, meter: Meter, unit: float) -> Iterator[str]:
+    """Train a group at once and keep each run; how each ended, in words."""
+    begin, options = time.perf_counter(), shared.recipe.finish.train
+    jobs = [shared.job(shared.build(arch, run.seed), options, run.section, run.seed) for run in group]
+
+    def progress(number: int, done: int, total: int) -> None:
+        text = f"{head} {group[number].name}, seed {group[number].seed}, epoch {done}/{total}"
+        meter.add("train", unit / total, text)
+
+    results = train_together(jobs, len(jobs), progress)
+    seconds = time.perf_counter() - begin
+    for run, job, result in zip(group, jobs, results, strict=True):
+        yield _keep(run, job.network, result, shared, seconds)
+
+
+def _keep(
+    run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, shared: Shared, seconds: float
 ) -> str:
-    """One run into `folder`; how it ended, in words."""
-    begin = time.perf_counter()
-    network = shared.build(arch, seed)
+    details: dict[str, Any] = {"loss": run.name, "section": run.section.model_dump(), "seed": run.seed}
+    dataset = shared.dataset
     try:
-        loss = shared.distil(network, options, progress, section=section, repetition=seed)
-        validation = all_logits(network, shared.dataset.validation.images)
+        if isinstance(result, TrainingFailed):
+            raise result
+        validation = all_logits(network, dataset.validation.images)
         check_exits(validation)
     except TrainingFailed as error:
-        write_json(folder / "run.json", {"failed": str(error), "section": section.model_dump(), "seed": seed})
+        write_json(run.folder / "run.json", {**details, "failed": str(error)})
         return f"failed: {error}"
-    test = all_logits(network, shared.dataset.test.images)
-    details = {
-        "section": section.model_dump(),
-        "seed": seed,
-        "macs_per_exit": list(macs_per_exit(network)),
-        "last_epoch_loss": loss,
-        "seconds": round(time.perf_counter() - begin, 1),
-    }
-    save_run(folder, validation, test, details)
-    accuracy = (validation.argmax(-1) == shared.dataset.validation.labels).mean(1)
+    details |= {"macs_per_exit": list(macs_per_exit(network)), "last_loss": result, "seconds": round(seconds, 1)}
+    save_run(run.folder, validation, all_logits(network, dataset.test.images), details)
+    accuracy = (validation.argmax(-1) == dataset.validation.labels).mean(1)
     return "validation accuracy per exit " + " / ".join(f"{100 * a:.1f}" for a in accuracy) + " %"

@@ -1,6 +1,5 @@
 """Batches of images that stay on the disk, read ahead by the worker processes of torch's DataLoader."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from erde_nas.data.pixels import read_pixels
 from erde_nas.errors import UserError
+from erde_nas.machine import usable_cores
 from erde_nas.records import Split
 
 MOST_WORKERS = 8
@@ -43,7 +43,7 @@ def read_ahead(split: Split, batches: Sequence[np.ndarray], workers: int | None 
     alone. Raises UserError for a file that cannot be read.
     """
     if workers is None:
-        workers = min(MOST_WORKERS, max(1, usable_cores() - 1))
+        workers = min(MOST_WORKERS, max(1, len(usable_cores()) - 1))
     workers = min(workers, len(batches))
     loader: DataLoader[np.ndarray | UserError] = DataLoader(
         _Batches(split),
@@ -58,8 +58,3 @@ def read_ahead(split: Split, batches: Sequence[np.ndarray], workers: int | None 
         if isinstance(pixels, UserError):
             raise pixels
         yield pixels
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,7 +10,7 @@ from torch import Tensor
 from erde_nas.students.network import EarlyExitNetwork
 
 Layout = Literal["channels_last", "contiguous"]
-MEMORY_FORMATS: dict[str, torch.memory_format] = {
+MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
     "channels_last": torch.channels_last,
     "contiguous": torch.contiguous_format,
 }

@@ -124,8 +124,8 @@ def _make(want: Wanted, teacher: Teacher, views: Views, progress: Progress, say:
         if is_temporary(left.name):
             left.unlink(missing_ok=True)
     say(
-        f"teacher logits: {readable(size)} in {want.path.parent} ({want.count} views of {want.images} images, "
-        f"{shape[2]} exits, {shape[3]} classes, fp16)"
+        f"teacher logits: {readable(size)} in {want.path.parent}, fp16 "
+        f"({' × '.join(map(str, shape))} views, images, exits and classes)"
     )
     _check_space(size, want)
 

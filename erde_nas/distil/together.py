@@ -16,7 +16,7 @@ import torch
 from erde_nas.data.views import Views
 from erde_nas.distil.compute import Compute, Targets
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.train import train
+from erde_nas.distil.train import Progress, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.recipe import OptimizerSection
 from erde_nas.students.network import EarlyExitNetwork
@@ -34,6 +34,21 @@ class Job:
     seed: int
     compute: Compute
     repetition: int = 0
+
+    def run(self, progress: Progress | None = None, stop: threading.Event | None = None) -> float:
+        """Train here and now; the last epoch's mean loss. Raises what `train` raises."""
+        return train(
+            self.network,
+            self.views,
+            self.objective,
+            self.options,
+            targets=self.targets,
+            seed=self.seed,
+            compute=self.compute,
+            repetition=self.repetition,
+            progress=progress,
+            stop=stop,
+        )
 
 
 def train_together(
@@ -81,18 +96,8 @@ def _run(
             stack.enter_context(torch.cuda.stream(per_thread.stream))
             stack.callback(per_thread.stream.synchronize)
         try:
-            return train(
-                job.network,
-                _views_of_this_thread(job.views, per_thread),
-                job.objective,
-                job.options,
-                targets=job.targets,
-                seed=job.seed,
-                compute=compute,
-                repetition=job.repetition,
-                progress=progress,
-                stop=stop,
-            )
+            views = _views_of_this_thread(job.views, per_thread)
+            return replace(job, views=views, compute=compute).run(progress, stop)
         except TrainingFailed as error:
             return error
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.data import augment, views as module
+from erde_nas.data import augment
+from erde_nas.data import views as module
 from erde_nas.data.views import Views
 from erde_nas.recipe import ViewsSection
 from erde_nas.records import Split

@@ -53,7 +53,7 @@ def plain_loop(
         for chosen in views.order(epoch)[: batches * options.batch_size].split(options.batch_size):
             view = epoch if targets is None else epoch % len(targets.logits)
             images = views.view(view)[chosen].contiguous(memory_format=MEMORY_FORMATS[compute.layout])
-            with torch.autocast("cpu", torch.bfloat16, enabled=compute.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, compute.precision == "bf16"):
                 logits, features = network.forward_all(images)
             teacher = None
             if targets is not None:

@@ -217,7 +217,8 @@ def test_the_size_is_said_before_anything_is_written(teacher: Teacher, make_view
 
     cached_logits(teacher, views, 3, say=say)
     size = 3 * 96 * 2 * 3 * 2  # views, images, exits, classes, bytes
-    text = f"teacher logits: {size / 1000:.3g} kB in {path.parent} (3 views of 96 images, 2 exits, 3 classes, fp16)"
+    shape = "3 × 96 × 2 × 3 views, images, exits and classes"
+    text = f"teacher logits: {size / 1000:.3g} kB in {path.parent}, fp16 ({shape})"
     assert heard == [(text, False)]
     assert path.stat().st_size == pytest.approx(size, abs=256)  # the header
 

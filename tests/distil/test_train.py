@@ -1,5 +1,6 @@
 """Training on a problem that any network solves: it learns, repeats itself exactly, and says when it breaks."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
+from erde_nas.distil.compute import Layout
 from erde_nas.distil.objective import Objective, cross_entropy_objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.kd import KD
@@ -197,6 +199,34 @@ def test_a_loss_that_is_no_number_fails_the_training(
             progress=lambda done, total: heard.append(done),
         )
     assert heard == []
+
+
+def test_it_can_be_stopped_between_two_steps(
+    make_views: Callable[..., Views], make_network: Callable[..., EarlyExitNetwork]
+) -> None:
+    stop, values = threading.Event(), []
+
+    def third(step: Step) -> Tensor:
+        values.append(1)
+        if len(values) == 3:
+            stop.set()
+        return CROSS_ENTROPY(step)
+
+    with pytest.raises(Stopped):
+        train(make_network(), make_views(), Own(third), BRIEF, targets=None, seed=0, compute=COMPUTE, stop=stop)
+    assert len(values) == 3
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
+def test_the_weights_lie_in_memory_as_compute_says(
+    make_views: Callable[..., Views], make_network: Callable[..., EarlyExitNetwork], layout: Layout
+) -> None:
+    network = make_network()
+    compute = Compute("fp32", 1, 0.0, layout)
+    train(network, make_views(), CROSS_ENTROPY, BRIEF, targets=None, seed=0, compute=compute)
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[-1] > 1]
+    assert kernels
+    assert all(kernel.is_contiguous(memory_format=compute.memory_format) for kernel in kernels)
 
 
 def test_targets_pick_view_images_and_exits_as_a_loop_does() -> None:
