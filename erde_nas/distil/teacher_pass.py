@@ -1,7 +1,9 @@
 """Running the teacher over whole views, without gradients, in whichever precision is faster here."""
 
+import itertools
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.errors import UserError
+from erde_nas.machine import usable_cores
 
 BATCH = 512
 BATCH_PIXELS = BATCH * 64 * 64  # larger images come in smaller batches
@@ -29,17 +32,32 @@ class TeacherPass:
         self.bf16 = bf16_is_faster(network, views.batch(0, order[: self.batch]))
 
     def view(self, number: int) -> Iterator[Tensor]:
-        """The logits of all images of view `number`, in order: (batch, exits, classes) fp16 on the CPU."""
+        """The logits of all images of view `number`, in order: (batch, exits, classes) fp16 on the CPU.
+
+        On a CPU every core takes a batch of its own: cores that share one wait for each other in every layer, and on a
+        busy machine that takes many times as long.
+        """
         order = torch.arange(len(self.views), device=self.views.device)
-        for _, images in self.views.batches(number, order, self.batch, rest=True):
-            with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-                logits = torch.stack(self.network(images), 1)  # (batch, exits, classes)
-            if not torch.isfinite(logits).all():
-                raise UserError(
-                    f"the teacher's logits for view {number} are not all finite; use another checkpoint, or lower "
-                    "teacher.train.learning_rate"
-                )
-            yield logits.float().clamp(-6e4, 6e4).half().cpu()
+        batches = self.views.batches(number, order, self.batch, rest=True)
+        workers = len(usable_cores()) if self.views.device.type == "cpu" else 1
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                while group := [images for _, images in itertools.islice(batches, workers)]:
+                    yield from pool.map(self._logits, group, itertools.repeat(number))
+            finally:
+                torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def _logits(self, images: Tensor, number: int) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = torch.stack(self.network(images), 1)  # (batch, exits, classes)
+        if not torch.isfinite(logits).all():
+            raise UserError(
+                f"the teacher's logits for view {number} are not all finite; use another checkpoint, or lower "
+                "teacher.train.learning_rate"
+            )
+        return logits.float().clamp(-6e4, 6e4).half().cpu()
 
 
 @torch.no_grad()

@@ -19,15 +19,15 @@ def stamps(folder) -> dict:
 @pytest.fixture
 def trained(monkeypatch) -> list:
     """One entry per student that is trained from now on: how many epochs."""
-    from erde_nas import shared
+    from erde_nas.distil import together
 
-    original, calls = shared.train, []
+    original, calls = together.train, []
 
     def spy(network, views, loss, options, **more):
         calls.append(options.epochs)
         return original(network, views, loss, options, **more)
 
-    monkeypatch.setattr(shared, "train", spy)
+    monkeypatch.setattr(together, "train", spy)
     return calls
 
 

@@ -112,7 +112,7 @@ def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
     metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "stage": "searched"}))
     (run / "measured.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("erde_nas.shared.train", interrupt)
+        patch.setattr("erde_nas.distil.together.train", interrupt)
         assert cli(*tiny.search(run)).code == 130
     report = json.loads((run / "pareto.json").read_text())
     assert report["teacher"] is None
