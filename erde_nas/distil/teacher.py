@@ -24,7 +24,7 @@ from erde_nas.records import Arch, Dataset
 from erde_nas.students.network import EarlyExitNetwork, on_device
 from erde_nas.students.weights import load_network, save_network
 
-TRAINING_VERSION = 1  # raise it when the same section would train another teacher
+TRAINING_VERSION = 2  # raise it when the same section would train another teacher
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,17 @@ def prepare_teacher(
     section, device = recipe.teacher, views.device
     if section.checkpoint is not None:
         network, key = load_checkpoint(section, dataset, device)
+        if isinstance(network, EarlyExitNetwork):
+            network = on_device(network, device)
         return Teacher(network, key, trained=False)
     arch = teacher_arch(section, dataset)
     key = content_key([arch.to_dict(), section.train.model_dump(), _circumstances(recipe, dataset, device)])
     weights = cache_dir() / "teachers" / key / "weights.safetensors"
     if cached := _cached(weights, arch, lambda _: None):
-        return Teacher(cached.to(device).eval(), key, trained=False)
+        return Teacher(on_device(cached, device).eval(), key, trained=False)
     with only_writer(weights.parent, say):
         if cached := _cached(weights, arch, say):  # by the process that this one waited for
-            return Teacher(cached.to(device).eval(), key, trained=False)
+            return Teacher(on_device(cached, device).eval(), key, trained=False)
         trained = _train(recipe, arch, dataset, views, calibrate, progress)
         save_network(trained, weights.parent)
     return Teacher(trained.eval(), key, trained=True)
