@@ -167,7 +167,7 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 
 
 def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:
-    """The network itself, moved to `device` in the memory layout that is fastest for all but the smallest (channels last)."""
+    """The network itself, moved to `device`, channels last: the fastest layout for all but the smallest."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
