@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from erde_nas.distil.compute import Compute
-from erde_nas.distil.narrow_batch_norm import find_narrow, wide_registers
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.schedule import make_optimizer, one_cycle
 from erde_nas.distil.step import Step
@@ -32,7 +31,6 @@ class StepRunner:
         self.network, self.objective, self.compute, self.steps = network, objective, compute, steps
         self.teacher = teacher if objective.needs_features else None
         self.device = next(network.parameters()).device
-        self._narrow = find_narrow(network) if self.device.type == "cpu" else []
         self._taken = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._loss_sum = torch.zeros((), device=self.device)
         self._rates = one_cycle(options.learning_rate, steps).to(self.device)
@@ -79,8 +77,7 @@ class StepRunner:
             self.device.type, torch.bfloat16, enabled=self.compute.precision == "bf16", cache_enabled=False
         ):
             rescale = self.objective.section.gradient_rescaling
-            with wide_registers(self._narrow):
-                logits, hints = self.network.forward_all(self._images, rescale_gradients=rescale)
+            logits, hints = self.network.forward_all(self._images, rescale_gradients=rescale)
             if self.teacher is not None:
                 with torch.no_grad():
                     features = self.teacher.forward_all(self._images)[1]

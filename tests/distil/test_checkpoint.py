@@ -67,7 +67,7 @@ def test_weights_of_this_project(
     assert not (cache / "teachers").exists()
     images = torch.from_numpy(toy.test.images)
     for got, expected in zip(teacher.network(images), network(images), strict=True):
-        assert torch.equal(got, expected)
+        torch.testing.assert_close(got, expected)  # the layout in memory may be another
 
 
 @pytest.mark.parametrize(("answers", "exits"), [("one", 1), ("exits", 2)])

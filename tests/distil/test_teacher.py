@@ -131,7 +131,7 @@ def test_other_data_or_another_version_of_the_training_make_another(
         prepare(recipe, replace(toy, fingerprint="other pixels"))
     with pytest.raises(Trains):
         prepare(recipe, replace(toy, classes=(*toy.classes, "d")))
-    monkeypatch.setattr(module, "TRAINING_VERSION", 2)
+    monkeypatch.setattr(module, "TRAINING_VERSION", module.TRAINING_VERSION + 1)
     with pytest.raises(Trains):
         prepare(recipe, toy)
 
