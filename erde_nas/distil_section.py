@@ -1,7 +1,7 @@
 """The recipe's `distil` section: a loss by name, and every weight in it.
 
-A name stands for a method of the literature; the keys `term`, `entropy_adaptive`, `logit_standardisation` and
-`self_distillation` replace one part of it, and the other keys are its weights.
+A name stands for a method, of the literature but for `kd+entropy`; the keys that a `Method` has too replace one part of
+it, and the other keys are its weights.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ SelfDistillation = Literal["none", "last", "ensemble"]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal[
-    "erde", "ea-erde", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd", "ea-dkd",
-    "mld", "ea-mld", "mld+ls", "ea-mld+ls", "reviewkd", "ea-reviewkd", "fcfd", "ea-fcfd",
+    "erde", "ea-erde", "kd+entropy", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd",
+    "ea-dkd", "mld", "ea-mld", "mld+ls", "ea-mld+ls", "reviewkd", "ea-reviewkd", "fcfd", "ea-fcfd",
 ]  # fmt: skip
 
 
@@ -26,15 +26,18 @@ class Method:
     """What is added to the cross-entropy of every exit."""
 
     term: TermName = "kd"  # distillation from the teacher
-    erde: bool = False  # distil where the teacher is right; where it is wrong, keep the entropy up
+    erde: bool = False  # where the teacher is wrong, keep the entropy up
+    wrong_weight: float = 1.0  # ERDE: what is left of the distillation there; the paper's is 0
     entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
     logit_standardisation: bool = False  # LS: standardise both sides' logits before the distillation
     self_distillation: SelfDistillation = "none"  # the student's last exit, or all its exits, teach its exits
 
 
+PARTS = ("term", "wrong_weight", "entropy_adaptive", "logit_standardisation", "self_distillation")  # keys of both
 LOSSES: dict[LossName, Method] = {
-    "erde": Method(erde=True),
-    "ea-erde": Method(erde=True, entropy_adaptive=True),
+    "erde": Method(erde=True, wrong_weight=0.0),
+    "ea-erde": Method(erde=True, wrong_weight=0.0, entropy_adaptive=True),
+    "kd+entropy": Method(erde=True),  # ERDE that distils on all images
     "ce": Method("none"),
     "self": Method("none", self_distillation="ensemble"),
     "self-last": Method("none", self_distillation="last"),
@@ -61,7 +64,8 @@ class DistilSection(Section):
     """The loss of the students."""
 
     loss: LossName = "erde"
-    term: TermName | None = None  # these four replace what the name stands for
+    term: TermName | None = None  # these replace what the name stands for
+    wrong_weight: Share | None = None
     entropy_adaptive: bool | None = None
     logit_standardisation: bool | None = None
     self_distillation: SelfDistillation | None = None
@@ -78,7 +82,6 @@ class DistilSection(Section):
     entropy_weight: Weight = 0.2  # of the entropy that is kept up where the teacher is wrong
     entropy_warmup: Share = 0.0  # share of the training over which that weight rises from 0
     entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
-    wrong_weight: Share = 0.0  # what is left of the distillation where the teacher is wrong
 
     feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
     dkd_alpha: Weight = 1.0  # DKD alone: of the target class
@@ -87,5 +90,4 @@ class DistilSection(Section):
     @property
     def method(self) -> Method:
         """What `loss` stands for, with the keys that replace parts of it."""
-        parts = ("term", "entropy_adaptive", "logit_standardisation", "self_distillation")
-        return replace(LOSSES[self.loss], **{k: v for k in parts if (v := getattr(self, k)) is not None})
+        return replace(LOSSES[self.loss], **{k: v for k in PARTS if (v := getattr(self, k)) is not None})

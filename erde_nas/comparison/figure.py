@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")  # Okabe and Ito's
+LEGEND_WIDTH = 150  # characters that fit side by side
 DASHES = ("-", "--", ":", "-.")  # a second round of colours is told apart by these
 
 
@@ -33,7 +34,8 @@ def figure_png(summary: dict[str, Any]) -> bytes:
     _bars(axes[3], exits, shown, "auroc")
     axes[3].set(ylabel="AUROC of entropy against mistakes", title="Failure prediction (higher is better)")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    columns = max(1, min(4, LEGEND_WIDTH // max(map(len, names))))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_png(out)
     return out.getvalue()

@@ -6,10 +6,8 @@ from difflib import get_close_matches
 import yaml
 from pydantic import ValidationError
 
-from erde_nas.distil_section import LOSSES, DistilSection, Method
+from erde_nas.distil_section import LOSSES, PARTS, DistilSection
 from erde_nas.errors import UserError
-
-PARTS = frozenset(Method.__dataclass_fields__) - {"erde"}
 
 
 def parse_loss(text: str, base: DistilSection) -> DistilSection:

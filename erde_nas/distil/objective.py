@@ -88,7 +88,7 @@ class Objective(nn.Module):
         weight = teacher.new_ones(teacher.shape[:-1])  # (exits, batch)
         if self.method.erde:
             right = teacher_is_right(teacher, step.labels)
-            weight = right + self.section.wrong_weight * (1 - right)
+            weight = right + self.method.wrong_weight * (1 - right)
             regulariser = self.entropy_weights * confidence_where_wrong(step.student, right).mean(-1)
             added = rising(step.done, self.section.entropy_warmup) * regulariser
         if self.term is None:

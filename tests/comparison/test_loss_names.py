@@ -20,8 +20,12 @@ def test_every_name_keeps_the_recipes_weights(name: str) -> None:
 def test_keys_after_the_name() -> None:
     section = parse_loss("erde:entropy_weight=0,term=dkd,entropy_adaptive=true,teacher_exits=last", BASE)
     assert section.entropy_weight == 0
-    assert section.method == Method("dkd", erde=True, entropy_adaptive=True)
+    assert section.method == Method("dkd", erde=True, wrong_weight=0.0, entropy_adaptive=True)
     assert section.teacher_exits == "last"
+
+
+def test_a_part_with_the_value_zero_replaces_too() -> None:
+    assert parse_loss("kd+entropy:wrong_weight=0", BASE).method == LOSSES["erde"]
 
 
 def test_what_the_recipe_replaces_in_its_own_loss_is_not_taken_over() -> None:
