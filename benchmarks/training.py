@@ -46,7 +46,7 @@ from erde_nas.students.network import EarlyExitNetwork
 
 TEACHER = ((2, 2, 2), (32, 64, 128), 32)  # depths, widths, stem
 STUDENT = ((1, 1, 1), (16, 32, 48), 16)
-LOSS = DistilSection()  # ERDE
+LOSS = DistilSection(loss="erde")
 Row = dict[str, Any]
 
 

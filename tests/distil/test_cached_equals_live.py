@@ -61,7 +61,7 @@ class Compared(Objective):
 @pytest.mark.parametrize(
     ("section", "term"),
     [
-        (DistilSection(), KD(3.0)),
+        (DistilSection(loss="erde"), KD(3.0)),
         (DistilSection(loss="kd"), KD(1.0)),
         (DistilSection(loss="dkd"), DKD(3.0, 1.0, 8.0)),
         (DistilSection(loss="ea-kd"), KD(3.0)),

@@ -122,7 +122,8 @@ def test_wrong_weight_leads_from_masked_distillation_to_kd() -> None:
     """Without the entropy term ERDE is linear in `wrong_weight`, and at 1 it is KD."""
     kd = float(value(DistilSection(loss="kd"), TEACHER, LABELS))
     masked, half, whole = (
-        float(value(DistilSection(loss="erde", entropy_weight=0.0, wrong_weight=weight), TEACHER, LABELS)) for weight in (0, 0.5, 1)
+        float(value(DistilSection(loss="erde", entropy_weight=0.0, wrong_weight=weight), TEACHER, LABELS))
+        for weight in (0, 0.5, 1)
     )
     assert whole == pytest.approx(kd, rel=1e-5)
     assert half == pytest.approx((masked + kd) / 2, rel=1e-5)
@@ -150,7 +151,8 @@ def test_kd_warmup_scales_the_distillation_alone() -> None:
 def test_entropy_of_early_exits_alone_leaves_the_last_exit_masked_kd() -> None:
     early = Objective(DistilSection(entropy_exits="early"), MACS, KD(3.0))
     assert early.entropy_weights.tolist() == pytest.approx([0.2, 0.2, 0.0])
-    assert Objective(DistilSection(loss="erde"), [1.0], KD(3.0)).entropy_weights.tolist() == [0.0]  # one exit: no entropy term
+    one_exit = Objective(DistilSection(loss="erde"), [1.0], KD(3.0))
+    assert one_exit.entropy_weights.tolist() == [0.0]
 
 
 def test_teacher_exits_of_the_same_stage_match() -> None:
