@@ -164,7 +164,7 @@ def distil(
         typer.Option(
             metavar="NAME[:KEY=VALUE,...]",
             help="A loss, with keys of the recipe's distil section; repeatable, the first is the reference. "
-            "Without it: erde, kd and ce.",
+            "Without it: kd+entropy, erde, kd and ce.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings per loss, from different seeds.")] = 3,
@@ -180,7 +180,7 @@ def distil(
         for text in commands.distil(
             recipe,
             out,
-            losses=loss or ["erde", "kd", "ce"],
+            losses=loss or ["kd+entropy", "erde", "kd", "ce"],
             seeds=seeds,
             student=student,
             epochs_scale=epochs_scale,

@@ -63,7 +63,7 @@ LOSSES: dict[LossName, Method] = {
 class DistilSection(Section):
     """The loss of the students."""
 
-    loss: LossName = "erde"
+    loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
     term: TermName | None = None  # these replace what the name stands for
     wrong_weight: Share | None = None
     entropy_adaptive: bool | None = None

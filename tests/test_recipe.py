@@ -52,7 +52,7 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
     recipe = load(tmp_path, {})
     assert recipe.search.objectives == ("error", "latency")
     assert recipe.profiles == ("cpu-1thread",)
-    assert recipe.distil.loss == "erde"
+    assert recipe.distil.loss == "kd+entropy"
     assert recipe.views.cached_views == 8
 
 
