@@ -8,6 +8,7 @@ tables to benchmarks/results/distillation-STUDY[-small].{csv,md}.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from erde_nas.data.load import READERS
 from erde_nas.recipe import DatasetSection
@@ -96,7 +96,7 @@ def main() -> None:
     name = arguments.study + ("-small" if arguments.small else "")
     arguments.work.mkdir(parents=True, exist_ok=True)
     recipe = arguments.work / f"{name}.yaml"
-    recipe.write_text(yaml.safe_dump(make_recipe(study, arguments.data_dir, arguments.work, arguments.small)))
+    recipe.write_text(json.dumps(make_recipe(study, arguments.data_dir, arguments.work, arguments.small), indent=1))
     # Screening and confirmation share their runs: the recipe is the same.
     out = arguments.work / name.replace("confirmation", "screening")
     words = ["distil", str(recipe), "--out", str(out), "--seeds", str(arguments.seeds), "--device", arguments.device]
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def make_recipe(study: Study, data_dir: Path, work: Path, halved: bool) -> dict[str, Any]:
-    """The recipe as YAML-ready values; `halved` images are written to `work` first."""
+    """The recipe as JSON-ready values, which are YAML too; `halved` images are written to `work` first."""
     data: dict[str, Any] = {"name": study.data, "validation": 0.1}
     if halved:
         path = work.resolve() / f"{study.data}-16.npz"
