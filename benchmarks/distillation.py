@@ -31,6 +31,7 @@ SCREENING = (
     *("erde:wrong_weight=0.5", "erde:entropy_weight=0.5", "kd:kd_weight=0.3", "ea-erde", "self"),
     *("erde:term=dkd,dkd_beta=2,kd_warmup=0.1", "erde:teacher_exits=last", "erde:teacher_exits=nearest"),
     *("erde:gradient_rescaling=true", "erde:exit_weights=linear", "erde:self_distillation=ensemble"),
+    *("erde:entropy_warmup=0.5", "erde:entropy_exits=early"),
     *(f"{EVERYWHERE},entropy_weight=0.1", f"{EVERYWHERE},entropy_weight=0.4", f"{EVERYWHERE},entropy_exits=early"),
     *(f"{EVERYWHERE},entropy_adaptive=true", f"{EVERYWHERE},self_distillation=last"),
     f"{EVERYWHERE},self_distillation=last,self_weight=0.3",
