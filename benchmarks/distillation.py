@@ -58,6 +58,7 @@ STUDIES = {
     "cifar100": replace(CIFAR10, data="cifar100"),
     "screening": replace(CIFAR10, losses=SCREENING),
     "confirmation": replace(CIFAR10, losses=CONFIRMATION),
+    "erde-heads": replace(CIFAR10, losses=(*MAIN, EVERYWHERE), student={**STUDENT, "head": "erde"}),
     "medium-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=10),
     "weak-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=2),
     "ea-kd": Study(
@@ -79,7 +80,7 @@ def small(name: str, study: Study) -> Study:
         teacher, student = {**plain, "depths": [3, 3, 3]}, {**plain, "depths": [1, 1, 1]}
         return replace(study, teacher=teacher, student=student, losses=("kd", "ea-kd"), teacher_epochs=6, epochs=6)
     teacher = {**TEACHER, "stem": 16, "widths": [16, 32, 64]}
-    student = {**STUDENT, "stem": 8, "widths": [8, 16, 32]}
+    student = {**study.student, "stem": 8, "widths": [8, 16, 32]}
     return replace(study, teacher=teacher, student=student, teacher_epochs=teacher_epochs, epochs=8)
 
 
