@@ -2,12 +2,20 @@
 
 import json
 from difflib import get_close_matches
+from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from erde_nas.distil_section import LOSSES, PARTS, DistilSection
 from erde_nas.errors import UserError
+
+
+def _value(text: str) -> Any:
+    """A number, true or false as such, anything else as the text that it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def parse_loss(text: str, base: DistilSection) -> DistilSection:
@@ -28,7 +36,7 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
             near = get_close_matches(key, keys, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "write KEY=VALUE"
             raise UserError(f"--loss {text}: '{item}' sets no key of a recipe's distil section; {hint}")
-        values[key] = yaml.safe_load(value)
+        values[key] = _value(value)
     try:
         return DistilSection.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:

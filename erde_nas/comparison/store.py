@@ -6,6 +6,7 @@ A run is kept under a hash of its whole `distil` section, so the same loss under
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -62,8 +63,11 @@ def load_run(folder: Path, loss: str, seed: int) -> Run | None:
     details = read_json(folder / "run.json")
     if "failed" in details:
         return None
-    with np.load(folder / "logits.npz") as arrays:
-        return Run(loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details)
+    try:
+        with (folder / "logits.npz").open("rb") as file, np.load(file) as arrays:
+            return Run(loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"the run in {folder} is damaged ({error}); remove that folder and run again") from error
 
 
 @dataclass(frozen=True)

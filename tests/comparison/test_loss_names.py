@@ -1,5 +1,7 @@
 """Losses on the command line."""
 
+import re
+
 import pytest
 
 from erde_nas.comparison.loss_names import parse_loss
@@ -42,10 +44,13 @@ def test_what_the_recipe_replaces_in_its_own_loss_is_not_taken_over() -> None:
         ("erde:entropy_weight", "'entropy_weight' sets no key"),
         ("erde:loss=kd", "'loss=kd' sets no key"),
         ("erde:entropy_weight=-1", r"entropy_weight: .*greater than or equal to 0 \(got -1\)"),
+        ("kd:temperature=[", r"temperature: .*\(got '\['\)"),
+        ("kd:temperature=2020-01-01", r"temperature: .*\(got '2020-01-01'\)"),
+        ("kd:temperature=", r"temperature: .*\(got ''\)"),
         ("kd:temperature=warm", r"temperature: .*\(got 'warm'\)"),
         ("kd:term=hints", "term: .*'kd'.*'fcfd'"),
     ],
 )
 def test_mistakes_are_named(text: str, said: str) -> None:
-    with pytest.raises(UserError, match=f"--loss {text}: .*{said}"):
+    with pytest.raises(UserError, match=f"--loss {re.escape(text)}: .*{said}"):
         parse_loss(text, BASE)
