@@ -1,7 +1,7 @@
 """One candidate of the search: build, train briefly, measure -> Trial."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,12 +25,24 @@ QUICK_BLOCKS = 5  # of calls, in one process: enough to rank candidates
 QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
 
 
-def evaluate(proposal: Proposal, arch: Arch, number: int, shared: Shared) -> tuple[Trial, EarlyExitNetwork | None]:
-    """Train and measure one candidate. A failure is a trial too, with its reason; the network is None then."""
+def train_briefly(arch: Arch, shared: Shared) -> EarlyExitNetwork:
+    """A student trained as the recipe's `train` section says. Raises TrainingFailed."""
+    network = shared.build(arch)
+    shared.distil(network, shared.recipe.train)
+    return network
+
+
+def evaluate(
+    proposal: Proposal,
+    arch: Arch,
+    number: int,
+    shared: Shared,
+    make: Callable[[Arch, Shared], EarlyExitNetwork] = train_briefly,
+) -> tuple[Trial, EarlyExitNetwork | None]:
+    """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then."""
     begin = time.perf_counter()
     try:
-        network = shared.build(arch)
-        shared.distil(network, shared.recipe.train)
+        network = make(arch, shared)
         metrics, objectives, constraints = _measure(network, shared)
     except (TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,16 +15,16 @@ from erde_nas.data.load import load_dataset
 from erde_nas.detect import describe_machine, mismatch
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
-from erde_nas.errors import SpaceExhausted, UserError
+from erde_nas.errors import UserError
+from erde_nas.explore import explore
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, prune_student, shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
-from erde_nas.records import Dataset, Trial
+from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
 from erde_nas.run import CANDIDATE_S, FILE_S, Run
-from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.shared import pick_device, prepare
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
@@ -49,7 +49,7 @@ def search(
         store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
         run = _prepare(store, recipe, profiles, dataset, device, space, meter)
         try:
-            _explore(run)
+            explore(run)
             _complete(run, list(dict.fromkeys([*_finished(store), *shortlist(run)])))
         except KeyboardInterrupt:
             if not store.trials():
@@ -133,47 +133,6 @@ def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -
         "prune": students * ratios * epoch_s * recipe.compress.train.epochs,
         "measure": (students * (1 + ratios) + 3) * FILE_S * len(profiles),
     }
-
-
-def _explore(run: Run) -> None:
-    """Ask, train, measure, store, tell, until the recipe's number of trials is stored."""
-    store, total = run.store, run.shared.recipe.search.trials
-    searcher, done = _searcher(run), store.trials()
-    for trial in done:
-        searcher.tell(trial)
-    unit = run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S
-    with store.timed("search"):
-        for number in range(len(done), total):
-            try:
-                proposal = searcher.ask()
-            except SpaceExhausted:
-                run.meter.say(f"the space holds {number} architectures and no more: all are evaluated")
-                break
-            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared)
-            if network is not None:
-                save_network(network, store.student(trial.student))
-                store.update_metrics(trial.student, stage="searched", **trial.metrics)
-            store.add(trial)
-            searcher.tell(trial)
-            run.meter.add("search", unit, f"{number + 1}/{total}")
-            run.meter.say(_line(trial, total))
-    run.meter.close("search")
-
-
-def _searcher(run: Run) -> Searcher:
-    section = run.shared.recipe.search
-    names = candidate.objective_names(section.objectives, run.shared.profiles)
-    return make_searcher(
-        section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
-    )
-
-
-def _line(trial: Trial, total: int) -> str:
-    head = f"search {trial.number + 1}/{total}: {trial.student}"
-    if trial.state == "failed":
-        return f"{head} failed: {trial.reason}"
-    latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())
-    return f"{head} {trial.metrics['val_accuracy']:.1%} at {trial.metrics['macs'] / 1e6:.2f} M MACs, {latencies}"
 
 
 def _complete(run: Run, chosen: Sequence[str], again: bool = False) -> None:
