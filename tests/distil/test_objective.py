@@ -167,3 +167,37 @@ def test_teacher_exits_nearest() -> None:
 
 def test_teacher_exits_last() -> None:
     assert teacher_exits([5, 50, 100], [0.3, 0.6, 1.0], "last") == [2, 2, 2]
+
+
+def test_an_exit_learns_from_its_teacher_until_it_surpasses_it() -> None:
+    """Step by step against a running mean by hand: exit 1 is never better, exit 2 surpasses, exit 3 falls back."""
+    objective = Objective(DistilSection(loss="kd", until_surpassed=True), MACS, KD(3.0))
+    wrong, right = (LABELS + 1) % CLASSES, LABELS
+    answers = [
+        # the class that each exit answers, and the one that its teacher answers
+        ([wrong, right, right], [right, right, wrong]),
+        ([wrong, right, wrong], [right, wrong, right]),
+        ([right, right, wrong], [right, wrong, right]),
+        ([right, wrong, wrong], [right, right, right]),
+    ]
+    lead = np.zeros(EXITS)
+    for student, teacher in answers:
+        logits = [4.0 * torch.nn.functional.one_hot(torch.stack(side), CLASSES) for side in (student, teacher)]
+        step = Step(logits[0], LABELS, logits[1])
+        alone = cross_entropy(logits[0], LABELS.expand(EXITS, -1)).mean(-1)
+        taught = kd_loss(*logits, 3.0).mean(-1)
+        expected = np.mean([float(alone[i]) + (lead[i] <= 0) * float(taught[i]) for i in range(EXITS)])
+        assert float(objective(step)) == pytest.approx(expected, rel=1e-5)
+        accuracy = [[float((c == LABELS).float().mean()) for c in side] for side in (student, teacher)]
+        lead = 0.98 * lead + 0.02 * (np.array(accuracy[0]) - np.array(accuracy[1]))
+    assert objective.lead.tolist() == pytest.approx(lead.tolist(), abs=1e-6)
+    assert (lead > 0).tolist() == [False, True, False]
+
+
+def test_a_student_that_is_never_better_learns_as_without_the_rule() -> None:
+    with_rule, without = (
+        Objective(DistilSection(loss="erde", until_surpassed=rule), MACS, KD(3.0)) for rule in (True, False)
+    )
+    step = Step(STUDENT, LABELS, 9.0 * torch.nn.functional.one_hot(LABELS, CLASSES).expand(EXITS, -1, -1))
+    for _ in range(3):
+        assert torch.equal(with_rule(step), without(step))
