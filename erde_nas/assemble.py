@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from erde_nas.candidate import objective_names, precisions
+from erde_nas.candidate import objective_names
 from erde_nas.finals import read_measured
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import describe_machine
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
+from erde_nas.quick_latency import precisions
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
 

@@ -1,28 +1,21 @@
-"""One candidate of the search: build, train briefly, measure -> Trial."""
+"""One candidate of the search: measure, train briefly, judge -> Trial."""
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from erde_nas.deploy import make_segments, write_file
 from erde_nas.errors import TrainingFailed
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.health import check_exits
-from erde_nas.measure.latency import Deployed, Timing, measure
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve
+from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
-
-QUICK_BLOCKS = 5  # of calls, in one process: enough to rank candidates
-QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
 
 
 def train_briefly(arch: Arch, shared: Shared) -> EarlyExitNetwork:
@@ -39,11 +32,17 @@ def evaluate(
     shared: Shared,
     make: Callable[[Arch, Shared], EarlyExitNetwork] = train_briefly,
 ) -> tuple[Trial, EarlyExitNetwork | None]:
-    """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then."""
+    """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then.
+
+    Latency comes first, as it does not depend on the weights: what is too slow by its first exit is not trained.
+    """
     begin = time.perf_counter()
     try:
+        per_exit_ms = latency_per_exit(shared.build(arch), shared.profiles, shared.dataset.validation.images)
+        if reason := too_slow(per_exit_ms, shared.profiles):
+            return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
         network = make(arch, shared)
-        metrics, objectives, constraints = _measure(network, shared)
+        metrics, objectives, constraints = judge(network, per_exit_ms, shared)
     except (TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
@@ -52,13 +51,29 @@ def evaluate(
     return trial, network
 
 
-def _measure(network: EarlyExitNetwork, shared: Shared) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...]]:
+def too_slow(per_exit_ms: Mapping[str, Sequence[float]], profiles: tuple[HardwareProfile, ...]) -> str:
+    """Which limit on latency an architecture misses even where every image leaves at its first exit; or nothing."""
+    for profile in profiles:
+        limit, first = profile.limits.latency_ms, per_exit_ms[profile.name][0]
+        if limit is not None and first > limit * LATENCY_SLACK:
+            return (
+                f"not trained: limits.latency_ms {limit:g} of {profile.name}, but the first exit takes {first:.4g} ms"
+            )
+    return ""
+
+
+def judge(
+    network: EarlyExitNetwork, per_exit_ms: Mapping[str, Sequence[float]], shared: Shared
+) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...]]:
+    """Metrics, objectives and constraints of a trained network, on validation. Raises TrainingFailed for a dead exit.
+
+    `per_exit_ms` holds, under each profile, the latency of leaving at each exit.
+    """
     validation = shared.dataset.validation
     logits = all_logits(network, validation.images)
     check_exits(logits)
     macs = macs_per_exit(network)
-    per_exit = latency_per_exit(network, shared.profiles, validation.images)
-    costs: dict[str, tuple[float, ...]] = {"macs": tuple(map(float, macs)), **per_exit}
+    costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
     goals = [goal for goal in shared.recipe.search.objectives if goal in ("macs", "latency")]
     first = shared.profiles[0].name if goals and goals[0] == "latency" else "macs"
     curve = operating_curve(logits, validation.labels, costs[first])
@@ -76,7 +91,7 @@ def _measure(network: EarlyExitNetwork, shared: Shared) -> tuple[dict[str, Any],
         "params": params,
         "size_bytes": 4 * params,
         "latency_ms": expected,
-        "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit.items()},
+        "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit_ms.items()},
         "curve": [[p.accuracy, p.cost] for p in curve],
     }
     return metrics, _objectives(point, metrics, shared), limits_exceeded(metrics, shared.profiles)
@@ -119,48 +134,3 @@ def limits_exceeded(metrics: dict[str, Any], profiles: tuple[HardwareProfile, ..
             if limit is not None:
                 excess.append(values[key] / limit - 1)
     return tuple(excess)
-
-
-def latency_per_exit(
-    network: EarlyExitNetwork, profiles: tuple[HardwareProfile, ...], images: np.ndarray
-) -> dict[str, tuple[float, ...]]:
-    """Milliseconds of leaving at each exit under each profile, quickly measured on the deployable file.
-
-    An int8 profile allows both precisions: the one whose last exit is faster counts.
-    """
-    never = [0.0] * (len(network.segments) - 1)
-    by_setting: dict[str, dict[str, Timing]] = {}
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
-        files = {}
-        for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
-            path = Path(folder) / f"{precision}.onnx"
-            write_file(segments, never, path, {})
-            files[precision] = Deployed(precision, path, len(network.segments))
-        for setting, group in settings(profiles).items():
-            wanted = [files[precision] for precision in allowed(group)]
-            by_setting[setting] = measure(wanted, group[0], images, processes=1, blocks=QUICK_BLOCKS)
-    best = {}
-    for setting, group in settings(profiles).items():
-        for profile in group:
-            choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
-            best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
-    return best
-
-
-def precisions(profile: HardwareProfile) -> tuple[str, ...]:
-    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower."""
-    return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
-
-
-def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
-    """Every precision that one of the profiles allows."""
-    return sorted({precision for profile in profiles for precision in precisions(profile)})
-
-
-def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:
-    """Profiles that time the same file the same way, so that one measurement serves them."""
-    groups: dict[str, list[HardwareProfile]] = {}
-    for profile in profiles:
-        key = profile.model_dump_json(include={"runtime", "device", "threads", "batch_size", "measure"})
-        groups.setdefault(key, []).append(profile)
-    return groups

@@ -78,6 +78,13 @@ def search(
     trials: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Candidates, instead of the recipe's number.")
     ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="H",
+            help="Hours for the whole run. Without --trials: as many candidates as fit, finishing included.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed, instead of the recipe's.")] = None,
     epochs_scale: EpochsScale = None,
     device: Device = "auto",
@@ -90,6 +97,7 @@ def search(
             out,
             profiles=profile,
             trials=trials,
+            hours=hours,
             seed=seed,
             epochs_scale=epochs_scale,
             device=device,

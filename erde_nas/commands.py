@@ -19,6 +19,7 @@ def search(
     *,
     profiles: Sequence[str] | None,
     trials: int | None,
+    hours: float | None,
     seed: int | None,
     epochs_scale: float | None,
     device: str,
@@ -29,6 +30,8 @@ def search(
     from erde_nas.recipe import load_recipe
 
     chosen = adjust(load_recipe(resources.find("search", recipe)), trials=trials, seed=seed, epochs_scale=epochs_scale)
+    if hours is not None:
+        chosen = within_hours(chosen, hours, trials)
     loaded = tuple(load_profile(resources.find("profiles", name)) for name in profiles or chosen.profiles)
     names = [profile.name for profile in loaded]
     if len(set(names)) < len(names):
@@ -39,6 +42,14 @@ def search(
 
     with Meter() as meter:
         return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter)
+
+
+def within_hours(recipe: Any, hours: float, trials: int | None) -> Any:
+    """The recipe with so many hours for the whole run, and no number of candidates but the command line's."""
+    if not hours > 0:
+        raise UserError(f"--hours must be above 0, but got {hours:g}")
+    update = {"hours": hours, "trials": trials}
+    return recipe.model_copy(update={"search": recipe.search.model_copy(update=update)})
 
 
 def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: float | None) -> Any:
@@ -200,7 +211,7 @@ def check_recipe(name: str) -> str:
     recipe = load_recipe(path)
     for profile_name in recipe.profiles:
         load_profile(resources.find("profiles", profile_name))
-    return f"{path}: recipe '{recipe.name}' is fine: {recipe.search.trials} trials with {recipe.search.searcher}"
+    return f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
 
 
 def check_profile(name: str) -> str:

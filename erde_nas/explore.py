@@ -1,36 +1,65 @@
 """Ask, train, measure, store, tell: the search itself, until its budget is spent."""
 
+import time
+
 from erde_nas import candidate
-from erde_nas.errors import SpaceExhausted
-from erde_nas.records import Trial
+from erde_nas.budget import spent
+from erde_nas.errors import SpaceExhausted, UserError
+from erde_nas.limits import Screen
+from erde_nas.plan import after_search_s
+from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.run import CANDIDATE_S, Run
 from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.students.weights import save_network
 
+SCREENED = 200  # architectures in a row that no training could bring under the limits, before the search ends
+
 
 def explore(run: Run) -> None:
-    """Evaluate candidates until the recipe's number of trials is stored; those that are stored count."""
-    store, total = run.store, run.shared.recipe.search.trials
-    searcher, done = _searcher(run), store.trials()
-    for trial in done:
+    """Evaluate candidates until the recipe's budget is spent; those that are stored count."""
+    store, recipe = run.store, run.shared.recipe
+    searcher, trials, screen = _searcher(run), store.trials(), Screen(run.shared.profiles, run.shared.dataset)
+    for trial in trials:
         searcher.tell(trial)
-    unit = run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S
+    unit = run.shared.training_seconds(recipe.train) + CANDIDATE_S
+    before, begin = store.seconds(), time.perf_counter()
     with store.timed("search"):
-        for number in range(len(done), total):
+        while not (reason := spent(recipe.search, trials, before + time.perf_counter() - begin, _kept_back(run))):
             try:
-                proposal = searcher.ask()
-            except SpaceExhausted:
-                run.meter.say(f"the space holds {number} architectures and no more: all are evaluated")
+                proposal, arch = _ask(searcher, screen, run)
+            except SpaceExhausted as error:
+                reason = str(error)
                 break
-            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared)
+            trial, network = candidate.evaluate(proposal, arch, len(trials), run.shared)
             if network is not None:
                 save_network(network, store.student(trial.student))
                 store.update_metrics(trial.student, stage="searched", **trial.metrics)
             store.add(trial)
             searcher.tell(trial)
-            run.meter.add("search", unit, f"{number + 1}/{total}")
-            run.meter.say(_line(trial, total))
+            trials.append(trial)
+            run.meter.add("search", unit, f"{len(trials)} candidates")
+            run.meter.say(_line(trial, recipe.search.trials))
+    if not trials:
+        raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
     run.meter.close("search")
+    run.meter.say(f"search ended: {reason}")
+
+
+def _kept_back(run: Run) -> float:
+    """Estimated seconds of everything after the search."""
+    recipe, shared = run.shared.recipe, run.shared
+    epoch_s = shared.training_seconds(recipe.train) / recipe.train.epochs
+    return sum(after_search_s(recipe, profiles=len(shared.profiles), epoch_s=epoch_s, parallel=shared.workers).values())
+
+
+def _ask(searcher: Searcher, screen: Screen, run: Run) -> tuple[Proposal, Arch]:
+    """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
+    for _ in range(SCREENED):
+        proposal = searcher.ask()
+        arch = run.space.decode(proposal.params)
+        if screen.admits(arch):
+            return proposal, arch
+    raise SpaceExhausted(f"no architecture was found any more that could keep the limits: {screen.summary()}")
 
 
 def _searcher(run: Run) -> Searcher:
@@ -41,8 +70,8 @@ def _searcher(run: Run) -> Searcher:
     )
 
 
-def _line(trial: Trial, total: int) -> str:
-    head = f"search {trial.number + 1}/{total}: {trial.student}"
+def _line(trial: Trial, total: int | None) -> str:
+    head = f"search {trial.number + 1}{'' if total is None else f'/{total}'}: {trial.student}"
     if trial.state == "failed":
         return f"{head} failed: {trial.reason}"
     latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())

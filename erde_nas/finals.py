@@ -8,13 +8,13 @@ import numpy as np
 from scipy.stats import binomtest
 from torch import nn
 
-from erde_nas.candidate import QUICK_BLOCKS, allowed, precisions, settings
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
 from erde_nas.files import read_json, write_json
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.latency import Deployed, Timing, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
+from erde_nas.quick_latency import QUICK_BLOCKS, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
 from erde_nas.run import FILE_S, Run
 from erde_nas.shared import Shared

@@ -1,23 +1,50 @@
-"""What happens to the shortlist: trained on from its own checkpoints, pruned, and trained again."""
+"""What happens to the shortlist: trained on from its own checkpoints by successive halving, pruned, and trained again.
 
-from collections.abc import Iterator
+A student's weights are kept after every rung, so that whatever is cut short goes on from the rung before.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from erde_nas import limits
+from erde_nas import candidate, limits
 from erde_nas.compress.prune import prune
+from erde_nas.distil.together import train_together
 from erde_nas.errors import TrainingFailed, UserError
+from erde_nas.halving import Rung, rungs
 from erde_nas.measure.health import check_exits
 from erde_nas.pareto import select
 from erde_nas.recipe import OptimizerSection
+from erde_nas.records import Trial
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, on_device
 from erde_nas.students.weights import load_network, save_network, save_weights
 
+Group = Sequence[tuple[str, EarlyExitNetwork]]  # students by name that are trained at once
 
-def shortlist(run: Run) -> list[str]:
-    """The students to finish, by non-dominated rank and crowding. Raises UserError where none qualifies."""
+
+def finish_shortlist(run: Run) -> list[str]:
+    """Train the shortlist by successive halving; the students that were trained to the end and are fit."""
+    names, ladder, history = [trial.student for trial in _candidates(run)], rungs(run.shared.recipe.finish), []
+    for rung in ladder:
+        promoted = _best(run, names, rung)
+        history.append({"rung": rung.number, "epochs": rung.epochs, "students": promoted})
+        run.store.update_manifest(halving=history)
+        names = _climb(run, promoted, rung, last=rung is ladder[-1])
+    return names
+
+
+def finish(run: Run, names: Sequence[str]) -> list[str]:
+    """Train these students to the end, whatever others do; those that are fit for use afterwards."""
+    left, ladder = list(names), rungs(run.shared.recipe.finish)
+    for rung in ladder:
+        left = _climb(run, left, rung, last=rung is ladder[-1])
+    return left
+
+
+def _candidates(run: Run) -> list[Trial]:
+    """The candidates that keep all limits. Raises UserError where none does."""
     trials = run.store.trials()
     complete = [trial for trial in trials if trial.state == "complete"]
     if not trials:
@@ -30,61 +57,102 @@ def shortlist(run: Run) -> list[str]:
     feasible = [trial for trial in complete if all(excess <= 0 for excess in trial.constraints)]
     if not feasible:
         raise UserError(limits.nothing_feasible(complete, run.shared.profiles))
-    chosen = select(np.array([trial.objectives for trial in feasible]), run.shared.recipe.finish.students)
-    return [feasible[i].student for i in chosen]
+    return feasible
 
 
-def finish(run: Run, name: str) -> bool:
-    """Train a student on from its brief checkpoint to the full budget; whether it is fit for use afterwards."""
-    folder, stage = run.store.student(name), run.store.metrics(name).get("stage")
-    if stage == "failed":
-        run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")
-    if stage != "searched":
-        return stage == "finished"
+def _best(run: Run, names: Sequence[str], rung: Rung) -> list[str]:
+    """The students for a rung, by non-dominated rank and crowding, as they were judged before it."""
+    searched = {trial.student: trial.objectives for trial in run.store.trials() if trial.state == "complete"}
+    if rung.number:
+        objectives = [_rungs(run, name)[rung.number - 1]["objectives"] for name in names]
+    else:
+        objectives = [searched[name] for name in names]
+    return [names[i] for i in select(np.array(objectives), rung.students)]
+
+
+def _climb(run: Run, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
+    """Train students through one rung, as many at once as the device takes; those that are fit afterwards."""
+    missing = [name for name in names if _stage(run, name) == "searched" and len(_rungs(run, name)) == rung.number]
+    options = run.shared.recipe.finish.train.model_copy(update={"epochs": rung.epochs})
+    for name in names:
+        if _stage(run, name) == "failed":
+            run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")
+    for start in range(0, len(missing), run.shared.workers):
+        group = [(name, _checkpoint(run, name, rung)) for name in missing[start : start + run.shared.workers]]
+        for name, network in _train_on(run, group, options, "finish"):
+            _keep(run, name, network, rung, last)
+    return [name for name in names if _stage(run, name) != "failed"]
+
+
+def _stage(run: Run, name: str) -> str | None:
+    return run.store.metrics(name).get("stage")
+
+
+def _rungs(run: Run, name: str) -> list[dict[str, object]]:
+    return run.store.metrics(name).get("rungs", [])
+
+
+def _checkpoint(run: Run, name: str, rung: Rung) -> EarlyExitNetwork:
+    """The student as the rung before, or its brief training, left it."""
+    folder = run.store.student(name)
     brief = folder / "brief.safetensors"
     if not brief.is_file():
         save_weights(load_network(folder / "weights.safetensors"), brief)
-    network = load_network(brief)
-    if not _train_on(run, network, run.shared.recipe.finish.train, "finish", name):
-        return False
-    save_weights(network, folder / "weights.safetensors")
-    run.store.update_metrics(name, stage="finished")
-    return True
+    return load_network(folder / f"rung{rung.number - 1}.safetensors" if rung.number else brief)
 
 
-def prune_student(run: Run, name: str) -> Iterator[str]:
-    """Prune a finished student at every ratio of the recipe, train the results, and yield the names of the fit ones."""
-    network = load_network(run.store.student(name) / "weights.safetensors")
-    for ratio in run.shared.recipe.compress.prune:
-        pruned_name = f"{name}-p{ratio * 100:.0f}"
-        stage = run.store.metrics(pruned_name).get("stage")
-        if stage == "failed":
-            continue
-        if stage is None:
-            pruned, arch = prune(network, ratio)
+def _keep(run: Run, name: str, network: EarlyExitNetwork, rung: Rung, last: bool) -> None:
+    """Store a student that came through a rung: weights first, then that it did."""
+    folder, metrics = run.store.student(name), run.store.metrics(name)
+    save_weights(network, folder / f"rung{rung.number}.safetensors")
+    judged, objectives, _ = candidate.judge(network, metrics["latency_per_exit_ms"], run.shared)
+    entry = {"epochs": rung.epochs, "val_accuracy": judged["val_accuracy"], "objectives": list(objectives)}
+    if last:
+        save_weights(network, folder / "weights.safetensors")
+    stage = "finished" if last else "searched"
+    run.store.update_metrics(name, stage=stage, rungs=[*_rungs(run, name), entry])
+
+
+def prune_students(run: Run, names: Sequence[str]) -> list[str]:
+    """Prune finished students at every ratio of the recipe and train the results; the names of the fit ones."""
+    pruned = {
+        f"{name}-p{ratio * 100:.0f}": (name, ratio) for name in names for ratio in run.shared.recipe.compress.prune
+    }
+    missing = []
+    for pruned_name, (name, ratio) in pruned.items():
+        if _stage(run, pruned_name) is None:
+            network = load_network(run.store.student(name) / "weights.safetensors")
+            smaller, arch = prune(network, ratio)
             if arch == network.arch:
                 run.meter.say(f"prune {name}: {ratio:.0%} removes nothing in multiples of 8 channels")
-                continue
-            if not _train_on(run, pruned, run.shared.recipe.compress.train, "prune", pruned_name):
-                continue
-            save_network(pruned, run.store.student(pruned_name))
+            else:
+                missing.append((pruned_name, smaller))
+    for start in range(0, len(missing), run.shared.workers):
+        group = missing[start : start + run.shared.workers]
+        for pruned_name, network in _train_on(run, group, run.shared.recipe.compress.train, "prune"):
+            name, ratio = pruned[pruned_name]
+            save_network(network, run.store.student(pruned_name))
             run.store.update_metrics(pruned_name, stage="pruned", parent=name, ratio=ratio)
-        yield pruned_name
+    return [pruned_name for pruned_name in pruned if _stage(run, pruned_name) == "pruned"]
 
 
-def _train_on(run: Run, network: EarlyExitNetwork, options: OptimizerSection, stage: str, name: str) -> bool:
-    """Train in place on the training device, then leave the network on the CPU; False where the training broke it."""
-    share = run.shared.training_seconds(options) / options.epochs
-    on_device(network, run.shared.device)
-    try:
-        with run.store.timed(stage):
-            run.shared.distil(
-                network, options, lambda e, total: run.meter.add(stage, share, f"{name} epoch {e}/{total}")
-            )
-            check_exits(all_logits(network, run.shared.dataset.validation.images))
-    except TrainingFailed as error:
-        run.store.update_metrics(name, stage="failed", reason=str(error))
-        run.meter.say(f"{stage} {name} failed: {error}")
-        return False
-    network.cpu()
-    return True
+def _train_on(run: Run, group: Group, options: OptimizerSection, stage: str) -> Iterator[tuple[str, EarlyExitNetwork]]:
+    """Train networks in place, all at once, and leave them on the CPU; those that the training did not break."""
+    shared, share = run.shared, run.shared.training_seconds(options) / options.epochs
+    jobs = [shared.job(on_device(network, shared.device), options) for _, network in group]
+
+    def progress(number: int, done: int, total: int) -> None:
+        run.meter.add(stage, share / len(group), f"{group[number][0]} epoch {done}/{total}")
+
+    with run.store.timed(stage):
+        results = train_together(jobs, len(jobs), progress)
+    for (name, network), result in zip(group, results, strict=True):
+        try:
+            if isinstance(result, TrainingFailed):
+                raise result
+            check_exits(all_logits(network, shared.dataset.validation.images))
+        except TrainingFailed as error:
+            run.store.update_metrics(name, stage="failed", reason=str(error))
+            run.meter.say(f"{stage} {name} failed: {error}")
+            continue
+        yield name, network.cpu()

@@ -1,14 +1,15 @@
 """Limits that nobody can meet: noticed before anything is trained, and explained where no candidate met them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 
-from erde_nas.candidate import latency_per_exit
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.macs import macs_per_exit, parameter_count
-from erde_nas.records import Dataset, Trial
+from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
+from erde_nas.records import Arch, Dataset, Trial
 from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork
 
@@ -28,20 +29,55 @@ def check_reachable(space: Space, profiles: tuple[HardwareProfile, ...], dataset
         latencies = latency_per_exit(lightest, profiles, dataset.validation.images)
     params = min(map(parameter_count, networks))
     for profile in profiles:
-        least = {
-            "latency_ms": latencies[profile.name][0],
-            "macs": macs_per_exit(lightest)[0],
-            "params": params,
-            "size_bytes": params * profile.bytes_per_parameter,
-        }
-        for key, value in least.items():
-            limit = getattr(profile.limits, key)
-            # Latency is measured: leave the search a little room.
-            if limit is not None and value > limit * (1.2 if key == "latency_ms" else 1.0):
-                raise UserError(
-                    f"profile {profile.name}: no student can keep limits.{key} {limit:g}: the smallest of the space "
-                    f"needs {value:.4g} at its first exit; raise the limit, or widen the recipe's space downwards"
-                )
+        least = {"latency_ms": latencies[profile.name][0], **_least(macs_per_exit(lightest)[0], params, profile)}
+        for key, value in _beyond(least, profile).items():
+            raise UserError(
+                f"profile {profile.name}: no student can keep limits.{key} {getattr(profile.limits, key):g}: the "
+                f"smallest of the space needs {value:.4g} at its first exit; raise the limit, or widen the recipe's "
+                "space downwards"
+            )
+
+
+def _least(first_macs: float, params: int, profile: HardwareProfile) -> dict[str, float]:
+    """The least that a student with so many MACs at its first exit can need."""
+    return {"macs": first_macs, "params": params, "size_bytes": params * profile.bytes_per_parameter}
+
+
+def _beyond(values: dict[str, float], profile: HardwareProfile) -> dict[str, float]:
+    """Those of the values that are beyond the profile's limit."""
+    slack = {"latency_ms": LATENCY_SLACK}
+    limits = {key: getattr(profile.limits, key) for key in values}
+    return {k: v for k, v in values.items() if limits[k] is not None and v > limits[k] * slack.get(k, 1.0)}
+
+
+class Screen:
+    """Turns architectures away, before they are trained, that keep a limit of MACs, parameters or size in no case:
+    not even where every image leaves at the first exit. It counts what it has turned away, by limit."""
+
+    def __init__(self, profiles: tuple[HardwareProfile, ...], dataset: Dataset) -> None:
+        self._profiles = [p for p in profiles if any(getattr(p.limits, key) is not None for key in LIMITS[1:])]
+        self._dataset = dataset
+        self.seen, self.excluded = 0, Counter[str]()
+
+    def admits(self, arch: Arch) -> bool:
+        """Whether the architecture could keep all limits."""
+        if not self._profiles:
+            return True
+        network = EarlyExitNetwork(arch, self._dataset.mean, self._dataset.std)
+        first_macs, params = macs_per_exit(network)[0], parameter_count(network)
+        excluding = [
+            f"limits.{key} {getattr(profile.limits, key):g} of {profile.name}"
+            for profile in self._profiles
+            for key in _beyond(_least(first_macs, params, profile), profile)
+        ]
+        self.seen += 1
+        self.excluded.update(excluding)
+        return not excluding
+
+    def summary(self) -> str:
+        """Which limit excludes how much of what was seen."""
+        counts = ", ".join(f"{limit} excludes {count}" for limit, count in self.excluded.most_common())
+        return f"of {self.seen} architectures that were drawn, {counts or 'no limit excludes one'}"
 
 
 def nothing_feasible(trials: Sequence[Trial], profiles: Sequence[HardwareProfile]) -> str:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from erde_nas import candidate, limits
 from erde_nas.assemble import assemble
 from erde_nas.data.load import load_dataset
@@ -18,14 +20,15 @@ from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
 from erde_nas.finals import measure_run
-from erde_nas.finish import finish, prune_student, shortlist
+from erde_nas.finish import finish, finish_shortlist, prune_students
 from erde_nas.hardware import HardwareProfile
+from erde_nas.plan import after_search_s, plan_text, search_s
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
-from erde_nas.run import CANDIDATE_S, FILE_S, Run
-from erde_nas.shared import pick_device, prepare
+from erde_nas.run import Run
+from erde_nas.shared import pick_device, prepare, trainings_at_once
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
@@ -50,7 +53,7 @@ def search(
         run = _prepare(store, recipe, profiles, dataset, device, space, meter)
         try:
             explore(run)
-            _complete(run, list(dict.fromkeys([*_finished(store), *shortlist(run)])))
+            _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
         except KeyboardInterrupt:
             if not store.trials():
                 raise
@@ -73,7 +76,8 @@ def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -
         unknown = [name for name in students if name not in known]
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
-        _complete(run, list(dict.fromkeys([*_finished(store), *students])) or shortlist(run), again=True)
+        chosen = list(dict.fromkeys([*_finished(store), *students]))
+        _complete(run, finish(run, chosen) if chosen else finish_shortlist(run), again=True)
         return _report(run, interrupted=False)
 
 
@@ -97,18 +101,18 @@ def _prepare(
 ) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
     store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space)
-    saved = store.manifest().get("compute")
+    saved, torch_device = store.manifest().get("compute"), pick_device(device)
 
     def on_compute(compute: Compute, steps: float) -> None:
         store.update_manifest(compute=asdict(compute))
-        meter.plan(_plan(store, recipe, profiles, compute.seconds_per_step * steps))
+        _plan(store, recipe, profiles, compute.seconds_per_step * steps, torch_device, meter)
 
     with store.timed("teacher"):
         shared = prepare(
             recipe,
             profiles,
             dataset,
-            pick_device(device),
+            torch_device,
             meter,
             typical=space.middle(),
             epochs=max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train)),
@@ -122,29 +126,27 @@ def _prepare(
     return Run(store, shared, space, meter)
 
 
-def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -> dict[str, float]:
-    """Estimated seconds of every stage after the teacher."""
-    missing = max(0, recipe.search.trials - len(store.trials()))
-    students = min(recipe.finish.students, recipe.search.trials)
-    ratios = len(recipe.compress.prune)
-    return {
-        "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S),
-        "finish": students * epoch_s * recipe.finish.train.epochs,
-        "prune": students * ratios * epoch_s * recipe.compress.train.epochs,
-        "measure": (students * (1 + ratios) + 3) * FILE_S * len(profiles),
-    }
+def _plan(
+    store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float, device: torch.device, meter: Meter
+) -> None:
+    """Plan every stage after the teacher, and say so. `epoch_s` is the measured time of a student's epoch."""
+    parallel, done = trainings_at_once(device), len(store.trials())
+    after = after_search_s(recipe, profiles=len(profiles), epoch_s=epoch_s, parallel=parallel)
+    trials, seconds = search_s(recipe, done=done, epoch_s=epoch_s, spent_s=store.seconds(), after_s=sum(after.values()))
+    plan = {"search": seconds, **after}
+    meter.plan(plan)
+    meter.say(plan_text(recipe, trials, done, plan))
 
 
-def _complete(run: Run, chosen: Sequence[str], again: bool = False) -> None:
-    """Finish and prune the chosen students, then deploy and measure everything that came out fit."""
-    fit = [name for name in chosen if finish(run, name)]
+def _complete(run: Run, fit: Sequence[str], again: bool = False) -> None:
+    """Prune the finished students, then deploy and measure everything that came out fit."""
     if not fit:
         raise UserError(
             "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe "
             "and search in a new folder"
         )
     run.meter.close("finish")
-    pruned = [name for parent in fit for name in prune_student(run, parent)]
+    pruned = prune_students(run, fit)
     run.meter.close("prune")
     with run.store.timed("measure"):
         measure_run(run, [*fit, *pruned], again)

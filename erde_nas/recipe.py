@@ -105,11 +105,25 @@ class SearchSection(Section):
     """How candidates are proposed and judged."""
 
     searcher: SearcherName = "nsga2"
-    trials: Positive = 24
+    trials: Positive | None = 24  # candidates at most
+    hours: Annotated[float, Field(gt=0)] | None = None  # for the whole run; what finishing needs is kept back
+    patience: Positive | None = None  # candidates in a row that do not raise the front's hypervolume, before it ends
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
+
+    @property
+    def budget(self) -> str:
+        """When the search ends, in words."""
+        bounds = (("{} trials", self.trials), ("{:g} hours", self.hours), ("patience of {} trials", self.patience))
+        return ", ".join(text.format(value) for text, value in bounds if value is not None)
+
+    @model_validator(mode="after")
+    def _some_end(self) -> "SearchSection":
+        if self.trials is None and self.hours is None and self.patience is None:
+            raise ValueError("trials: null needs hours or patience, or the search would never end")
+        return self
 
     @model_validator(mode="after")
     def _error_and_a_cost(self) -> "SearchSection":
@@ -125,10 +139,11 @@ class SearchSection(Section):
 
 
 class FinishSection(Section):
-    """The shortlist and its further training."""
+    """The shortlist and its further training, by successive halving."""
 
-    students: Positive = 4
-    train: OptimizerSection
+    students: Positive = 4  # that are trained to the end
+    rungs: Annotated[int, Field(ge=1, le=4)] = 2  # each starts with twice the students and half the epochs of the next
+    train: OptimizerSection  # to the end, over all rungs
 
 
 class CompressSection(Section):

@@ -93,12 +93,17 @@ class Shared:
 
     @property
     def workers(self) -> int:
-        """How many students can be trained at once: one on each core, or several streams on a GPU."""
-        return len(usable_cores()) if self.device.type == "cpu" else GPU_STREAMS
+        """How many students can be trained at once."""
+        return trainings_at_once(self.device)
 
     def training_seconds(self, options: OptimizerSection) -> float:
         """Estimated seconds to train one student."""
         return _seconds(options, self.views, self.compute)
+
+
+def trainings_at_once(device: torch.device) -> int:
+    """One on each core, or several streams on a GPU."""
+    return len(usable_cores()) if device.type == "cpu" else GPU_STREAMS
 
 
 def pick_device(name: str) -> torch.device:

@@ -24,7 +24,7 @@ from erde_nas.searchers.interface import SearchSpace
 
 STUDY = "erde-nas"
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
-FREE = {"search": {"trials"}}  # what may differ when a run is continued
+FREE = {"search": {"trials", "hours", "patience"}}  # what may differ when a run is continued
 
 
 class RunStore:
@@ -65,6 +65,10 @@ class RunStore:
             timings = self.manifest()["timings_s"]
             spent = timings.get(stage, 0.0) + time.perf_counter() - begin
             self.update_manifest(timings_s={**timings, stage: round(spent, 3)})
+
+    def seconds(self) -> float:
+        """What all stages have taken so far, over all continuations."""
+        return float(sum(self.manifest()["timings_s"].values()))
 
     def recipe(self) -> Recipe:
         """The recipe as it was run."""

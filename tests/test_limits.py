@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from erde_nas import limits
+from erde_nas.candidate import too_slow
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
-from erde_nas.limits import check_reachable, nothing_feasible
+from erde_nas.limits import Screen, check_reachable, nothing_feasible
 from erde_nas.recipe import SpaceSection
 from erde_nas.records import Dataset, Split, Trial
 from erde_nas.space import Space
@@ -89,4 +90,33 @@ def test_where_nothing_is_feasible_every_limit_is_counted() -> None:
         "none of 3 candidates keeps all limits; fast: 2 exceed limits.latency_ms 1 (least: 0.5); "
         "fast: 2 exceed limits.macs 1e+06 (least: 1e+06); slow: 3 exceed limits.latency_ms 2 (least: 2.5); "
         "slow: 0 exceed limits.size_bytes 20000 (least: 2e+04); raise one in a new folder, or search longer"
+    )
+
+
+def test_the_screen_admits_what_could_keep_the_limits_and_counts_the_rest() -> None:
+    """The smallest student's counts by hand are the limit: it alone passes, by its first exit."""
+    screen = Screen((profile("free"), profile("a", macs=MACS), profile("b", params=PARAMS)), DATASET)
+    (smallest,) = SPACE.smallest()
+    wide = {**{name: choices[0] for name, choices in SPACE.parameters.items()}, "width1": 16, "exit0.0": "gap"}
+    wider = {**wide, "width0": 16}
+    assert screen.admits(smallest)
+    assert not screen.admits(SPACE.decode(wide)), "the first exit costs the same, but there are more parameters"
+    assert not screen.admits(SPACE.decode(wider))
+    assert screen.summary() == (
+        f"of 3 architectures that were drawn, limits.params {PARAMS:g} of b excludes 2, "
+        f"limits.macs {MACS:g} of a excludes 1"
+    )
+
+
+def test_without_cheap_limits_the_screen_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EarlyExitNetwork", None)
+    screen = Screen((profile(), profile("slow", latency_ms=1.0)), DATASET)
+    assert screen.admits(SPACE.smallest()[0])
+
+
+def test_too_slow_is_what_its_first_exit_cannot_keep() -> None:
+    profiles = (profile("free"), profile("mine", latency_ms=1.0))
+    assert too_slow({"free": (9.0, 10.0), "mine": (1.19, 5.0)}, profiles) == ""
+    assert too_slow({"free": (9.0, 10.0), "mine": (1.21, 5.0)}, profiles) == (
+        "not trained: limits.latency_ms 1 of mine, but the first exit takes 1.21 ms"
     )

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +75,28 @@ def test_every_student_has_its_files(finished, report):
 
 
 def test_finishing_trained_the_brief_checkpoint_on(finished):
-    (brief,) = (finished / "students").glob("*/brief.safetensors")
-    before, after = load_file(brief), load_file(brief.with_name("weights.safetensors"))
-    assert before.keys() == after.keys()
-    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    """Two students for one epoch, the better one for another: each rung goes on from the checkpoint before."""
+    halving = json.loads((finished / "manifest.json").read_text())["halving"]
+    assert [(rung["rung"], rung["epochs"], len(rung["students"])) for rung in halving] == [(0, 1, 2), (1, 1, 1)]
+    (kept,) = halving[1]["students"]
+    (dropped,) = set(halving[0]["students"]) - {kept}
+    metrics = {
+        name: json.loads((finished / "students" / name / "metrics.json").read_text()) for name in (kept, dropped)
+    }
+    assert {name: (m["stage"], len(m["rungs"])) for name, m in metrics.items()} == {
+        kept: ("finished", 2),
+        dropped: ("searched", 1),
+    }
+    ours, other = (np.array(metrics[name]["rungs"][0]["objectives"]) for name in (kept, dropped))
+    assert not ((other <= ours).all() and (other < ours).any()), "the one that was dropped dominates"
+    steps = [load_file(finished / "students" / kept / name) for name in ("brief.safetensors", "rung0.safetensors")]
+    steps.append(load_file(finished / "students" / kept / "weights.safetensors"))
+    for before, after in pairwise(steps):
+        assert before.keys() == after.keys()
+        assert any(not np.array_equal(before[name], after[name]) for name in before)
+    unfinished = finished / "students" / dropped
+    brief, weights = (load_file(unfinished / name) for name in ("brief.safetensors", "weights.safetensors"))
+    assert all(np.array_equal(brief[name], weights[name]) for name in brief)
 
 
 def test_pareto_json_has_the_promised_keys(report):

@@ -1,0 +1,61 @@
+"""Latency of a candidate under every hardware profile: exported, and timed briefly, enough to rank candidates."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from erde_nas.deploy import make_segments, write_file
+from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.latency import Deployed, Timing, measure
+from erde_nas.students.network import EarlyExitNetwork
+
+QUICK_BLOCKS = 5  # of calls, in one process: enough to rank candidates
+LATENCY_SLACK = 1.2  # what a brief measurement may be above a limit before nothing is tried: it is not exact
+QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
+
+
+def latency_per_exit(
+    network: EarlyExitNetwork, profiles: tuple[HardwareProfile, ...], images: np.ndarray
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds of leaving at each exit under each profile, quickly measured on the deployable file.
+
+    An int8 profile allows both precisions: the one whose last exit is faster counts.
+    """
+    never = [0.0] * (len(network.segments) - 1)
+    by_setting: dict[str, dict[str, Timing]] = {}
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = {}
+        for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
+            path = Path(folder) / f"{precision}.onnx"
+            write_file(segments, never, path, {})
+            files[precision] = Deployed(precision, path, len(network.segments))
+        for setting, group in settings(profiles).items():
+            wanted = [files[precision] for precision in allowed(group)]
+            by_setting[setting] = measure(wanted, group[0], images, processes=1, blocks=QUICK_BLOCKS)
+    best = {}
+    for setting, group in settings(profiles).items():
+        for profile in group:
+            choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
+            best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
+    return best
+
+
+def precisions(profile: HardwareProfile) -> tuple[str, ...]:
+    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower."""
+    return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
+
+
+def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
+    """Every precision that one of the profiles allows."""
+    return sorted({precision for profile in profiles for precision in precisions(profile)})
+
+
+def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:
+    """Profiles that time the same file the same way, so that one measurement serves them."""
+    groups: dict[str, list[HardwareProfile]] = {}
+    for profile in profiles:
+        key = profile.model_dump_json(include={"runtime", "device", "threads", "batch_size", "measure"})
+        groups.setdefault(key, []).append(profile)
+    return groups
