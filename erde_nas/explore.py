@@ -21,6 +21,7 @@ def explore(run: Run) -> None:
     searcher, trials, screen = _searcher(run), store.trials(), Screen(run.shared.profiles, run.shared.dataset)
     for trial in trials:
         searcher.tell(trial)
+    known = len(trials)
     unit = run.shared.training_seconds(recipe.train) + CANDIDATE_S
     before, begin = store.seconds(), time.perf_counter()
     with store.timed("search"):
@@ -37,12 +38,13 @@ def explore(run: Run) -> None:
             store.add(trial)
             searcher.tell(trial)
             trials.append(trial)
-            run.meter.add("search", unit, f"{len(trials)} candidates")
+            run.meter.add("search", unit, _count(trial, recipe.search.trials))
             run.meter.say(_line(trial, recipe.search.trials))
     if not trials:
         raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
     run.meter.close("search")
-    run.meter.say(f"search ended: {reason}")
+    if len(trials) > known:
+        run.meter.say(f"search ended: {reason}")
 
 
 def _kept_back(run: Run) -> float:
@@ -55,11 +57,14 @@ def _kept_back(run: Run) -> float:
 def _ask(searcher: Searcher, screen: Screen, run: Run) -> tuple[Proposal, Arch]:
     """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
     for _ in range(SCREENED):
-        proposal = searcher.ask()
+        try:
+            proposal = searcher.ask()
+        except SpaceExhausted as error:
+            raise SpaceExhausted(f"{error}{screen.summary()}") from None
         arch = run.space.decode(proposal.params)
         if screen.admits(arch):
             return proposal, arch
-    raise SpaceExhausted(f"no architecture was found any more that could keep the limits: {screen.summary()}")
+    raise SpaceExhausted(f"the last {SCREENED} proposals could keep the limits in no case{screen.summary()}")
 
 
 def _searcher(run: Run) -> Searcher:
@@ -70,8 +75,12 @@ def _searcher(run: Run) -> Searcher:
     )
 
 
+def _count(trial: Trial, total: int | None) -> str:
+    return f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
+
+
 def _line(trial: Trial, total: int | None) -> str:
-    head = f"search {trial.number + 1}{'' if total is None else f'/{total}'}: {trial.student}"
+    head = f"search {_count(trial, total)}: {trial.student}"
     if trial.state == "failed":
         return f"{head} failed: {trial.reason}"
     latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())

@@ -75,9 +75,9 @@ class Screen:
         return not excluding
 
     def summary(self) -> str:
-        """Which limit excludes how much of what was seen."""
+        """Which limit excludes how much of what was seen, to follow another message; empty where none does."""
         counts = ", ".join(f"{limit} excludes {count}" for limit, count in self.excluded.most_common())
-        return f"of {self.seen} architectures that were drawn, {counts or 'no limit excludes one'}"
+        return f" (of {self.seen} that were drawn, {counts})" if counts else ""
 
 
 def nothing_feasible(trials: Sequence[Trial], profiles: Sequence[HardwareProfile]) -> str:

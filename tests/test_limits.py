@@ -103,8 +103,7 @@ def test_the_screen_admits_what_could_keep_the_limits_and_counts_the_rest() -> N
     assert not screen.admits(SPACE.decode(wide)), "the first exit costs the same, but there are more parameters"
     assert not screen.admits(SPACE.decode(wider))
     assert screen.summary() == (
-        f"of 3 architectures that were drawn, limits.params {PARAMS:g} of b excludes 2, "
-        f"limits.macs {MACS:g} of a excludes 1"
+        f" (of 3 that were drawn, limits.params {PARAMS:g} of b excludes 2, limits.macs {MACS:g} of a excludes 1)"
     )
 
 
@@ -112,6 +111,7 @@ def test_without_cheap_limits_the_screen_builds_nothing(monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "EarlyExitNetwork", None)
     screen = Screen((profile(), profile("slow", latency_ms=1.0)), DATASET)
     assert screen.admits(SPACE.smallest()[0])
+    assert screen.summary() == ""
 
 
 def test_too_slow_is_what_its_first_exit_cannot_keep() -> None:

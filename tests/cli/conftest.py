@@ -1,5 +1,6 @@
 """Every command of these tests keeps its cache away from the user's, and trains as it stands: nothing is calibrated."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -50,13 +51,13 @@ def refused(cli):
 
 @pytest.fixture
 def shortlisted(finished: Path) -> str:
-    """The student of the finished run that was trained on."""
-    (brief,) = (finished / "students").glob("*/brief.safetensors")
-    return brief.parent.name
+    """The student of the finished run that was trained to the end."""
+    return json.loads((finished / "manifest.json").read_text())["halving"][-1]["students"][0]
 
 
 @pytest.fixture
 def other(finished: Path, shortlisted: str) -> str:
-    """A candidate of the finished run that was not."""
+    """A candidate of the finished run that was on no rung."""
+    started = json.loads((finished / "manifest.json").read_text())["halving"][0]["students"]
     names = sorted(path.name for path in (finished / "students").iterdir())
-    return next(name for name in names if not name.startswith(shortlisted))
+    return next(name for name in names if not name.startswith(tuple(started)))

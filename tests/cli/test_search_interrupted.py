@@ -24,8 +24,8 @@ main()
 """
 # The weights of the second candidate are written, its trial is not.
 IN_SEARCH = KILL.format(module="erde_nas.pipeline", owner="RunStore.", function="add", call=2)
-# The shortlisted student is trained on, its brief weights are kept apart, the new ones are not written yet.
-IN_FINISH = KILL.format(module="erde_nas.finish", owner="", function="save_weights", call=2)
+# Two shortlisted students are trained on, their brief weights are kept apart, the new ones are not written yet.
+IN_FINISH = KILL.format(module="erde_nas.finish", owner="", function="save_weights", call=3)
 
 
 def start(code: str, words: list[str]) -> subprocess.Popen:
@@ -88,7 +88,8 @@ def test_ctrl_c_in_the_middle_writes_a_report(cli, tiny, tmp_path, calibrated):
     assert child.stderr is not None
     line = child.stderr.readline()
     assert line.strip().startswith("["), line
-    assert "search 1/500" in line
+    assert "plan: 500 candidates x 2 epochs; finish 2 x 1 -> 1 x 1 epochs; prune 50% x 2 epochs; about " in line
+    assert "search 1/500" in child.stderr.readline(), "a candidate"
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: measuring processes get it too
     shown, errors = child.communicate(timeout=60)
     assert child.returncode == 130, errors
@@ -109,7 +110,7 @@ def interrupt(*args, **kwargs):
 
 def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
     metrics = run / "students" / shortlisted / "metrics.json"
-    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "stage": "searched"}))
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "stage": "searched", "rungs": []}))
     (run / "measured.json").unlink()
     with monkeypatch.context() as patch:
         patch.setattr("erde_nas.distil.together.train", interrupt)
@@ -123,7 +124,7 @@ def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, mon
     for place in (
         "erde_nas.pipeline.load_dataset",
         "erde_nas.shared.prepare_teacher",
-        "erde_nas.candidate.make_segments",
+        "erde_nas.quick_latency.make_segments",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)
@@ -137,7 +138,7 @@ def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, mon
 def test_ctrl_c_twice(cli, tiny, run, monkeypatch):
     """The second one stops the report of the first; the former report is still whole."""
     before = (run / "pareto.json").read_text()
-    monkeypatch.setattr("erde_nas.pipeline.shortlist", interrupt)
+    monkeypatch.setattr("erde_nas.pipeline.finish_shortlist", interrupt)
     monkeypatch.setattr("erde_nas.pipeline.write_report", interrupt)
     done = cli(*tiny.search(run))
     assert (done.code, done.out) == (130, "")
