@@ -31,7 +31,7 @@ class Method:
     entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
     logit_standardisation: bool = False  # LS: standardise both sides' logits before the distillation
     self_distillation: SelfDistillation = "none"  # the student's last exit, or all its exits, teach its exits
-    until_surpassed: bool = False  # an exit that is right more often than its teacher no longer learns from it
+    until_surpassed: bool = False  # learn from the teacher only until the student is right more often
 
 
 PARTS = (  # keys of both

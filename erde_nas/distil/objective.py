@@ -15,7 +15,7 @@ from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.distil_section import DistilSection
 
 DEPTH_SLACK = 0.02  # of the whole network: exits at the ends of the same stage differ by less
-LEAD_MEMORY = 0.98  # of the running mean, per step, of how much more often an exit is right than its teacher
+LEAD_MEMORY = 0.98  # of the running mean, per step, of how much more often the student is right than its teacher
 
 
 def teacher_exits(student_macs: Sequence[float], teacher_shares: Sequence[float], kind: str = "matching") -> list[int]:
@@ -58,7 +58,7 @@ class Objective(nn.Module):
 
     weights: Tensor
     entropy_weights: Tensor
-    lead: Tensor  # (exits,) running mean of the student's accuracy minus the teacher's, on the training images
+    lead: Tensor  # (1,) running mean of the student's accuracy minus the teacher's, on the training images
 
     def __init__(self, section: DistilSection, macs: Sequence[float], term: Term | None = None) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         if section.entropy_exits == "early" or len(macs) == 1:
             where[-1] = 0
         self.register_buffer("entropy_weights", section.entropy_weight * where)
-        self.register_buffer("lead", torch.zeros(len(macs)))
+        self.register_buffer("lead", torch.zeros(1))
 
     @property
     def needs_features(self) -> bool:
@@ -86,16 +86,18 @@ class Objective(nn.Module):
         return (loss * self.weights).mean()
 
     def _listens(self, step: Step, teacher: Tensor) -> Tensor | float:
-        """1 for each exit (exits,) that still learns from its teacher, 0 for one that has surpassed it.
+        """1 while the student learns from its teacher, 0 once its best exit surpasses the teacher's best (1,).
 
-        Cho & Hariharan, ICCV 2019, stop a distillation early because it hurts in the end; when is decided here per
-        exit, by the steps before this one.
+        Cho & Hariharan, ICCV 2019, stop a distillation early because it hurts in the end; when is decided here by the
+        steps before this one.
         """
         if not self.method.until_surpassed:
             return 1.0
         listens = (self.lead <= 0).float()
-        ahead = teacher_is_right(step.student.detach(), step.labels) - teacher_is_right(teacher, step.labels)
-        self.lead.lerp_(ahead.mean(-1), 1 - LEAD_MEMORY)
+        ours, theirs = (
+            teacher_is_right(logits.detach(), step.labels).mean(-1).max() for logits in (step.student, teacher)
+        )
+        self.lead.lerp_(ours - theirs, 1 - LEAD_MEMORY)
         return listens
 
     def _taught(self, step: Step, teacher: Tensor) -> Tensor:
