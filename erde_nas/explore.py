@@ -6,11 +6,14 @@ from erde_nas.records import Trial
 from erde_nas.run import CANDIDATE_S, Run
 from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.students.weights import save_network
+from erde_nas.supernet.evaluator import evaluator, train_supernets
 
 
 def explore(run: Run) -> None:
     """Evaluate candidates until the recipe's number of trials is stored; those that are stored count."""
     store, total = run.store, run.shared.recipe.search.trials
+    train_supernets(run)
+    make = evaluator(store.folder, run.shared)
     searcher, done = _searcher(run), store.trials()
     for trial in done:
         searcher.tell(trial)
@@ -22,7 +25,7 @@ def explore(run: Run) -> None:
             except SpaceExhausted:
                 run.meter.say(f"the space holds {number} architectures and no more: all are evaluated")
                 break
-            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared)
+            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared, make)
             if network is not None:
                 save_network(network, store.student(trial.student))
                 store.update_metrics(trial.student, stage="searched", **trial.metrics)
