@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,7 @@ from erde_nas.machine import describe_machine
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
 from erde_nas.quick_latency import precisions
+from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
 
@@ -53,6 +55,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "profiles": {profile.name: profile.model_dump(mode="json") for profile in profiles},
         "fronts": fronts,
         "searched": [_row(trial) for trial in trials],
+        "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
         "environment": {
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -73,6 +76,20 @@ def searched_front(trials: Sequence[Trial]) -> list[Trial]:
         return []
     keep = non_dominated(np.array([trial.objectives for trial in feasible]))
     return [trial for trial, kept in zip(feasible, keep, strict=True) if kept]
+
+
+def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Sequence[Point]) -> dict[str, Any] | None:
+    """Whether the search ordered the students as their finished training does, each at its most accurate thresholds.
+
+    None where fewer than three were finished.
+    """
+    searched = {t.student: max(p[0] for p in t.metrics["curve"]) for t in trials if t.state == "complete"}
+    best: dict[str, float] = {}
+    for point in finished:
+        if point.stage == "finished" and point.student in searched:
+            best[point.student] = max(point.val_accuracy, best.get(point.student, 0.0))
+    found = rank_correlation([searched[name] for name in best], list(best.values()))
+    return None if found is None else {"evaluator": evaluator, **asdict(found)}
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from erde_nas import candidate
 from erde_nas.budget import spent
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.limits import Screen
-from erde_nas.plan import after_search_s
+from erde_nas.plan import after_search_s, candidate_s
 from erde_nas.records import Arch, Proposal, Trial
-from erde_nas.run import CANDIDATE_S, Run
+from erde_nas.run import Run
 from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.students.weights import save_network
+from erde_nas.supernet.evaluator import evaluator, train_supernets
 
 SCREENED = 200  # architectures in a row that no training could bring under the limits, before the search ends
 
@@ -18,11 +19,13 @@ SCREENED = 200  # architectures in a row that no training could bring under the 
 def explore(run: Run) -> None:
     """Evaluate candidates until the recipe's budget is spent; those that are stored count."""
     store, recipe = run.store, run.shared.recipe
+    train_supernets(run)
+    make = evaluator(store.folder, run.shared)
     searcher, trials, screen = _searcher(run), store.trials(), Screen(run.shared.profiles, run.shared.dataset)
     for trial in trials:
         searcher.tell(trial)
     known = len(trials)
-    unit = run.shared.training_seconds(recipe.train) + CANDIDATE_S
+    unit = candidate_s(recipe, _epoch_s(run))
     before, begin = store.seconds(), time.perf_counter()
     with store.timed("search"):
         while not (reason := spent(recipe.search, trials, before + time.perf_counter() - begin, _kept_back(run))):
@@ -31,7 +34,7 @@ def explore(run: Run) -> None:
             except SpaceExhausted as error:
                 reason = str(error)
                 break
-            trial, network = candidate.evaluate(proposal, arch, len(trials), run.shared)
+            trial, network = candidate.evaluate(proposal, arch, len(trials), run.shared, make)
             if network is not None:
                 save_network(network, store.student(trial.student))
                 store.update_metrics(trial.student, stage="searched", **trial.metrics)
@@ -49,9 +52,14 @@ def explore(run: Run) -> None:
 
 def _kept_back(run: Run) -> float:
     """Estimated seconds of everything after the search."""
-    recipe, shared = run.shared.recipe, run.shared
-    epoch_s = shared.training_seconds(recipe.train) / recipe.train.epochs
-    return sum(after_search_s(recipe, profiles=len(shared.profiles), epoch_s=epoch_s, parallel=shared.workers).values())
+    shared, profiles = run.shared, len(run.shared.profiles)
+    after = after_search_s(shared.recipe, profiles=profiles, epoch_s=_epoch_s(run), parallel=shared.workers)
+    return sum(after.values())
+
+
+def _epoch_s(run: Run) -> float:
+    options = run.shared.recipe.train
+    return run.shared.training_seconds(options) / options.epochs
 
 
 def _ask(searcher: Searcher, screen: Screen, run: Run) -> tuple[Proposal, Arch]:

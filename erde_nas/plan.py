@@ -22,12 +22,17 @@ def after_search_s(recipe: Recipe, *, profiles: int, epoch_s: float, parallel: i
     }
 
 
+def candidate_s(recipe: Recipe, epoch_s: float) -> float:
+    """Estimated seconds of one candidate; a slice of a supernet is not trained."""
+    return CANDIDATE_S + (epoch_s * recipe.train.epochs if recipe.search.evaluator == "train" else 0)
+
+
 def search_s(recipe: Recipe, *, done: int, epoch_s: float, spent_s: float, after_s: float) -> tuple[int, float]:
     """How many candidates there will be, and the estimated seconds of those that are not `done` yet.
 
     The run has taken `spent_s` so far and will take `after_s` after the search.
     """
-    unit = epoch_s * recipe.train.epochs + CANDIDATE_S
+    unit = candidate_s(recipe, epoch_s)
     left = 3600 * (recipe.search.hours or 0) - spent_s - after_s
     trials = expected_trials(recipe.search, done, unit, left)
     return trials, max(0, trials - done) * unit
@@ -36,7 +41,8 @@ def search_s(recipe: Recipe, *, done: int, epoch_s: float, spent_s: float, after
 def plan_text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) -> str:
     """The plan in one line. `trials` are expected, `done` of them stored, and the stages take `seconds`."""
     about = "" if recipe.search.hours is None and recipe.search.trials is not None else "about "
-    candidates = f"{about}{trials} candidates x {recipe.train.epochs} epochs" + (f" ({done} done)" if done else "")
+    training = f" x {recipe.train.epochs} epochs" if recipe.search.evaluator == "train" else " of a supernet"
+    candidates = f"{about}{trials} candidates{training}" + (f" ({done} done)" if done else "")
     if recipe.search.patience is not None:
         candidates += f", fewer if {recipe.search.patience} in a row add nothing"
     finishing = " -> ".join(f"{rung.students} x {rung.epochs}" for rung in rungs(recipe.finish))

@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from erde_nas.distil_section import DistilSection
+from erde_nas.distil_section import DistilSection, Weight
 from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
 from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SearcherName = Literal["nsga2", "tpe", "random", "nni-tpe", "nni-evolution"]
+TRAINED_TERMS = ("ctkd", "reviewkd", "fcfd")  # distillation terms with parameters of their own for each student
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
 
 
@@ -105,6 +106,7 @@ class SearchSection(Section):
     """How candidates are proposed and judged."""
 
     searcher: SearcherName = "nsga2"
+    evaluator: Literal["train", "supernet"] = "train"  # supernet: candidates are slices of weights trained once
     trials: Positive | None = 24  # candidates at most
     hours: Annotated[float, Field(gt=0)] | None = None  # for the whole run; what finishing needs is kept back
     patience: Positive | None = None  # candidates in a row that do not raise the front's hypervolume, before it ends
@@ -136,6 +138,15 @@ class SearchSection(Section):
                 f"objectives must hold error and at least one cost, none twice, but got {list(self.objectives)}"
             )
         return self
+
+
+class SupernetSection(Section):
+    """`evaluator: supernet`: one training per family of the space, of which every candidate is a slice."""
+
+    train: OptimizerSection = OptimizerSection(epochs=20, learning_rate=0.05)
+    random: Annotated[int, Field(ge=0)] = 2  # sub-networks drawn in each step, besides the largest and the smallest
+    inplace_weight: Weight = 1.0  # of what the others learn from the largest
+    norm_images: Positive = 1024  # training images from which a candidate's batch norms take their statistics
 
 
 class FinishSection(Section):
@@ -173,9 +184,25 @@ class Recipe(Section):
     distil: DistilSection = DistilSection()
     train: OptimizerSection
     search: SearchSection = SearchSection()
+    supernet: SupernetSection = SupernetSection()
     finish: FinishSection
     compress: CompressSection
     profiles: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu-1thread",)
+
+    @model_validator(mode="after")
+    def _what_a_supernet_can_do(self) -> "Recipe":
+        term = self.distil.method.term
+        if self.search.evaluator == "supernet" and term in TRAINED_TERMS:
+            raise ValueError(
+                f"evaluator: supernet cannot train with the loss '{self.distil.loss}': its term '{term}' has "
+                "weights that belong to one student; choose a loss on logits alone, such as kd+entropy, kd, dkd or mld"
+            )
+        if self.search.evaluator == "supernet" and "shufflenet" in self.space.families:
+            raise ValueError(
+                "evaluator: supernet cannot share the weights of shufflenet, whose units split channels by their "
+                "number; leave it out of space.families, or use evaluator: train"
+            )
+        return self
 
 
 def load_recipe(path: Path) -> Recipe:

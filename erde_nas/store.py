@@ -188,9 +188,9 @@ def is_run(folder: Path) -> bool:
 def discard_empty(folder: Path) -> None:
     """Forget a run that ended before it had a student, so that a corrected recipe or profile may take its folder.
 
-    Raises UserError where another process is at work in it.
+    A supernet in training is kept. Raises UserError where another process is at work in it.
     """
-    if not is_run(folder) or (folder / "students").exists():
+    if not is_run(folder) or any((folder / name).exists() for name in ("students", "supernet")):
         return
     with locked(folder):
         for name in ("profiles", "teacher"):

@@ -65,6 +65,7 @@ def trial(number: int, objectives: tuple[float, ...], **changes: Any) -> Trial:
             "size_bytes": 40,
             "latency_ms": {"fast": 0.5, "int8": 0.25},
             "latency_per_exit_ms": {"fast": [0.2, 0.6], "int8": [0.1, 0.3]},
+            "curve": [[0.8, 0.5]],
         },
     }
     return Trial(**{**fields, **changes})

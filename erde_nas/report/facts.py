@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from erde_nas.report.points import Report, profile_names, student_rows
+from erde_nas.report.ranks import rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
@@ -43,6 +44,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
         ("Hypervolume", ", ".join(volumes)),
+        ("Rank correlation", rank_fact(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
     ]

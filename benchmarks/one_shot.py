@@ -1,0 +1,231 @@
+"""One-shot evaluation against training each candidate: how well it ranks them, and what front it finds in what time.
+
+    python benchmarks/one_shot.py tau    [--candidates 24] [--out benchmarks/results]
+    python benchmarks/one_shot.py budget [--candidates 40] [--out benchmarks/results]
+    python benchmarks/one_shot.py plot   [--out benchmarks/results]
+
+`tau`: random candidates of one Fashion-MNIST space, each evaluated three times: after a brief training, as a slice of
+the supernet, and after a long training from scratch. Writes one-shot-tau.csv (a row per candidate) and one-shot-tau.md
+(Kendall's tau-b between the three with 95 % bootstrap intervals over candidates).
+
+`budget`: two searches of that space by NSGA-II with the same seed, objectives error and MACs: one trains each
+candidate, the other trains a supernet and slices it. Writes one-shot-budget.csv, a row per candidate of each search
+with the seconds since its start; the training of the supernet counts, what both share (teacher, its logits) does not.
+Times are of the process (`cpu_s`, one thread) and of the clock (`wall_s`); on a machine that does other work, compare
+the former. `plot` draws the dominated hypervolume over time from that file and says when one-shot reached the other's
+last value.
+"""
+
+import argparse
+import csv
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+
+from erde_nas import candidate
+from erde_nas.data.load import load_dataset
+from erde_nas.distil.teacher import image_shape
+from erde_nas.distil.train import Compute
+from erde_nas.pareto import hypervolume
+from erde_nas.progress import Meter
+from erde_nas.rank_correlation import rank_correlation
+from erde_nas.recipe import Recipe
+from erde_nas.records import Arch, Proposal, Trial
+from erde_nas.searchers import make_searcher
+from erde_nas.shared import Shared, prepare
+from erde_nas.space import Space
+from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.supernet.checkpoint import weights_file
+from erde_nas.supernet.evaluator import OneShot
+from erde_nas.supernet.subnetworks import Family
+from erde_nas.supernet.train import train_family
+
+matplotlib.use("Agg")
+RESULTS = Path(__file__).parent / "results"
+RECIPE: dict[str, Any] = {
+    "name": "one-shot",
+    "dataset": {"name": "fashion-mnist", "train_limit": 4000, "validation": 0.4},
+    "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
+    "teacher": {
+        "stem": 16, "depths": (2, 2, 2), "widths": (16, 32, 64), "head": "erde",
+        "train": {"epochs": 8, "learning_rate": 0.1},
+    },
+    "space": {
+        "families": ("resnet",), "stems": (8,), "depths": ((1, 2), (1, 2), (1, 2)),
+        "widths": ((8, 16), (16, 24, 32), (24, 32, 48)), "heads": ("erde", "gap", "conv"), "max_exits": 3,
+    },
+    "train": {"epochs": 4, "batch_size": 64, "learning_rate": 0.1},
+    "search": {"searcher": "nsga2", "population": 8, "objectives": ("error", "macs"), "evaluator": "supernet"},
+    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.05}, "random": 1, "norm_images": 512},
+    "finish": {"train": {"epochs": 12, "batch_size": 64, "learning_rate": 0.1}},
+    "compress": {"train": {"epochs": 1}},
+}  # fmt: skip
+REFERENCE_ERROR = 0.4  # of the hypervolume; its other end is the largest network's MACs
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=("tau", "budget", "plot"))
+    parser.add_argument("--candidates", type=int)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.part == "tau":
+        tau(arguments.out, arguments.candidates or 24)
+    elif arguments.part == "budget":
+        budget(arguments.out, arguments.candidates or 40)
+    else:
+        plot(arguments.out)
+
+
+def make_shared() -> tuple[Shared, Space]:
+    """Data, teacher and space of both parts; no profile, so that no latency is measured."""
+    recipe = Recipe.model_validate(RECIPE, strict=True)
+    dataset = load_dataset(recipe.dataset, None)
+    space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
+    with Meter() as meter:
+        shared = prepare(
+            recipe, (), dataset, torch.device("cpu"), meter,
+            typical=space.middle(), epochs=16, known=Compute("fp32", 1, 0.1), on_compute=lambda compute, steps: None,
+        )  # fmt: skip
+    return shared, space
+
+
+def tau(out: Path, count: int) -> None:
+    """Random candidates by three evaluations."""
+    shared, space = make_shared()
+    generator, family = np.random.default_rng(1), Family(space, "resnet")
+    archs = {arch.id: arch for arch in (family.random(generator) for _ in range(2 * count))}
+    with tempfile.TemporaryDirectory() as folder:
+        train_family(family, shared, weights_file(Path(folder), "resnet"), say("supernet"))
+        ways = {"brief": candidate.train_briefly, "one_shot": OneShot(Path(folder)), "full": train_fully}
+        rows: list[dict[str, Any]] = []
+        for number, arch in enumerate(list(archs.values())[:count]):
+            row: dict[str, Any] = {"candidate": arch.id, "exits": len(arch.exits)}
+            for name, make in ways.items():
+                begin = time.process_time()
+                trial, _ = candidate.evaluate(Proposal({}), arch, number, shared, make)
+                row |= {name: accuracy(trial), f"{name}_cpu_s": round(time.process_time() - begin, 2)}
+                row |= {"macs": trial.metrics["macs_per_exit"][-1]} if trial.metrics else {}
+            rows.append(row)
+            print(f"{number + 1}/{count}: {row}", flush=True)
+            write(out / "one-shot-tau.csv", rows)
+    (out / "one-shot-tau.md").write_text(tau_table(rows))
+
+
+def train_fully(arch: Arch, shared: Shared) -> EarlyExitNetwork:
+    """From scratch as long as `finish.train` says, with another order and other first weights than the brief one."""
+    network = shared.build(arch, repetition=1)
+    shared.job(network, shared.recipe.finish.train, repetition=1).run()
+    return network
+
+
+def accuracy(trial: Trial) -> float:
+    """On validation, at the most accurate thresholds; NaN for a failed candidate."""
+    return round(max(point[0] for point in trial.metrics["curve"]), 5) if trial.state == "complete" else float("nan")
+
+
+def tau_table(rows: list[dict[str, Any]]) -> str:
+    """The three rank correlations, and what an evaluation costs."""
+    lines = ["| accuracy | and accuracy | Kendall's tau-b | 95 % interval | candidates |", "|---|---|---|---|---|"]
+    for one, other in (("brief", "full"), ("one_shot", "full"), ("brief", "one_shot")):
+        found = rank_correlation([row[one] for row in rows], [row[other] for row in rows])
+        if found is not None:
+            lines.append(f"| {one} | {other} | {found.tau:.2f} | {found.low:.2f} to {found.high:.2f} | {found.n} |")
+    lines += ["", "| evaluation | mean accuracy | median CPU s |", "|---|---|---|"]
+    for name in ("brief", "one_shot", "full"):
+        mean = np.nanmean([row[name] for row in rows])
+        lines.append(f"| {name} | {mean:.4f} | {np.median([row[f'{name}_cpu_s'] for row in rows]):.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def budget(out: Path, count: int) -> None:
+    """Both searches, one after the other; what is measured is written after every candidate."""
+    shared, space = make_shared()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for way in ("supernet", "train"):
+            clock = Clock()
+            make: Callable[[Arch, Shared], EarlyExitNetwork] = candidate.train_briefly
+            if way == "supernet":
+                train_family(Family(space, "resnet"), shared, weights_file(Path(folder), "resnet"), say(way))
+                make = OneShot(Path(folder))
+                rows.append({"evaluator": way, "candidate": "", **clock.row()})
+            searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
+            for number in range(count):
+                proposal = searcher.ask()
+                trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
+                searcher.tell(trial)
+                error, macs = trial.objectives or (float("nan"), float("nan"))
+                rows.append({"evaluator": way, "candidate": trial.student, **clock.row(), "error": error, "macs": macs})
+                print(f"{way} {number + 1}/{count}: {rows[-1]}", flush=True)
+                write(out / "one-shot-budget.csv", rows)
+    plot(out)
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def row(self) -> dict[str, float]:
+        """Of the process and of the clock on the wall."""
+        cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        return {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2)}
+
+
+def plot(out: Path) -> None:
+    """one-shot-budget.png, and when one-shot evaluation reached what training each candidate ended with."""
+    with (out / "one-shot-budget.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    macs = [float(row["macs"]) for row in rows if row["macs"]]
+    curves = {}
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for way, label in (("train", "each candidate trained"), ("supernet", "slices of a supernet")):
+        own = [row for row in rows if row["evaluator"] == way]
+        points = [(float(row["error"] or "nan"), float(row["macs"] or "nan")) for row in own]
+        volumes = [volume(points[: n + 1], max(macs)) for n in range(len(points))]
+        seconds = [float(row["cpu_s"]) for row in own]
+        curves[way] = (seconds, volumes)
+        axes.step([0, *seconds], [0, *volumes], where="post", label=label)
+    axes.set(xlabel="CPU seconds of one thread", ylabel="hypervolume (share of the box)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(out / "one-shot-budget.png", dpi=120, bbox_inches="tight")
+    (seconds, volumes), (one_shot_s, one_shot) = curves["train"], curves["supernet"]
+    reached = next((s for s, v in zip(one_shot_s, one_shot, strict=True) if v >= volumes[-1]), None)
+    print(f"train-each ends with {volumes[-1]:.4f} after {seconds[-1]:.0f} s, one-shot with {one_shot[-1]:.4f}")
+    print("one-shot did not reach it" if reached is None else f"one-shot reached it in {reached / seconds[-1]:.1%}")
+
+
+def volume(points: list[tuple[float, float]], largest: float) -> float:
+    """The share of the box below REFERENCE_ERROR and the `largest` MACs that `points` dominate."""
+    inside = [(error / REFERENCE_ERROR, macs / largest) for error, macs in points if np.isfinite(error)]
+    return hypervolume(inside, (1.0, 1.0)) if inside else 0.0
+
+
+def say(what: str) -> Callable[[int, int], None]:
+    """Progress as lines."""
+    return lambda done, total: print(f"{what} epoch {done}/{total}", flush=True)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """All rows; what a row lacks is empty."""
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
