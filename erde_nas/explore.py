@@ -3,10 +3,10 @@
 from erde_nas import candidate
 from erde_nas.errors import SpaceExhausted
 from erde_nas.records import Trial
-from erde_nas.run import CANDIDATE_S, Run
+from erde_nas.run import Run
 from erde_nas.searchers import Searcher, make_searcher
 from erde_nas.students.weights import save_network
-from erde_nas.supernet.evaluator import evaluator, train_supernets
+from erde_nas.supernet.evaluator import candidate_seconds, evaluator, train_supernets
 
 
 def explore(run: Run) -> None:
@@ -17,7 +17,7 @@ def explore(run: Run) -> None:
     searcher, done = _searcher(run), store.trials()
     for trial in done:
         searcher.tell(trial)
-    unit = run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S
+    unit = candidate_seconds(run.shared.recipe, run.shared.training_seconds(run.shared.recipe.train))
     with store.timed("search"):
         for number in range(len(done), total):
             try:

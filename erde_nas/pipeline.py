@@ -24,11 +24,12 @@ from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
-from erde_nas.run import CANDIDATE_S, FILE_S, Run
+from erde_nas.run import FILE_S, Run
 from erde_nas.shared import pick_device, prepare
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
+from erde_nas.supernet.evaluator import candidate_seconds
 
 Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]
@@ -111,7 +112,9 @@ def _prepare(
             pick_device(device),
             meter,
             typical=space.middle(),
-            epochs=max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train)),
+            epochs=max(
+                section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train)
+            ),
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )
@@ -128,7 +131,7 @@ def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -
     students = min(recipe.finish.students, recipe.search.trials)
     ratios = len(recipe.compress.prune)
     return {
-        "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S),
+        "search": missing * candidate_seconds(recipe, epoch_s * recipe.train.epochs),
         "finish": students * epoch_s * recipe.finish.train.epochs,
         "prune": students * ratios * epoch_s * recipe.compress.train.epochs,
         "measure": (students * (1 + ratios) + 3) * FILE_S * len(profiles),

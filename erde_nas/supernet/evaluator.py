@@ -5,8 +5,9 @@ from pathlib import Path
 
 from erde_nas.candidate import train_briefly
 from erde_nas.errors import UserError
+from erde_nas.recipe import Recipe
 from erde_nas.records import Arch
-from erde_nas.run import Run
+from erde_nas.run import CANDIDATE_S, Run
 from erde_nas.shared import Shared
 from erde_nas.students.network import EarlyExitNetwork, on_device
 from erde_nas.supernet.checkpoint import load, weights_file
@@ -53,6 +54,11 @@ class OneShot:
 def evaluator(run_folder: Path, shared: Shared) -> Make:
     """How the recipe wants candidates made; a supernet must have been trained by `train_supernets`."""
     return OneShot(run_folder) if shared.recipe.search.evaluator == "supernet" else train_briefly
+
+
+def candidate_seconds(recipe: Recipe, training_s: float) -> float:
+    """Estimated seconds of one candidate, if its own training took `training_s`."""
+    return CANDIDATE_S + (0.0 if recipe.search.evaluator == "supernet" else training_s)
 
 
 def train_supernets(run: Run) -> None:
