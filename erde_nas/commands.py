@@ -67,7 +67,7 @@ def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: f
 
     parts = {
         name: getattr(recipe, name).model_copy(update={"train": scaled(getattr(recipe, name).train)})
-        for name in ("teacher", "finish", "compress")
+        for name in ("teacher", "supernet", "finish", "compress")
     }
     return recipe.model_copy(update={**parts, "train": scaled(recipe.train)})
 

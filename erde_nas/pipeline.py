@@ -115,7 +115,9 @@ def _prepare(
             torch_device,
             meter,
             typical=space.middle(),
-            epochs=max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train)),
+            epochs=max(
+                section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train)
+            ),
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )

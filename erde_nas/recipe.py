@@ -189,6 +189,11 @@ class Recipe(Section):
     compress: CompressSection
     profiles: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu-1thread",)
 
+    @property
+    def search_training(self) -> OptimizerSection:
+        """How the networks of the search are trained: each candidate, or the supernet that they are cut from."""
+        return self.supernet.train if self.search.evaluator == "supernet" else self.train
+
     @model_validator(mode="after")
     def _what_a_supernet_can_do(self) -> "Recipe":
         term = self.distil.method.term

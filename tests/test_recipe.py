@@ -102,6 +102,16 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
         ({"finish.students": 0}, r"finish\.students: .* 1 \(got 0\)"),
         ({"compress.prune": [0.5, 1.0]}, r"compress\.prune\[1\]: should be less than 1 \(got 1\.0\)"),
         ({"compress.prune": [0.501, 0.5]}, r"compress: prune must .* whole per cents, but got \[0\.501, 0\.5\]"),
+        ({"search.evaluator": "oneshot"}, r"search\.evaluator: should be train or supernet"),
+        ({"supernet.random": -1}, r"supernet\.random: .* 0 \(got -1\)"),
+        (
+            {"search.evaluator": "supernet", "distil.loss": "fcfd"},
+            r".*supernet cannot train with the loss 'fcfd': its term 'fcfd' has weights .*such as kd\+entropy",
+        ),
+        (
+            {"search.evaluator": "supernet", "space.families": ["resnet", "shufflenet"]},
+            r".*supernet cannot share the weights of shufflenet.*leave it out of space\.families",
+        ),
         ({"profiles": []}, r"profiles: .*at least 1 item.* \(got \[\]\)"),
         ({"views.flips": True}, r"views\.flips: is not a key here; did you mean 'flip'\?"),
     ],

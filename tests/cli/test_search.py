@@ -75,7 +75,10 @@ def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
 
 @pytest.mark.parametrize(
     ("more", "differs"),
-    [(["--seed", "5"], "recipe.search"), (["--epochs-scale", "3"], "recipe.compress, recipe.finish, recipe.teacher")],
+    [
+        (["--seed", "5"], "recipe.search"),
+        (["--epochs-scale", "3"], "recipe.compress, recipe.finish, recipe.supernet, recipe.teacher"),
+    ],
 )
 def test_another_recipe_in_the_same_folder(refused, tiny, run, more, differs):
     before = results(run)
