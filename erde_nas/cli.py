@@ -82,6 +82,20 @@ def search(
     epochs_scale: EpochsScale = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Candidates at once: processes on this machine, with its GPUs or cores in turn."
+        ),
+    ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database with the study, shared by several searches: postgresql://user@host/database.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
     with _continuable():
@@ -94,6 +108,8 @@ def search(
             epochs_scale=epochs_scale,
             device=device,
             data_dir=data_dir,
+            workers=workers,
+            storage=storage,
         )
         _print_front(report, out)
         if report["interrupted"]:

@@ -23,6 +23,8 @@ def search(
     epochs_scale: float | None,
     device: str,
     data_dir: Path | None,
+    workers: int,
+    storage: str | None,
 ) -> dict[str, Any]:
     """Run or continue a search; returns the report model."""
     from erde_nas.hardware import load_profile
@@ -36,9 +38,11 @@ def search(
 
     from erde_nas import pipeline
     from erde_nas.progress import Meter
+    from erde_nas.workers.placement import Placement
 
+    placement = Placement(workers)
     with Meter() as meter:
-        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter)
+        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter, placement=placement)
 
 
 def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: float | None) -> Any:

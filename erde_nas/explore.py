@@ -1,36 +1,71 @@
-"""Ask, train, measure, store, tell: the search itself, until its budget is spent."""
+"""Ask, evaluate, store, tell: the search itself, until its budget is spent. As many candidates at once as the pool has
+workers; the searcher learns from each one as it is done."""
+
+import time
 
 from erde_nas import candidate
 from erde_nas.errors import SpaceExhausted
-from erde_nas.records import Trial
+from erde_nas.records import Arch, Trial
 from erde_nas.run import CANDIDATE_S, Run
 from erde_nas.searchers import Searcher, make_searcher
-from erde_nas.students.weights import save_network
+from erde_nas.students.weights import save_packed
+from erde_nas.workers.interface import Evaluated, Pool
+
+POLL_S = 1.0  # between two looks at what other searches have done
 
 
-def explore(run: Run) -> None:
+def explore(run: Run, pool: Pool) -> None:
     """Evaluate candidates until the recipe's number of trials is stored; those that are stored count."""
-    store, total = run.store, run.shared.recipe.search.trials
-    searcher, done = _searcher(run), store.trials()
-    for trial in done:
+    study, total = run.store.study, run.shared.recipe.search.trials
+    searcher = _searcher(run)
+    for trial in study.news():
         searcher.tell(trial)
-    unit = run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S
-    with store.timed("search"):
-        for number in range(len(done), total):
-            try:
-                proposal = searcher.ask()
-            except SpaceExhausted:
-                run.meter.say(f"the space holds {number} architectures and no more: all are evaluated")
-                break
-            trial, network = candidate.evaluate(proposal, run.space.decode(proposal.params), number, run.shared)
-            if network is not None:
-                save_network(network, store.student(trial.student))
-                store.update_metrics(trial.student, stage="searched", **trial.metrics)
-            store.add(trial)
-            searcher.tell(trial)
-            run.meter.add("search", unit, f"{number + 1}/{total}")
-            run.meter.say(_line(trial, total))
+    with run.store.timed("search"), study.at_work():
+        try:
+            while _submit(run, searcher, pool, total) or pool.busy or study.elsewhere():
+                if pool.busy:
+                    _keep(run, pool.next(POLL_S))
+                else:
+                    time.sleep(POLL_S)
+                for trial in study.news():
+                    searcher.tell(trial)
+                    _report(run, trial, total, pool.size)
+        except KeyboardInterrupt:
+            while done := pool.next(0):  # what is done is kept
+                _keep(run, done)
+            raise
     run.meter.close("search")
+
+
+def _submit(run: Run, searcher: Searcher, pool: Pool, total: int) -> int:
+    """Give every free worker a candidate that is this search's to evaluate; how many there were."""
+    study, before = run.store.study, pool.busy
+    for proposal in study.lost()[: pool.size - pool.busy]:
+        student = run.space.identify(proposal.params)
+        if study.claim(proposal, student, total):
+            pool.submit(proposal, student)
+    while pool.busy < pool.size and study.open_places(total) > 0:
+        try:
+            proposal = searcher.ask()
+        except SpaceExhausted:
+            if not pool.busy and not study.elsewhere():
+                run.meter.say(f"the space holds {len(study.trials())} architectures and no more: all are evaluated")
+            break
+        student = run.space.identify(proposal.params)
+        if study.claim(proposal, student, total):
+            pool.submit(proposal, student)
+    return pool.busy - before
+
+
+def _keep(run: Run, evaluated: Evaluated | None) -> None:
+    """Store a finished candidate, its weights first: a trial that is stored has them."""
+    if evaluated is None:
+        return
+    trial = evaluated.trial
+    if evaluated.weights is not None:
+        save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, run.store.student(trial.student))
+        run.store.update_metrics(trial.student, stage="searched", **trial.metrics)
+    run.store.add(trial)
 
 
 def _searcher(run: Run) -> Searcher:
@@ -39,6 +74,12 @@ def _searcher(run: Run) -> Searcher:
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )
+
+
+def _report(run: Run, trial: Trial, total: int, workers: int) -> None:
+    unit = (run.shared.training_seconds(run.shared.recipe.train) + CANDIDATE_S) / workers
+    run.meter.add("search", unit, f"{trial.number + 1}/{total}")
+    run.meter.say(_line(trial, total))
 
 
 def _line(trial: Trial, total: int) -> str:

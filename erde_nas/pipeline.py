@@ -5,6 +5,7 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 
 import resource
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,23 +24,43 @@ from erde_nas.hardware import HardwareProfile
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
+from erde_nas.regain import regain
 from erde_nas.report.build import write_report
 from erde_nas.run import CANDIDATE_S, FILE_S, Run
 from erde_nas.shared import pick_device, prepare
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
+from erde_nas.studies.shared import check_storage
+from erde_nas.workers.placement import Placement, make_pool
+from erde_nas.workers.work import longest_training
 
 Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]
+ONE_WORKER = Placement()
 
 
 def search(
-    recipe: Recipe, profiles: Profiles, out: Path, *, device: str, data_dir: Path | None, meter: Meter
+    recipe: Recipe,
+    profiles: Profiles,
+    out: Path,
+    *,
+    device: str,
+    data_dir: Path | None,
+    meter: Meter,
+    placement: Placement = ONE_WORKER,
+    storage: str | None = None,
 ) -> Report:
-    """Search, finish, compress, measure and report; returns the report model, also where it was interrupted."""
+    """Search, finish, compress, measure and report; returns the report model, also where it was interrupted.
+
+    `storage` is the URL of a database in which several searches share a study; None: the study is in `out`.
+    """
+    if storage is not None:
+        check_storage(storage)
     torch_device = pick_device(device)
     check_hardware(profiles)
+    if remark := placement.check(profiles):
+        meter.say(remark)
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     discard_empty(out)
@@ -47,10 +68,11 @@ def search(
         limits.check_reachable(space, profiles, dataset)
     with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
         store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
-        run = _prepare(store, recipe, profiles, dataset, device, space, meter)
+        run = _prepare(store, recipe, profiles, dataset, device, space, meter, placement.workers, storage)
         try:
-            explore(run)
-            _complete(run, list(dict.fromkeys([*_finished(store), *shortlist(run)])))
+            with make_pool(placement, run.shared, space, data_dir) as pool:
+                explore(run, pool)
+            _complete(run, regain(run, list(dict.fromkeys([*_finished(store), *shortlist(run)]))))
         except KeyboardInterrupt:
             if not store.trials():
                 raise
@@ -61,8 +83,9 @@ def search(
 def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -> Report:
     """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist."""
     existing_run(out)
-    with locked(out):
-        store = existing_run(out)
+    with ExitStack() as stack:
+        stack.enter_context(locked(out))
+        store = stack.enter_context(closing(existing_run(out)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
@@ -73,7 +96,8 @@ def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -
         unknown = [name for name in students if name not in known]
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
-        _complete(run, list(dict.fromkeys([*_finished(store), *students])) or shortlist(run), again=True)
+        chosen = list(dict.fromkeys([*_finished(store), *students])) or shortlist(run)
+        _complete(run, regain(run, chosen), again=True)
         return _report(run, interrupted=False)
 
 
@@ -93,15 +117,23 @@ def check_hardware(profiles: Profiles) -> None:
 
 
 def _prepare(
-    store: RunStore, recipe: Recipe, profiles: Profiles, dataset: Dataset, device: str, space: Space, meter: Meter
+    store: RunStore,
+    recipe: Recipe,
+    profiles: Profiles,
+    dataset: Dataset,
+    device: str,
+    space: Space,
+    meter: Meter,
+    workers: int = 1,
+    storage: str | None = None,
 ) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
-    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space)
+    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space, storage)
     saved = store.manifest().get("compute")
 
     def on_compute(compute: Compute, steps: float) -> None:
         store.update_manifest(compute=asdict(compute))
-        meter.plan(_plan(store, recipe, profiles, compute.seconds_per_step * steps))
+        meter.plan(_plan(store, recipe, profiles, compute.seconds_per_step * steps, workers))
 
     with store.timed("teacher"):
         shared = prepare(
@@ -111,7 +143,7 @@ def _prepare(
             pick_device(device),
             meter,
             typical=space.middle(),
-            epochs=max(section.epochs for section in (recipe.train, recipe.finish.train, recipe.compress.train)),
+            epochs=longest_training(recipe),
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )
@@ -122,13 +154,13 @@ def _prepare(
     return Run(store, shared, space, meter)
 
 
-def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float) -> dict[str, float]:
+def _plan(store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float, workers: int) -> dict[str, float]:
     """Estimated seconds of every stage after the teacher."""
     missing = max(0, recipe.search.trials - len(store.trials()))
     students = min(recipe.finish.students, recipe.search.trials)
     ratios = len(recipe.compress.prune)
     return {
-        "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S),
+        "search": missing * (epoch_s * recipe.train.epochs + CANDIDATE_S) / workers,
         "finish": students * epoch_s * recipe.finish.train.epochs,
         "prune": students * ratios * epoch_s * recipe.compress.train.epochs,
         "measure": (students * (1 + ratios) + 3) * FILE_S * len(profiles),
