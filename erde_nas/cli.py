@@ -83,11 +83,21 @@ def search(
     device: Device = "auto",
     data_dir: DataDir = None,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, metavar="N", help="Candidates at once: processes on this machine, with its GPUs or cores in turn."
+            min=1,
+            metavar="N",
+            help="Candidates at once: processes on this machine, with its GPUs in turn and its cores in equal shares; "
+            "with --cluster actors there, otherwise one per GPU or CPU.",
+            show_default="1",
         ),
-    ] = 1,
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ray cluster that evaluates candidates: auto, ray://host:10001.", show_default=False
+        ),
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +119,7 @@ def search(
             device=device,
             data_dir=data_dir,
             workers=workers,
+            cluster=cluster,
             storage=storage,
         )
         _print_front(report, out)

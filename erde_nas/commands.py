@@ -23,7 +23,8 @@ def search(
     epochs_scale: float | None,
     device: str,
     data_dir: Path | None,
-    workers: int,
+    workers: int | None,
+    cluster: str | None,
     storage: str | None,
 ) -> dict[str, Any]:
     """Run or continue a search; returns the report model."""
@@ -40,7 +41,7 @@ def search(
     from erde_nas.progress import Meter
     from erde_nas.workers.placement import Placement
 
-    placement = Placement(workers)
+    placement = Placement(workers, cluster)
     with Meter() as meter:
         return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter, placement=placement)
 

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from erde_nas import candidate, limits
 from erde_nas.assemble import assemble
 from erde_nas.data.load import load_dataset
@@ -32,7 +34,7 @@ from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
 from erde_nas.studies.shared import check_storage
-from erde_nas.workers.placement import Placement, make_pool
+from erde_nas.workers.placement import Place, Placement, open_placement
 from erde_nas.workers.work import longest_training
 
 Profiles = tuple[HardwareProfile, ...]
@@ -57,20 +59,35 @@ def search(
     """
     if storage is not None:
         check_storage(storage)
-    torch_device = pick_device(device)
     check_hardware(profiles)
-    if remark := placement.check(profiles):
-        meter.say(remark)
+    with open_placement(placement, profiles, device) as place:
+        if place.remark:
+            meter.say(place.remark)
+        return _search(
+            recipe, profiles, out, pick_device(placement.own_device(device)), data_dir, meter, place, storage
+        )
+
+
+def _search(
+    recipe: Recipe,
+    profiles: Profiles,
+    out: Path,
+    device: torch.device,
+    data_dir: Path | None,
+    meter: Meter,
+    place: Place,
+    storage: str | None,
+) -> Report:
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     discard_empty(out)
     if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
         limits.check_reachable(space, profiles, dataset)
-    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
+    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": device.type}) as store:
         store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
-        run = _prepare(store, recipe, profiles, dataset, device, space, meter, placement.workers, storage)
+        run = _prepare(store, recipe, profiles, dataset, device.type, space, meter, place.workers, storage)
         try:
-            with make_pool(placement, run.shared, space, data_dir) as pool:
+            with place.pool(run.shared, space, data_dir) as pool:
                 explore(run, pool)
             _complete(run, regain(run, list(dict.fromkeys([*_finished(store), *shortlist(run)]))))
         except KeyboardInterrupt:

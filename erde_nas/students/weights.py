@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from erde_nas.errors import UserError
@@ -52,6 +52,13 @@ def load_network(weights: Path) -> EarlyExitNetwork:
 def pack(network: EarlyExitNetwork) -> bytes:
     """The weights as `save_weights` writes them."""
     return save(_tensors(network))
+
+
+def unpack(arch: Arch, weights: bytes) -> EarlyExitNetwork:
+    """The network of `arch` with the weights that `pack` gave."""
+    network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+    network.load_state_dict(load(weights))
+    return network
 
 
 def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:

@@ -12,7 +12,7 @@ from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import usable_cores
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
-from erde_nas.records import Proposal, Trial
+from erde_nas.records import Dataset, Proposal, Trial
 from erde_nas.shared import Shared, pick_device, prepare
 from erde_nas.space import Space
 from erde_nas.students.weights import pack
@@ -52,18 +52,24 @@ def from_cache(
     """
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
-    shared = prepare(
+    return evaluator(shared_from_cache(recipe, profiles, dataset, device, Compute(**compute)), space)
+
+
+def shared_from_cache(
+    recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset, device: str, compute: Compute
+) -> Shared:
+    """What all candidates share, as another process has prepared it."""
+    return prepare(
         recipe,
         profiles,
         dataset,
         pick_device(device),
         _Silent(),
-        typical=space.middle(),
+        typical=Space(recipe.space, image_shape(dataset), len(dataset.classes)).middle(),
         epochs=longest_training(recipe),
-        known=fitting(Compute(**compute)),
+        known=fitting(compute),
         on_compute=lambda compute, steps: None,
     )
-    return evaluator(shared, space)
 
 
 def fitting(compute: Compute) -> Compute:

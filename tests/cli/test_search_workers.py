@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from contextlib import closing
 import psutil
 import pytest
 
+from erde_nas.data.load import load_dataset
+from erde_nas.distil.train import Compute
 from erde_nas.records import Proposal
 from erde_nas.space import Space
 from erde_nas.store import RunStore
-from erde_nas.workers.work import from_cache
+from erde_nas.workers.shipment import evaluator_of, ship
+from erde_nas.workers.work import evaluator, shared_from_cache
 
 
 @pytest.fixture
@@ -29,17 +33,22 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     assert done.code == 0, done.err
     assert "search 3/3: " in done.err
     store = RunStore(tmp_path / "run")
-    evaluate = from_cache(store.recipe(), tuple(store.profiles()), None, "cpu", store.manifest()["compute"])
-    space = Space(store.recipe().space, (1, 8, 8), 10)
+    recipe, profiles = store.recipe(), tuple(store.profiles())
+    space = Space(recipe.space, (1, 8, 8), 10)
     with closing(store):
         store.open_study(2, space)
         trials = store.trials()
+    shared = shared_from_cache(recipe, profiles, load_dataset(recipe.dataset), "cpu", Compute("fp32", 1, 0.001))
+    shipped = pickle.loads(pickle.dumps(ship(shared)))
+    assert len(shipped.dataset.test) == 0, "what the report alone reads stays at home"
     assert len({trial.student for trial in trials}) == 3
-    again = evaluate(Proposal(trials[0].params))
-    assert again.trial.metrics["val_accuracy"] == trials[0].metrics["val_accuracy"]
     folder = store.student(trials[0].student)
     brief = folder / "brief.safetensors"  # where it was on the shortlist and trained on
-    assert (brief if brief.exists() else folder / "weights.safetensors").read_bytes() == again.weights
+    stored = (brief if brief.exists() else folder / "weights.safetensors").read_bytes()
+    for evaluate in (evaluator(shared, space), evaluator_of(shipped, "cpu")):
+        again = evaluate(Proposal(trials[0].params))
+        assert again.trial.metrics["val_accuracy"] == trials[0].metrics["val_accuracy"]
+        assert again.weights == stored
 
 
 @pytest.mark.usefixtures("finished")
@@ -79,14 +88,6 @@ def test_workers_of_a_killed_search_end_and_it_goes_on(cli, quick, tmp_path, cal
     done = cli(*quick.search(out, "--trials", str(len(names))))
     assert done.code == 0, done.err
     assert "search " not in done.err
-
-
-def test_workers_that_would_measure_with_too_few_cores(refused, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("erde_nas.workers.placement.usable_cores", lambda: [0, 1, 2])
-    wide = tiny.variant(tmp_path / "wide", "precision: int8", "threads: 2")
-    message = refused(*wide.search(tmp_path / "run", "--workers", "2"))
-    assert "leaves each worker 1 of the 3 usable cores, but profile quick measures with 2 threads" in message
-    assert not (tmp_path / "run").exists()
 
 
 def test_no_workers(cli, tiny, tmp_path):
