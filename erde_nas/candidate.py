@@ -17,6 +17,9 @@ from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 
+Make = Callable[[Arch, Shared], EarlyExitNetwork]
+"""Makes a candidate's trained network, as the recipe's evaluator wants it."""
+
 
 def train_briefly(arch: Arch, shared: Shared) -> EarlyExitNetwork:
     """A student trained as the recipe's `train` section says. Raises TrainingFailed."""
@@ -30,7 +33,7 @@ def evaluate(
     arch: Arch,
     number: int,
     shared: Shared,
-    make: Callable[[Arch, Shared], EarlyExitNetwork] = train_briefly,
+    make: Make = train_briefly,
 ) -> tuple[Trial, EarlyExitNetwork | None]:
     """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then.
 

@@ -89,6 +89,30 @@ def search(
     epochs_scale: EpochsScale = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Candidates at once: processes on this machine, with its GPUs in turn and its cores in equal shares; "
+            "with --cluster actors there, otherwise one per GPU or CPU.",
+            show_default="1",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ray cluster that evaluates candidates: auto, ray://host:10001.", show_default=False
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database with the study, shared by several searches: postgresql://user@host/database.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
     with _continuable():
@@ -102,6 +126,9 @@ def search(
             epochs_scale=epochs_scale,
             device=device,
             data_dir=data_dir,
+            workers=workers,
+            cluster=cluster,
+            storage=storage,
         )
         _print_front(report, out)
         if report["interrupted"]:

@@ -24,6 +24,9 @@ def search(
     epochs_scale: float | None,
     device: str,
     data_dir: Path | None,
+    workers: int | None,
+    cluster: str | None,
+    storage: str | None,
 ) -> dict[str, Any]:
     """Run or continue a search; returns the report model."""
     from erde_nas.hardware import load_profile
@@ -39,9 +42,11 @@ def search(
 
     from erde_nas import pipeline
     from erde_nas.progress import Meter
+    from erde_nas.workers.placement import Placement
 
+    placement = Placement(workers, cluster)
     with Meter() as meter:
-        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter)
+        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter, placement=placement)
 
 
 def within_hours(recipe: Any, hours: float, trials: int | None) -> Any:

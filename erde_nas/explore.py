@@ -1,4 +1,5 @@
-"""Ask, train, measure, store, tell: the search itself, until its budget is spent."""
+"""Ask, evaluate, store, tell: the search itself, until its budget is spent. As many candidates at once as the pool has
+workers; the searcher learns from each one as it is done."""
 
 import time
 
@@ -6,73 +7,126 @@ from erde_nas import candidate
 from erde_nas.budget import spent
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.limits import Screen
-from erde_nas.plan import after_search_s, candidate_s
+from erde_nas.plan import Pace, after_search_s, candidate_s
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.run import Run
 from erde_nas.searchers import Searcher, make_searcher
-from erde_nas.students.weights import save_network
-from erde_nas.supernet.evaluator import evaluator, train_supernets
+from erde_nas.students.weights import save_packed
+from erde_nas.workers.interface import Evaluated, Pool
 
+POLL_S = 1.0  # between two looks at what other searches have done
 SCREENED = 200  # architectures in a row that no training could bring under the limits, before the search ends
+NO_BOUND = 10**9  # candidates, where the recipe names no number
 
 
-def explore(run: Run) -> None:
+def explore(run: Run, pool: Pool) -> None:
     """Evaluate candidates until the recipe's budget is spent; those that are stored count."""
-    store, recipe = run.store, run.shared.recipe
-    train_supernets(run)
-    make = evaluator(store.folder, run.shared)
-    searcher, trials, screen = _searcher(run), store.trials(), Screen(run.shared.profiles, run.shared.dataset)
-    for trial in trials:
-        searcher.tell(trial)
-    known = len(trials)
-    unit = candidate_s(recipe, _epoch_s(run))
-    before, begin = store.seconds(), time.perf_counter()
-    with store.timed("search"):
-        while not (reason := spent(recipe.search, trials, before + time.perf_counter() - begin, _kept_back(run))):
-            try:
-                proposal, arch = _ask(searcher, screen, run)
-            except SpaceExhausted as error:
-                reason = str(error)
-                break
-            trial, network = candidate.evaluate(proposal, arch, len(trials), run.shared, make)
-            if network is not None:
-                save_network(network, store.student(trial.student))
-                store.update_metrics(trial.student, stage="searched", **trial.metrics)
-            store.add(trial)
-            searcher.tell(trial)
-            trials.append(trial)
-            run.meter.add("search", unit, _count(trial, recipe.search.trials))
-            run.meter.say(_line(trial, recipe.search.trials))
-    if not trials:
-        raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
-    run.meter.close("search")
-    if len(trials) > known:
-        run.meter.say(f"search ended: {reason}")
-
-
-def _kept_back(run: Run) -> float:
-    """Estimated seconds of everything after the search."""
-    shared, profiles = run.shared, len(run.shared.profiles)
-    after = after_search_s(shared.recipe, profiles=profiles, epoch_s=_epoch_s(run), parallel=shared.workers)
-    return sum(after.values())
-
-
-def _epoch_s(run: Run) -> float:
-    options = run.shared.recipe.train
-    return run.shared.training_seconds(options) / options.epochs
-
-
-def _ask(searcher: Searcher, screen: Screen, run: Run) -> tuple[Proposal, Arch]:
-    """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
-    for _ in range(SCREENED):
+    search = _Search(run, pool)
+    with run.store.timed("search"), run.store.study.at_work():
         try:
-            proposal = searcher.ask()
-        except SpaceExhausted as error:
-            raise SpaceExhausted(f"{error}{screen.summary()}") from None
-        arch = run.space.decode(proposal.params)
-        if screen.admits(arch):
-            return proposal, arch
-    raise SpaceExhausted(f"the last {SCREENED} proposals could keep the limits in no case{screen.summary()}")
+            while search.submit() or search.waits():
+                search.collect()
+        except KeyboardInterrupt:
+            while done := pool.next(0):  # what is done is kept
+                search.keep(done)
+            raise
+    search.conclude()
+
+
+class _Search:
+    """The state of one search at work: what its searcher was told, what its pool is at, and why it ends."""
+
+    def __init__(self, run: Run, pool: Pool) -> None:
+        self._run, self._pool, self._study = run, pool, run.store.study
+        self._section = run.shared.recipe.search
+        self._searcher, self._screen = _searcher(run), Screen(run.shared.profiles, run.shared.dataset)
+        options, shared = run.shared.recipe.train, run.shared
+        epoch_s = shared.training_seconds(options) / options.epochs
+        self._pace = Pace(epoch_s, pool.size, shared.workers, len(shared.profiles))
+        self._before, self._begin = run.store.seconds(), time.perf_counter()
+        self._trials = self._study.news()
+        for trial in self._trials:
+            self._searcher.tell(trial)
+        self._known = len(self._trials)
+        self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
+
+    def submit(self) -> bool:
+        """Give every free worker a candidate that is this search's to evaluate; whether there was one."""
+        self._end = self._end or spent(self._section, self._trials, self._seconds(), self._kept_back())
+        if self._end:
+            return False
+        before, total = self._pool.busy, self._section.trials or NO_BOUND
+        for proposal in self._study.lost()[: self._pool.size - self._pool.busy]:
+            self._claim(proposal, self._run.space.decode(proposal.params), total)
+        while self._pool.busy < self._pool.size and not self._exhausted and self._study.open_places(total) > 0:
+            try:
+                self._claim(*self._ask(), total)
+            except SpaceExhausted as error:
+                self._exhausted = str(error)
+        return self._pool.busy > before
+
+    def waits(self) -> bool:
+        """Whether there is something to wait for: this search's candidates, or others' that may come back to it."""
+        return bool(self._pool.busy or (not self._end and self._study.elsewhere()))
+
+    def collect(self) -> None:
+        """Wait a moment for a candidate to be done, and learn from all that are, whoever evaluated them."""
+        if self._pool.busy:
+            self.keep(self._pool.next(POLL_S))
+        else:
+            time.sleep(POLL_S)
+        for trial in self._study.news():
+            self._searcher.tell(trial)
+            self._trials.append(trial)
+            self._report(trial)
+
+    def keep(self, evaluated: Evaluated | None) -> None:
+        """Store a finished candidate, its weights first: a trial that is stored has them."""
+        if evaluated is None:
+            return
+        trial, store = evaluated.trial, self._run.store
+        if evaluated.weights is not None:
+            save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
+            store.update_metrics(trial.student, stage="searched", **trial.metrics)
+        store.add(trial)
+
+    def conclude(self) -> None:
+        """Say why the search ended. Raises UserError where there was nothing to evaluate."""
+        reason = self._end or self._exhausted
+        if not self._trials:
+            raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
+        self._run.meter.close("search")
+        if reason and len(self._trials) > self._known:
+            self._run.meter.say(f"search ended: {reason}")
+
+    def _ask(self) -> tuple[Proposal, Arch]:
+        """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
+        for _ in range(SCREENED):
+            try:
+                proposal = self._searcher.ask()
+            except SpaceExhausted as error:
+                raise SpaceExhausted(f"{error}{self._screen.summary()}") from None
+            arch = self._run.space.decode(proposal.params)
+            if self._screen.admits(arch):
+                return proposal, arch
+        raise SpaceExhausted(f"the last {SCREENED} proposals could keep the limits in no case{self._screen.summary()}")
+
+    def _claim(self, proposal: Proposal, arch: Arch, total: int) -> None:
+        if self._study.claim(proposal, arch.id, total):
+            self._pool.submit(proposal, arch.id)
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._begin
+
+    def _kept_back(self) -> float:
+        """Estimated seconds of everything after the search."""
+        return sum(after_search_s(self._run.shared.recipe, self._pace).values())
+
+    def _report(self, trial: Trial) -> None:
+        total = self._section.trials
+        count = f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
+        self._run.meter.add("search", candidate_s(self._run.shared.recipe, self._pace), count)
+        self._run.meter.say(f"search {count}: {_line(trial)}")
 
 
 def _searcher(run: Run) -> Searcher:
@@ -83,13 +137,9 @@ def _searcher(run: Run) -> Searcher:
     )
 
 
-def _count(trial: Trial, total: int | None) -> str:
-    return f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
-
-
-def _line(trial: Trial, total: int | None) -> str:
-    head = f"search {_count(trial, total)}: {trial.student}"
+def _line(trial: Trial) -> str:
     if trial.state == "failed":
-        return f"{head} failed: {trial.reason}"
+        return f"{trial.student} failed: {trial.reason}"
     latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())
-    return f"{head} {trial.metrics['val_accuracy']:.1%} at {trial.metrics['macs'] / 1e6:.2f} M MACs, {latencies}"
+    macs = trial.metrics["macs"] / 1e6
+    return f"{trial.student} {trial.metrics['val_accuracy']:.1%} at {macs:.2f} M MACs, {latencies}"

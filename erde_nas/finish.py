@@ -16,6 +16,7 @@ from erde_nas.measure.health import check_exits
 from erde_nas.pareto import select
 from erde_nas.recipe import OptimizerSection
 from erde_nas.records import Trial
+from erde_nas.regain import regain
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, on_device
@@ -72,6 +73,7 @@ def _best(run: Run, names: Sequence[str], rung: Rung) -> list[str]:
 
 def _climb(run: Run, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
     """Train students through one rung, as many at once as the device takes; those that are fit afterwards."""
+    names = regain(run, names)
     missing = [name for name in names if _stage(run, name) == "searched" and len(_rungs(run, name)) == rung.number]
     options = run.shared.recipe.finish.train.model_copy(update={"epochs": rung.epochs})
     for name in names:

@@ -5,6 +5,7 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 
 import resource
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from erde_nas.explore import explore
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist, prune_students
 from erde_nas.hardware import HardwareProfile
-from erde_nas.plan import after_search_s, plan_text, search_s
+from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
@@ -32,27 +33,69 @@ from erde_nas.shared import pick_device, prepare, trainings_at_once
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
+from erde_nas.studies.shared import check_storage
+from erde_nas.supernet.evaluator import candidate_maker, train_supernets
+from erde_nas.workers.placement import Place, Placement, open_placement
+from erde_nas.workers.work import longest_training
 
 Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]
+ONE_WORKER = Placement()
 
 
 def search(
-    recipe: Recipe, profiles: Profiles, out: Path, *, device: str, data_dir: Path | None, meter: Meter
+    recipe: Recipe,
+    profiles: Profiles,
+    out: Path,
+    *,
+    device: str,
+    data_dir: Path | None,
+    meter: Meter,
+    placement: Placement = ONE_WORKER,
+    storage: str | None = None,
 ) -> Report:
-    """Search, finish, compress, measure and report; returns the report model, also where it was interrupted."""
-    torch_device = pick_device(device)
+    """Search, finish, compress, measure and report; returns the report model, also where it was interrupted.
+
+    `storage` is the URL of a database in which several searches share a study; None: the study is in `out`.
+    """
+    if storage is not None:
+        check_storage(storage)
+    if placement.cluster is not None and recipe.search.evaluator == "supernet":
+        raise UserError(
+            "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
+            "cuts them; leave --cluster away, or use evaluator: train"
+        )
     check_hardware(profiles)
+    with open_placement(placement, profiles, device) as place:
+        if place.remark:
+            meter.say(place.remark)
+        return _search(
+            recipe, profiles, out, pick_device(placement.own_device(device)), data_dir, meter, place, storage
+        )
+
+
+def _search(
+    recipe: Recipe,
+    profiles: Profiles,
+    out: Path,
+    device: torch.device,
+    data_dir: Path | None,
+    meter: Meter,
+    place: Place,
+    storage: str | None,
+) -> Report:
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     discard_empty(out)
     if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
         limits.check_reachable(space, profiles, dataset)
-    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": torch_device.type}) as store:
+    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": device.type}) as store:
         store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
-        run = _prepare(store, recipe, profiles, dataset, device, space, meter)
+        run = _prepare(store, recipe, profiles, dataset, device.type, space, meter, place.workers, storage)
         try:
-            explore(run)
+            train_supernets(run)
+            with place.pool(run.shared, space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
+                explore(run, pool)
             _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
         except KeyboardInterrupt:
             if not store.trials():
@@ -64,8 +107,9 @@ def search(
 def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -> Report:
     """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist."""
     existing_run(out)
-    with locked(out):
-        store = existing_run(out)
+    with ExitStack() as stack:
+        stack.enter_context(locked(out))
+        store = stack.enter_context(closing(existing_run(out)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
@@ -97,15 +141,26 @@ def check_hardware(profiles: Profiles) -> None:
 
 
 def _prepare(
-    store: RunStore, recipe: Recipe, profiles: Profiles, dataset: Dataset, device: str, space: Space, meter: Meter
+    store: RunStore,
+    recipe: Recipe,
+    profiles: Profiles,
+    dataset: Dataset,
+    device: str,
+    space: Space,
+    meter: Meter,
+    workers: int = 1,
+    storage: str | None = None,
 ) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
-    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space)
+    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space, storage)
     saved, torch_device = store.manifest().get("compute"), pick_device(device)
 
     def on_compute(compute: Compute, steps: float) -> None:
         store.update_manifest(compute=asdict(compute))
-        _plan(store, recipe, profiles, compute.seconds_per_step * steps, torch_device, meter)
+        pace = Pace(compute.seconds_per_step * steps, workers, trainings_at_once(torch_device), len(profiles))
+        seconds, text = make_plan(recipe, pace, done=len(store.trials()), spent_s=store.seconds())
+        meter.plan(seconds)
+        meter.say(text)
 
     with store.timed("teacher"):
         shared = prepare(
@@ -115,9 +170,7 @@ def _prepare(
             torch_device,
             meter,
             typical=space.middle(),
-            epochs=max(
-                section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train)
-            ),
+            epochs=longest_training(recipe),
             known=Compute(**saved) if saved else None,
             on_compute=on_compute,
         )
@@ -126,18 +179,6 @@ def _prepare(
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
     return Run(store, shared, space, meter)
-
-
-def _plan(
-    store: RunStore, recipe: Recipe, profiles: Profiles, epoch_s: float, device: torch.device, meter: Meter
-) -> None:
-    """Plan every stage after the teacher, and say so. `epoch_s` is the measured time of a student's epoch."""
-    parallel, done = trainings_at_once(device), len(store.trials())
-    after = after_search_s(recipe, profiles=len(profiles), epoch_s=epoch_s, parallel=parallel)
-    trials, seconds = search_s(recipe, done=done, epoch_s=epoch_s, spent_s=store.seconds(), after_s=sum(after.values()))
-    plan = {"search": seconds, **after}
-    meter.plan(plan)
-    meter.say(plan_text(recipe, trials, done, plan))
 
 
 def _complete(run: Run, fit: Sequence[str], again: bool = False) -> None:

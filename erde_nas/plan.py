@@ -1,6 +1,7 @@
 """What a run is going to do, and how long it should take, from the measured time of one training step."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from erde_nas.budget import expected_trials
 from erde_nas.halving import rungs
@@ -9,37 +10,48 @@ from erde_nas.recipe import Recipe
 from erde_nas.run import CANDIDATE_S, FILE_S
 
 
-def after_search_s(recipe: Recipe, *, profiles: int, epoch_s: float, parallel: int) -> dict[str, float]:
-    """Estimated seconds of every stage after the search. `parallel` students train at once; an epoch takes `epoch_s`
-    alone."""
+@dataclass(frozen=True)
+class Pace:
+    """How fast this run is: `epoch_s` seconds for an epoch of one student alone, `workers` candidates and `parallel`
+    students of the shortlist at once, and as many `profiles` to measure under."""
+
+    epoch_s: float
+    workers: int
+    parallel: int
+    profiles: int
+
+
+def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple[dict[str, float], str]:
+    """Estimated seconds of every stage after the teacher, and the plan in one line.
+
+    `done` candidates are stored, and the run has taken `spent_s` so far.
+    """
+    after = after_search_s(recipe, pace)
+    left = 3600 * (recipe.search.hours or 0) - spent_s - sum(after.values())
+    trials = expected_trials(recipe.search, done, candidate_s(recipe, pace), left)
+    seconds = {"search": max(0, trials - done) * candidate_s(recipe, pace), **after}
+    return seconds, _text(recipe, trials, done, seconds)
+
+
+def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
+    """Estimated seconds of every stage after the search."""
     finish, compress = recipe.finish, recipe.compress
     pruned = finish.students * len(compress.prune)
     finishing = sum(rung.students * rung.epochs for rung in rungs(finish))
     return {
-        "finish": finishing * epoch_s / min(parallel, finish.students),
-        "prune": pruned * epoch_s * compress.train.epochs / max(1, min(parallel, pruned)),
-        "measure": (finish.students + pruned + 3) * FILE_S * profiles,
+        "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
+        "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
+        "measure": (finish.students + pruned + 3) * FILE_S * pace.profiles,
     }
 
 
-def candidate_s(recipe: Recipe, epoch_s: float) -> float:
-    """Estimated seconds of one candidate; a slice of a supernet is not trained."""
-    return CANDIDATE_S + (epoch_s * recipe.train.epochs if recipe.search.evaluator == "train" else 0)
+def candidate_s(recipe: Recipe, pace: Pace) -> float:
+    """Estimated seconds from one candidate to the next; a slice of a supernet is not trained."""
+    training = pace.epoch_s * recipe.train.epochs if recipe.search.evaluator == "train" else 0
+    return (CANDIDATE_S + training) / pace.workers
 
 
-def search_s(recipe: Recipe, *, done: int, epoch_s: float, spent_s: float, after_s: float) -> tuple[int, float]:
-    """How many candidates there will be, and the estimated seconds of those that are not `done` yet.
-
-    The run has taken `spent_s` so far and will take `after_s` after the search.
-    """
-    unit = candidate_s(recipe, epoch_s)
-    left = 3600 * (recipe.search.hours or 0) - spent_s - after_s
-    trials = expected_trials(recipe.search, done, unit, left)
-    return trials, max(0, trials - done) * unit
-
-
-def plan_text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) -> str:
-    """The plan in one line. `trials` are expected, `done` of them stored, and the stages take `seconds`."""
+def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) -> str:
     about = "" if recipe.search.hours is None and recipe.search.trials is not None else "about "
     training = f" x {recipe.train.epochs} epochs" if recipe.search.evaluator == "train" else " of a supernet"
     candidates = f"{about}{trials} candidates{training}" + (f" ({done} done)" if done else "")

@@ -1,4 +1,5 @@
-"""The run folder: what is finished stays, whatever happens next. Trials live in `study.db`, an Optuna study in SQLite.
+"""The run folder: what is finished stays, whatever happens next. Trials live in `study.db`, an
+Optuna study in SQLite, or in a database that several searches share.
 
 recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/  pareto.json  report.*
 """
@@ -8,8 +9,9 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ from erde_nas.hardware import HardwareProfile, load_profile
 from erde_nas.recipe import Recipe, load_recipe
 from erde_nas.records import Trial
 from erde_nas.searchers.interface import SearchSpace
+from erde_nas.studies.interface import Study
 
-STUDY = "erde-nas"
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
 FREE = {"search": {"trials", "hours", "patience"}}  # what may differ when a run is continued
 
@@ -32,7 +34,7 @@ class RunStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._study: Any = None
+        self._study: Study | None = None
 
     def student(self, name: str) -> Path:
         """The folder of one student."""
@@ -78,73 +80,52 @@ class RunStore:
         """The hardware profiles in the order in which they were given."""
         return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest()["profiles"]]
 
-    def open_study(self, objectives: int, space: SearchSpace) -> None:
-        """Open or create the study."""
-        import optuna
+    def open_study(self, objectives: int, space: SearchSpace, storage: str | None = None) -> None:
+        """Open or create the study: study.db in the folder, or one in the database `storage` that others share.
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self._writing():
-            self._study = optuna.create_study(
-                storage=f"sqlite:///{self.folder / 'study.db'}",
-                study_name=STUDY,
-                directions=["minimize"] * objectives,
-                load_if_exists=True,
-            )
-        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            name: optuna.distributions.CategoricalDistribution(choices) for name, choices in space.parameters.items()
-        }
+        A run keeps to the place that it began with. Raises UserError for another one, or one that cannot be opened.
+        """
+        from erde_nas.studies.local import LocalStudy
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turn what SQLite says of a full disk, a damaged file or missing rights into a UserError."""
-        from optuna.exceptions import StorageInternalError
-        from sqlalchemy.exc import DatabaseError
+        file, recorded = self.folder / "study.db", self.manifest().get("storage")
+        if storage is None and recorded is None:
+            self._study = LocalStudy(file, objectives, space)
+            return
+        from erde_nas.studies.shared import Membership, SharedStudy, public_url
 
-        try:
-            yield
-        except (StorageInternalError, DatabaseError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+        if storage is not None and file.exists():
+            raise UserError(f"{self.folder} keeps its study in study.db; leave --storage away, or use another --out")
+        if storage is not None and recorded not in (None, public_url(storage)):
             raise UserError(
-                f"{self.folder / 'study.db'}: {reason}; free space or restore the file, then run again"
-            ) from error
+                f"{self.folder} keeps its study in {recorded}; give that as --storage, or use another --out"
+            )
+        manifest = self.manifest()
+        search = manifest.get("search") or str(uuid.uuid4())
+        of = Membership(manifest["recipe"], {**manifest["hashes"], **manifest["identity"]}, search)
+        url = str(storage or recorded)
+        self._study = SharedStudy(url, of, objectives, space)
+        self.update_manifest(storage=public_url(url), search=search)
+
+    def close(self) -> None:
+        """Let go of the study."""
+        if self._study is not None:
+            self._study.close()
+            self._study = None
+
+    @property
+    def study(self) -> Study:
+        """The study, once `open_study` was called."""
+        if self._study is None:
+            raise RuntimeError("open_study comes first")
+        return self._study
 
     def add(self, trial: Trial) -> None:
-        """Store a finished trial whole, in one transaction."""
-        import optuna
-
-        complete = trial.state == "complete"
-        frozen = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
-            values=list(trial.objectives) if complete else None,
-            params=dict(trial.params),
-            distributions=self._distributions,
-            user_attrs={
-                "student": trial.student,
-                "constraints": list(trial.constraints),
-                "metrics": trial.metrics,
-                "attrs": trial.attrs,
-                "reason": trial.reason,
-            },
-        )
-        with self._writing():
-            self._study.add_trial(frozen)
+        """Store a finished trial whole."""
+        self.study.add(trial)
 
     def trials(self) -> list[Trial]:
-        """All stored trials, oldest first."""
-        return [
-            Trial(
-                number=number,
-                student=frozen.user_attrs["student"],
-                params=frozen.params,
-                state="complete" if frozen.values is not None else "failed",
-                objectives=tuple(frozen.values or ()),
-                constraints=tuple(frozen.user_attrs["constraints"]),
-                metrics=frozen.user_attrs["metrics"],
-                attrs=frozen.user_attrs["attrs"],
-                reason=frozen.user_attrs["reason"],
-            )
-            for number, frozen in enumerate(t for t in self._study.trials if t.state.is_finished())
-        ]
+        """All stored trials in the order of their completion."""
+        return self.study.trials()
 
 
 @contextmanager
@@ -173,7 +154,8 @@ def open_run(
             }
             write_json(folder / "manifest.json", manifest)
         _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
-        yield RunStore(folder)
+        with closing(RunStore(folder)) as store:
+            yield store
 
 
 def is_run(folder: Path) -> bool:

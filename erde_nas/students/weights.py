@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
+from torch import Tensor
 
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
@@ -19,9 +20,8 @@ def save_network(network: EarlyExitNetwork, folder: Path) -> None:
 
 def save_weights(network: EarlyExitNetwork, path: Path) -> None:
     """Write the weights alone, in fp32 and contiguous."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
-        write_atomic(path, lambda temporary: save_file(tensors, temporary))
+        write_atomic(path, lambda temporary: save_file(_tensors(network), temporary))
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written ({error}); free space or choose another folder") from error
 
@@ -47,3 +47,25 @@ def load_network(weights: Path) -> EarlyExitNetwork:
     except RuntimeError as error:
         raise UserError(f"{weights} does not fit {description}: {str(error).splitlines()[-1].strip()}") from error
     return network
+
+
+def pack(network: EarlyExitNetwork) -> bytes:
+    """The weights as `save_weights` writes them."""
+    return save(_tensors(network))
+
+
+def unpack(arch: Arch, weights: bytes) -> EarlyExitNetwork:
+    """The network of `arch` with the weights that `pack` gave."""
+    network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+    network.load_state_dict(load(weights))
+    return network
+
+
+def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:
+    """Write what `pack` gave as `save_network` would have."""
+    write_json(folder / "arch.json", arch.to_dict())
+    write_atomic(folder / "weights.safetensors", lambda temporary: temporary.write_bytes(weights))
+
+
+def _tensors(network: EarlyExitNetwork) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -1,9 +1,8 @@
 """`search.evaluator: supernet`: train the shared weights once, then make every candidate a slice of them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from erde_nas.candidate import train_briefly
+from erde_nas.candidate import Make, train_briefly
 from erde_nas.errors import UserError
 from erde_nas.records import Arch
 from erde_nas.run import Run
@@ -15,7 +14,6 @@ from erde_nas.supernet.subnetworks import Family
 from erde_nas.supernet.train import train_family, training_seconds
 from erde_nas.supernet.weights import Weights, extract_
 
-Make = Callable[[Arch, Shared], EarlyExitNetwork]
 STAGE = "supernet"  # as the progress meter and the run's timings call it
 
 
@@ -50,7 +48,7 @@ class OneShot:
         return self._weights[family]
 
 
-def evaluator(run_folder: Path, shared: Shared) -> Make:
+def candidate_maker(run_folder: Path, shared: Shared) -> Make:
     """How the recipe wants candidates made; a supernet must have been trained by `train_supernets`."""
     return OneShot(run_folder) if shared.recipe.search.evaluator == "supernet" else train_briefly
 

@@ -21,7 +21,7 @@ from erde_nas.space import Space
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 from erde_nas.supernet.checkpoint import Checkpoint, load, save, weights_file
-from erde_nas.supernet.evaluator import OneShot, evaluator
+from erde_nas.supernet.evaluator import OneShot, candidate_maker
 from erde_nas.supernet.norms import reestimate_
 from erde_nas.supernet.sandwich import Sandwich
 from erde_nas.supernet.subnetworks import Family
@@ -175,12 +175,12 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_recipe_says_how_candidates_are_made(shared: Shared, tmp_path: Path) -> None:
-    make = evaluator(tmp_path, shared)
+    make = candidate_maker(tmp_path, shared)
     assert isinstance(make, OneShot)
     with pytest.raises(UserError, match=r"mobilenet\.safetensors is not a trained supernet"):
         make(Space(shared.recipe.space, (1, 8, 8), 3).middle(), shared)
     search = shared.recipe.search.model_copy(update={"evaluator": "train"})
     assert (
-        evaluator(tmp_path, replace(shared, recipe=shared.recipe.model_copy(update={"search": search})))
+        candidate_maker(tmp_path, replace(shared, recipe=shared.recipe.model_copy(update={"search": search})))
         is train_briefly
     )

@@ -1,0 +1,78 @@
+"""What all candidates share, packed for machines that do not share this one's files: arrays and plain values."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from erde_nas.data.views import Views
+from erde_nas.detect import describe_machine, mismatch
+from erde_nas.distil.teacher import Teacher, image_shape
+from erde_nas.distil.train import Compute
+from erde_nas.errors import UserError
+from erde_nas.hardware import HardwareProfile
+from erde_nas.recipe import Recipe
+from erde_nas.records import Arch, Dataset, Split
+from erde_nas.shared import Shared, pick_device
+from erde_nas.space import Space
+from erde_nas.students.network import on_device
+from erde_nas.students.weights import pack, unpack
+from erde_nas.workers.interface import Evaluate
+from erde_nas.workers.work import evaluator, fitting
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Made on the search's machine by `ship`, and unpacked by every worker. The test split stays at home."""
+
+    recipe: Recipe
+    profiles: tuple[HardwareProfile, ...]
+    dataset: Dataset
+    teacher: tuple[Arch, bytes] | None  # none: a program of the user's own, of which candidates need the logits alone
+    teacher_macs: tuple[float, ...]
+    logits: np.ndarray
+    compute: Compute
+
+    @property
+    def nbytes(self) -> int:
+        """What travels to each machine, without the small parts."""
+        splits = (self.dataset.train, self.dataset.validation)
+        weights = 0 if self.teacher is None else len(self.teacher[1])
+        return self.logits.nbytes + sum(split.images.nbytes + split.labels.nbytes for split in splits) + weights
+
+
+def ship(shared: Shared) -> Shipment:
+    """Pack what candidates need."""
+    test = shared.dataset.test
+    network = shared.teacher.early_exit
+    return Shipment(
+        shared.recipe,
+        shared.profiles,
+        replace(shared.dataset, test=Split(test.images[:0], test.labels[:0])),
+        None if network is None else (network.arch, pack(network)),
+        shared.teacher_macs,
+        shared.logits.cpu().numpy(),
+        shared.compute,
+    )
+
+
+def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
+    """An evaluator on another machine. Raises UserError where that may not answer for one of the profiles."""
+    machine = describe_machine()
+    for profile in shipment.profiles:
+        if reason := mismatch(profile, machine):
+            raise UserError(f"a machine of the cluster: {reason}")
+    place, dataset, recipe = pick_device(device), shipment.dataset, shipment.recipe
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of arrays that cannot be written: nobody writes to them
+        views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=place, data=dataset.fingerprint)
+        logits = torch.from_numpy(shipment.logits).to(place)
+    network: nn.Module = nn.Identity()
+    if shipment.teacher is not None:
+        network = on_device(unpack(*shipment.teacher), place).eval()
+    teacher = Teacher(network, "", trained=False)
+    compute = fitting(shipment.compute)
+    shared = Shared(recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute)
+    return evaluator(shared, Space(recipe.space, image_shape(dataset), len(dataset.classes)))

@@ -1,0 +1,95 @@
+"""The work itself: a proposal -> a trial and its weights. Made from what this process has, or from the cache."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from erde_nas import candidate
+from erde_nas.candidate import Make
+from erde_nas.data.load import load_dataset
+from erde_nas.distil.teacher import image_shape
+from erde_nas.distil.train import Compute
+from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import usable_cores
+from erde_nas.progress import Meter
+from erde_nas.recipe import Recipe
+from erde_nas.records import Dataset, Proposal, Trial
+from erde_nas.shared import Shared, pick_device, prepare
+from erde_nas.space import Space
+from erde_nas.students.weights import pack
+from erde_nas.workers.interface import Evaluate, Evaluated
+
+NO_MEMORY = "can't allocate memory"  # torch raises a RuntimeError that says so where the main memory is full
+
+
+def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly) -> Evaluate:
+    """Evaluates candidates, whose networks `make` makes with what all of them share."""
+
+    def evaluate(proposal: Proposal) -> Evaluated:
+        arch = space.decode(proposal.params)
+        try:
+            trial, network = candidate.evaluate(proposal, arch, 0, shared, make)
+        except RuntimeError as error:
+            if NO_MEMORY not in str(error):
+                raise
+            reason = "out of memory: " + str(error).splitlines()[0]
+            return Evaluated(Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason))
+        return Evaluated(trial, None if network is None else pack(network))
+
+    return evaluate
+
+
+def longest_training(recipe: Recipe) -> int:
+    """The epochs of the longest training that reads the teacher's logits."""
+    return max(section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train))
+
+
+def from_cache(
+    recipe: Recipe,
+    profiles: tuple[HardwareProfile, ...],
+    data_dir: Path | None,
+    device: str,
+    compute: dict[str, Any],
+    make: Make,
+) -> Evaluate:
+    """An evaluator in a process that shares the cache with the one that prepared the run: it only reads.
+
+    `compute` is how the run's steps are made; the threads are no more than this process has cores.
+    """
+    dataset = load_dataset(recipe.dataset, data_dir)
+    space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
+    return evaluator(shared_from_cache(recipe, profiles, dataset, device, Compute(**compute)), space, make)
+
+
+def shared_from_cache(
+    recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset, device: str, compute: Compute
+) -> Shared:
+    """What all candidates share, as another process has prepared it."""
+    return prepare(
+        recipe,
+        profiles,
+        dataset,
+        pick_device(device),
+        _Silent(),
+        typical=Space(recipe.space, image_shape(dataset), len(dataset.classes)).middle(),
+        epochs=longest_training(recipe),
+        known=fitting(compute),
+        on_compute=lambda compute, steps: None,
+    )
+
+
+def fitting(compute: Compute) -> Compute:
+    """The same with no more threads than this process may run on cores."""
+    return replace(compute, threads=min(compute.threads, len(usable_cores())))
+
+
+def describe(shared: Shared) -> dict[str, Any]:
+    """How the run's steps are made, for `from_cache`."""
+    return asdict(shared.compute)
+
+
+class _Silent(Meter):
+    """The search reports for its workers."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
