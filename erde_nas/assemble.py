@@ -19,6 +19,7 @@ from erde_nas.quick_latency import precisions
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
+from erde_nas.trust import Verdict
 
 PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
 
@@ -56,6 +57,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "fronts": fronts,
         "searched": [_row(trial) for trial in trials],
         "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
+        "teacher_check": _teacher_check(run),
         "environment": {
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -90,6 +92,12 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
             best[point.student] = max(point.val_accuracy, best.get(point.student, 0.0))
     found = rank_correlation([searched[name] for name in best], list(best.values()))
     return None if found is None else {"evaluator": evaluator, **asdict(found)}
+
+
+def _teacher_check(run: Run) -> dict[str, Any] | None:
+    """How the teacher compared with a student without it; None where that was not asked."""
+    found = run.store.manifest().get("teacher_check")
+    return None if found is None else {**found, "trusted": Verdict(**found).trusted}
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -31,12 +31,9 @@ class Method:
     entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
     logit_standardisation: bool = False  # LS: standardise both sides' logits before the distillation
     self_distillation: SelfDistillation = "none"  # the student's last exit, or all its exits, teach its exits
-    until_surpassed: bool = False  # learn from the teacher only until the student is right more often
 
 
-PARTS = (  # keys of both
-    "term", "wrong_weight", "entropy_adaptive", "logit_standardisation", "self_distillation", "until_surpassed",
-)  # fmt: skip
+PARTS = ("term", "wrong_weight", "entropy_adaptive", "logit_standardisation", "self_distillation")  # keys of both
 LOSSES: dict[LossName, Method] = {
     "erde": Method(erde=True, wrong_weight=0.0),
     "ea-erde": Method(erde=True, wrong_weight=0.0, entropy_adaptive=True),
@@ -72,7 +69,6 @@ class DistilSection(Section):
     entropy_adaptive: bool | None = None
     logit_standardisation: bool | None = None
     self_distillation: SelfDistillation | None = None
-    until_surpassed: bool | None = None
 
     temperature: Annotated[float, Field(gt=0)] = 3.0
     kd_weight: Weight = 1.0  # of the distillation term

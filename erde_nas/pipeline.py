@@ -29,12 +29,13 @@ from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
 from erde_nas.run import Run
-from erde_nas.shared import pick_device, prepare, trainings_at_once
+from erde_nas.shared import Shared, pick_device, prepare, trainings_at_once
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
 from erde_nas.studies.shared import check_storage
 from erde_nas.supernet.evaluator import candidate_maker, train_supernets
+from erde_nas.trust import Verdict, check_teacher, learns_from_teacher, without_teacher
 from erde_nas.workers.placement import Place, Placement, open_placement
 from erde_nas.workers.work import longest_training
 
@@ -178,7 +179,21 @@ def _prepare(
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
-    return Run(store, shared, space, meter)
+    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
+
+
+def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:
+    """`shared`, or without its teacher where a student is better; what was found out once stays."""
+    if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
+        return shared
+    saved = store.manifest().get("teacher_check")
+    with store.timed("teacher"):
+        verdict = Verdict(**saved) if saved else check_teacher(shared, space.middle())
+    store.update_manifest(teacher_check=asdict(verdict))
+    if verdict.trusted:
+        return shared
+    meter.say(f"{verdict.text()}; give a better teacher, or say search.check_teacher: false")
+    return without_teacher(shared)
 
 
 def _complete(run: Run, fit: Sequence[str], again: bool = False) -> None:

@@ -113,6 +113,7 @@ class SearchSection(Section):
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
     @property

@@ -15,7 +15,6 @@ from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.distil_section import DistilSection
 
 DEPTH_SLACK = 0.02  # of the whole network: exits at the ends of the same stage differ by less
-LEAD_MEMORY = 0.98  # of the running mean, per step, of how much more often the student is right than its teacher
 
 
 def teacher_exits(student_macs: Sequence[float], teacher_shares: Sequence[float], kind: str = "matching") -> list[int]:
@@ -58,7 +57,6 @@ class Objective(nn.Module):
 
     weights: Tensor
     entropy_weights: Tensor
-    lead: Tensor  # (1,) running mean of the student's accuracy minus the teacher's, on the training images
 
     def __init__(self, section: DistilSection, macs: Sequence[float], term: Term | None = None) -> None:
         super().__init__()
@@ -68,7 +66,6 @@ class Objective(nn.Module):
         if section.entropy_exits == "early" or len(macs) == 1:
             where[-1] = 0
         self.register_buffer("entropy_weights", section.entropy_weight * where)
-        self.register_buffer("lead", torch.zeros(1))
 
     @property
     def needs_features(self) -> bool:
@@ -79,26 +76,11 @@ class Objective(nn.Module):
         """A scalar."""
         loss = cross_entropy(step.student, step.labels.expand(step.student.shape[:-1])).mean(-1)  # (exits,)
         if step.teacher is not None:
-            loss = loss + self._listens(step, step.teacher) * self._taught(step, step.teacher)
+            loss = loss + self._taught(step, step.teacher)
         if self.method.self_distillation != "none":
             kind, temperature = self.method.self_distillation, self.section.temperature
             loss = loss + self.section.self_weight * self_distillation(step.student, kind, temperature)
         return (loss * self.weights).mean()
-
-    def _listens(self, step: Step, teacher: Tensor) -> Tensor | float:
-        """1 while the student learns from its teacher, 0 once its best exit surpasses the teacher's best (1,).
-
-        Cho & Hariharan, ICCV 2019, stop a distillation early because it hurts in the end; when is decided here by the
-        steps before this one.
-        """
-        if not self.method.until_surpassed:
-            return 1.0
-        listens = (self.lead <= 0).float()
-        ours, theirs = (
-            teacher_is_right(logits.detach(), step.labels).mean(-1).max() for logits in (step.student, teacher)
-        )
-        self.lead.lerp_(ours - theirs, 1 - LEAD_MEMORY)
-        return listens
 
     def _taught(self, step: Step, teacher: Tensor) -> Tensor:
         """What the teacher adds to each exit's loss (exits,)."""

@@ -45,6 +45,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Profiles", ", ".join(profile_names(report))),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
+        ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
     ]
@@ -63,6 +64,17 @@ def _dataset(dataset: Mapping[str, Any], name: str) -> str:
         *sizes,
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _unfit_teacher(report: Report) -> str:
+    """Why students learnt without the teacher; empty where they did not."""
+    check = report.get("teacher_check")
+    if not check or check["trusted"]:
+        return ""
+    return (
+        f"not used: right on {percent(check['teacher'], 1)}% of the validation images, a middling student that learnt "
+        f"briefly without it on {percent(check['student'], 1)}%"
+    )
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

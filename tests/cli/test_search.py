@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from erde_nas.store import RunStore
+
 
 def results(folder) -> dict:
     """The report without what differs from call to call."""
@@ -71,6 +73,42 @@ def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
     # A student with one exit is a student too.
     report = results(tmp_path / "run")
     assert {tuple(point["exit_fractions"]) for point in report["points"]} == {(1.0,)}
+
+
+def test_a_teacher_that_is_worse_than_a_student_teaches_nobody(cli, tiny, tmp_path, calibrated, monkeypatch):
+    from erde_nas.shared import Shared
+
+    losses = []
+    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
+    original = Shared.job
+
+    def spy(self, network, options, section=None, repetition=0):
+        losses.append((section or self.recipe.distil).loss)
+        return original(self, network, options, section, repetition)
+
+    monkeypatch.setattr(Shared, "job", spy)
+    useless = tiny.variant(
+        tmp_path / "a",
+        "train: {epochs: 6, batch_size: 20, learning_rate: 0.05}",
+        "train: {epochs: 1, batch_size: 20, learning_rate: 1.0e-9}",
+    )
+    useless = useless.variant(tmp_path / "b", "prune: [0.5]", "prune: []")
+    useless = useless.variant(tmp_path / "c", "epochs: 2", "epochs: 8")  # of a candidate
+    done = cli(*useless.search(tmp_path / "run", "--trials", "1"))
+    assert done.code == 0, done.err
+    assert "learnt briefly without it on" in done.err
+    assert "students learn without it, with cross-entropy; give a better teacher" in done.err
+    assert set(losses) == {"ce"}
+    report = json.loads((tmp_path / "run" / "pareto.json").read_text())
+    assert report["teacher_check"]["teacher"] < report["teacher_check"]["student"]
+    assert "not used: right on" in (tmp_path / "run" / "report.md").read_text()
+    assert RunStore(tmp_path / "run").recipe().distil.loss == "kd+entropy", "the recipe stays as it was given"
+
+    losses.clear()
+    trusting = useless.variant(tmp_path / "d", "population: 2}", "population: 2, check_teacher: false}")
+    done = cli(*trusting.search(tmp_path / "other", "--trials", "1"))
+    assert done.code == 0, done.err
+    assert set(losses) == {"kd+entropy"}
 
 
 @pytest.mark.parametrize(

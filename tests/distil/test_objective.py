@@ -167,35 +167,3 @@ def test_teacher_exits_nearest() -> None:
 
 def test_teacher_exits_last() -> None:
     assert teacher_exits([5, 50, 100], [0.3, 0.6, 1.0], "last") == [2, 2, 2]
-
-
-def test_a_student_learns_from_its_teacher_until_it_surpasses_it() -> None:
-    """Step by step against a running mean by hand: level, ahead, behind again, and ahead by another exit."""
-    objective = Objective(DistilSection(loss="kd", until_surpassed=True), MACS, KD(3.0))
-    wrong, right = (LABELS + 1) % CLASSES, LABELS
-    half = torch.where(torch.arange(BATCH) < BATCH // 2, right, wrong)
-    steps = [
-        # the classes that student and teacher answer at each exit, and the lead after the step
-        ([wrong, half, wrong], [half, wrong, half], 0.0),
-        ([wrong, right, half], [half, wrong, wrong], 0.02 * 0.5),
-        ([right, half, wrong], [wrong, right, right], 0.98 * 0.01),
-        ([wrong, half, half], [wrong, wrong, right], 0.98**2 * 0.01 - 0.02 * 0.5),
-        ([wrong, wrong, right], [half, half, half], 0.98 * (0.98**2 * 0.01 - 0.01) + 0.02 * 0.5),
-    ]
-    lead = 0.0
-    for student, teacher, after in steps:
-        logits = [4.0 * torch.nn.functional.one_hot(torch.stack(side), CLASSES) for side in (student, teacher)]
-        alone = float(cross_entropy(logits[0], LABELS.expand(EXITS, -1)).mean())
-        taught = float(kd_loss(*logits, 3.0).mean())
-        assert float(objective(Step(logits[0], LABELS, logits[1]))) == pytest.approx(alone + (lead <= 0) * taught)
-        assert float(objective.lead) == pytest.approx(after, abs=1e-7)
-        lead = after
-
-
-def test_a_student_that_is_never_better_learns_as_without_the_rule() -> None:
-    with_rule, without = (
-        Objective(DistilSection(loss="erde", until_surpassed=rule), MACS, KD(3.0)) for rule in (True, False)
-    )
-    step = Step(STUDENT, LABELS, 9.0 * torch.nn.functional.one_hot(LABELS, CLASSES).expand(EXITS, -1, -1))
-    for _ in range(3):
-        assert torch.equal(with_rule(step), without(step))
