@@ -43,7 +43,16 @@ def search(
 
     placement = Placement(workers, cluster)
     with Meter() as meter:
-        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter, placement=placement)
+        return pipeline.search(
+            chosen,
+            loaded,
+            out,
+            device=device,
+            data_dir=data_dir,
+            meter=meter,
+            placement=placement,
+            storage=storage,
+        )
 
 
 def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: float | None) -> Any:

@@ -26,6 +26,7 @@ def explore(run: Run, pool: Pool) -> None:
                 if pool.busy:
                     _keep(run, pool.next(POLL_S))
                 else:
+                    run.meter.add("search", 0, f"waits for {study.elsewhere()} candidates of other searches")
                     time.sleep(POLL_S)
                 for trial in study.news():
                     searcher.tell(trial)

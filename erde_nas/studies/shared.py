@@ -14,10 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from erde_nas.errors import UserError
 from erde_nas.records import Proposal, Trial
-from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.claims import Claim, Claims
 from erde_nas.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
-from erde_nas.studies.records import distributions, freeze, thaw
+from erde_nas.studies.records import freeze, thaw
 
 HEARTBEAT_S = 15.0
 GRACE_S = 60.0  # without a heartbeat, after which a search counts as dead
@@ -37,10 +36,10 @@ class Membership:
 class SharedStudy:
     """See `interface.Study`."""
 
-    def __init__(self, url: str, of: Membership, objectives: int, space: SearchSpace) -> None:
+    def __init__(self, url: str, of: Membership, objectives: int) -> None:
         """Open or create the study. Raises UserError where that is impossible, or it is another one."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._url, self._choices = parse_url(url), distributions(space)
+        self._url = parse_url(url)
         self._engine = connect(self._url)
         with answering(self._url):
             self._storage = open_optuna(self._url)
@@ -89,10 +88,10 @@ class SharedStudy:
             stored = self._study.get_trials(deepcopy=False)
             self._others = self._claims.others()
         for frozen in stored[self._known :]:
-            student = frozen.user_attrs["student"]
-            if student not in self._students:  # twice only where a search was taken for dead and was not
-                self._students.add(student)
-                self._finished.append(thaw(frozen, len(self._finished)))
+            trial = thaw(frozen, len(self._finished))
+            if trial.student not in self._students:  # twice only where a search was taken for dead and was not
+                self._students.add(trial.student)
+                self._finished.append(trial)
         self._known = len(stored)
 
     def lost(self) -> list[Proposal]:
@@ -128,7 +127,7 @@ class SharedStudy:
         """See `Study.add`. A trial is dropped where this search was taken for dead and its candidate taken over."""
         with answering(self._url):
             if self._claims.holds(trial.student):
-                self._study.add_trial(freeze(trial, self._choices))
+                self._study.add_trial(freeze(trial, None))
                 self._claims.close(trial.student)
 
     def open_places(self, total: int) -> int:

@@ -4,25 +4,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from erde_nas.errors import UserError
-from erde_nas.records import Choice, Proposal, Trial
+from erde_nas.records import Proposal, Trial
 from erde_nas.studies import shared
 from erde_nas.studies.shared import Membership, SharedStudy, check_storage
 
 PARTS = {"recipe.train": "abc", "dataset": "pixels"}
-
-
-@dataclass
-class Space:
-    parameters: dict[str, tuple[Choice, ...]] = field(default_factory=lambda: {"width": tuple(range(100)), "k": ("a",)})
-
-    def identify(self, params: Any) -> str:
-        return f"student{params['width']}"
 
 
 def proposal(width: int) -> Proposal:
@@ -39,7 +30,7 @@ def trial(width: int, **changes: Any) -> Trial:
 
 @contextmanager
 def opened(url: str, search: str, study: str = "toy", parts: dict[str, str] = PARTS) -> Iterator[SharedStudy]:
-    with closing(SharedStudy(url, Membership(study, parts, search), 2, Space())) as found:
+    with closing(SharedStudy(url, Membership(study, parts, search), 2)) as found:
         yield found
 
 
@@ -168,7 +159,7 @@ def test_a_search_that_was_killed_knows_what_it_left(storage):
     with opened(storage, "a") as a:
         assert claim(a, 1)
         assert claim(a, 2)
-        a._study.add_trial(shared.freeze(trial(2), a._choices))  # killed before it closed the claim
+        a._study.add_trial(shared.freeze(trial(2), None))  # killed before it closed the claim
     with opened(storage, "a") as again:
         assert [t.student for t in again.news()] == ["student2"]
         assert again.lost() == [proposal(1)]
