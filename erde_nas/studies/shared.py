@@ -5,9 +5,10 @@ other's trials, evaluate nothing twice, and take over what a dead one was at.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,7 @@ from erde_nas.studies.claims import Claim, Claims
 from erde_nas.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
 from erde_nas.studies.records import freeze, thaw
 
+READ_S = 1.0  # reading costs more than anything else that is done for a candidate
 HEARTBEAT_S = 15.0
 GRACE_S = 60.0  # without a heartbeat, after which a search counts as dead
 DEATHS = 2  # of searches that were at a candidate, before it counts as failed
@@ -55,6 +57,7 @@ class SharedStudy:
         self._finished: list[Trial] = []
         self._students: set[str] = set()  # of the finished trials
         self._told = 0
+        self._read_at = float("-inf")
         self._known = 0  # of the stored trials, those that were read
         self._others: list[Claim] = []
         self._lost: dict[str, Claim] = {}
@@ -73,13 +76,19 @@ class SharedStudy:
             )
 
     def trials(self) -> list[Trial]:
-        """See `Study.trials`."""
-        self._read()
-        return list(self._finished)
+        """See `Study.trials`: in the order in which they were stored."""
+        with answering(self._url):
+            stored = self._study.get_trials(deepcopy=False)
+        first: dict[str, Trial] = {}
+        for frozen in stored:
+            trial = thaw(frozen, len(first))
+            first.setdefault(trial.student, trial)  # twice only where a search was taken for dead and was not
+        return list(first.values())
 
     def news(self) -> list[Trial]:
-        """See `Study.news`."""
-        self._read()
+        """See `Study.news`. Those of other searches are looked for once in `READ_S`."""
+        if time.monotonic() - self._read_at >= READ_S:
+            self._read()
         news, self._told = self._finished[self._told :], len(self._finished)
         return news
 
@@ -88,11 +97,13 @@ class SharedStudy:
             stored = self._study.get_trials(deepcopy=False)
             self._others = self._claims.others()
         for frozen in stored[self._known :]:
-            trial = thaw(frozen, len(self._finished))
-            if trial.student not in self._students:  # twice only where a search was taken for dead and was not
-                self._students.add(trial.student)
-                self._finished.append(trial)
-        self._known = len(stored)
+            self._note(thaw(frozen, 0))
+        self._known, self._read_at = len(stored), time.monotonic()
+
+    def _note(self, trial: Trial) -> None:
+        if trial.student not in self._students:
+            self._students.add(trial.student)
+            self._finished.append(replace(trial, number=len(self._finished)))
 
     def lost(self) -> list[Proposal]:
         """See `Study.lost`. Those that have cost enough searches are stored as failed instead."""
@@ -129,6 +140,7 @@ class SharedStudy:
             if self._claims.holds(trial.student):
                 self._study.add_trial(freeze(trial, None))
                 self._claims.close(trial.student)
+                self._note(trial)
 
     def open_places(self, total: int) -> int:
         """See `Study.open_places`."""
@@ -137,7 +149,8 @@ class SharedStudy:
 
     def elsewhere(self) -> int:
         """See `Study.elsewhere`."""
-        return len(self._others)
+        with answering(self._url):
+            return len(self._claims.others())
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
