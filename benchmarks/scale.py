@@ -216,6 +216,7 @@ def open_study(
         study = opened()
     if isinstance(study, SharedStudy):
         clock.watch(study._engine)
+        assert study._storage is not None
         clock.watch(study._storage.engine)
         clock.servers = [p for p in psutil.process_iter(["name", "cmdline"]) if is_server(p, options.storage)]
     else:

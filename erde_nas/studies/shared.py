@@ -43,6 +43,21 @@ class SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._url = parse_url(url)
         self._engine = connect(self._url)
+        self._storage: optuna.storages.RDBStorage | None = None
+        try:
+            self._open(of, objectives)
+        except BaseException:
+            self.close()
+            raise
+        self._finished: list[Trial] = []
+        self._students: set[str] = set()  # of the finished trials
+        self._told = 0
+        self._read_at = float("-inf")
+        self._known = 0  # of the stored trials, those that were read
+        self._others: list[Claim] = []
+        self._lost: dict[str, Claim] = {}
+
+    def _open(self, of: Membership, objectives: int) -> None:
         with answering(self._url):
             self._storage = open_optuna(self._url)
             self._study = optuna.create_study(
@@ -54,13 +69,6 @@ class SharedStudy:
             self._check(of.parts)
             make_tables(self._engine)
             self._claims = Claims(self._engine, of.study, of.search)
-        self._finished: list[Trial] = []
-        self._students: set[str] = set()  # of the finished trials
-        self._told = 0
-        self._read_at = float("-inf")
-        self._known = 0  # of the stored trials, those that were read
-        self._others: list[Claim] = []
-        self._lost: dict[str, Claim] = {}
 
     def _check(self, parts: dict[str, str]) -> None:
         found = self._study.user_attrs.get(ATTRIBUTE)
@@ -173,8 +181,9 @@ class SharedStudy:
 
     def close(self) -> None:
         """See `Study.close`."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        if self._storage is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
         self._engine.dispose()
 
 
