@@ -46,7 +46,16 @@ def search(
 
     placement = Placement(workers, cluster)
     with Meter() as meter:
-        return pipeline.search(chosen, loaded, out, device=device, data_dir=data_dir, meter=meter, placement=placement)
+        return pipeline.search(
+            chosen,
+            loaded,
+            out,
+            device=device,
+            data_dir=data_dir,
+            meter=meter,
+            placement=placement,
+            storage=storage,
+        )
 
 
 def within_hours(recipe: Any, hours: float, trials: int | None) -> Any:

@@ -74,6 +74,7 @@ class _Search:
         if self._pool.busy:
             self.keep(self._pool.next(POLL_S))
         else:
+            self._run.meter.add("search", 0, f"waits for {self._study.elsewhere()} candidates of other searches")
             time.sleep(POLL_S)
         for trial in self._study.news():
             self._searcher.tell(trial)

@@ -6,8 +6,8 @@ search shows that it is alive by counting, and whoever sees its count stand stil
 """
 
 import json
-import time
 from dataclasses import dataclass
+from time import monotonic
 
 from sqlalchemy import (
     Boolean,
@@ -147,7 +147,7 @@ class Claims:
 
     def dead(self, grace_s: float) -> set[str]:
         """The searches whose count has stood still for `grace_s` seconds, as far as this one has watched."""
-        now = time.monotonic()
+        now = monotonic()
         with self._engine.connect() as connection:
             here = select(SEARCHES.c.search, SEARCHES.c.beats).where(SEARCHES.c.study == self._study)
             counts = {row.search: row.beats for row in connection.execute(here)}

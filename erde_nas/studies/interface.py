@@ -28,7 +28,7 @@ class Study(Protocol):
         """How many candidates are missing to `total`, those that somebody is at not counted."""
 
     def elsewhere(self) -> int:
-        """How many candidates other searches are at, as far as the last call of `news` saw."""
+        """How many candidates other searches are at, or have left behind."""
 
     def at_work(self) -> AbstractContextManager[None]:
         """Evaluate candidates inside: others see that this search is alive. Afterwards its claims are given back."""

@@ -5,20 +5,21 @@ other's trials, evaluate nothing twice, and take over what a dead one was at.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from erde_nas.errors import UserError
 from erde_nas.records import Proposal, Trial
-from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.claims import Claim, Claims
 from erde_nas.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
-from erde_nas.studies.records import distributions, freeze, thaw
+from erde_nas.studies.records import freeze, thaw
 
+READ_S = 1.0  # reading costs more than anything else that is done for a candidate
 HEARTBEAT_S = 15.0
 GRACE_S = 60.0  # without a heartbeat, after which a search counts as dead
 DEATHS = 2  # of searches that were at a candidate, before it counts as failed
@@ -37,11 +38,26 @@ class Membership:
 class SharedStudy:
     """See `interface.Study`."""
 
-    def __init__(self, url: str, of: Membership, objectives: int, space: SearchSpace) -> None:
+    def __init__(self, url: str, of: Membership, objectives: int) -> None:
         """Open or create the study. Raises UserError where that is impossible, or it is another one."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._url, self._choices = parse_url(url), distributions(space)
+        self._url = parse_url(url)
         self._engine = connect(self._url)
+        self._storage: optuna.storages.RDBStorage | None = None
+        try:
+            self._open(of, objectives)
+        except BaseException:
+            self.close()
+            raise
+        self._finished: list[Trial] = []
+        self._students: set[str] = set()  # of the finished trials
+        self._told = 0
+        self._read_at = float("-inf")
+        self._known = 0  # of the stored trials, those that were read
+        self._others: list[Claim] = []
+        self._lost: dict[str, Claim] = {}
+
+    def _open(self, of: Membership, objectives: int) -> None:
         with answering(self._url):
             self._storage = open_optuna(self._url)
             self._study = optuna.create_study(
@@ -53,12 +69,6 @@ class SharedStudy:
             self._check(of.parts)
             make_tables(self._engine)
             self._claims = Claims(self._engine, of.study, of.search)
-        self._finished: list[Trial] = []
-        self._students: set[str] = set()  # of the finished trials
-        self._told = 0
-        self._known = 0  # of the stored trials, those that were read
-        self._others: list[Claim] = []
-        self._lost: dict[str, Claim] = {}
 
     def _check(self, parts: dict[str, str]) -> None:
         found = self._study.user_attrs.get(ATTRIBUTE)
@@ -74,13 +84,19 @@ class SharedStudy:
             )
 
     def trials(self) -> list[Trial]:
-        """See `Study.trials`."""
-        self._read()
-        return list(self._finished)
+        """See `Study.trials`: in the order in which they were stored."""
+        with answering(self._url):
+            stored = self._study.get_trials(deepcopy=False)
+        first: dict[str, Trial] = {}
+        for frozen in stored:
+            trial = thaw(frozen, len(first))
+            first.setdefault(trial.student, trial)  # twice only where a search was taken for dead and was not
+        return list(first.values())
 
     def news(self) -> list[Trial]:
-        """See `Study.news`."""
-        self._read()
+        """See `Study.news`. Those of other searches are looked for once in `READ_S`."""
+        if time.monotonic() - self._read_at >= READ_S:
+            self._read()
         news, self._told = self._finished[self._told :], len(self._finished)
         return news
 
@@ -89,11 +105,13 @@ class SharedStudy:
             stored = self._study.get_trials(deepcopy=False)
             self._others = self._claims.others()
         for frozen in stored[self._known :]:
-            student = frozen.user_attrs["student"]
-            if student not in self._students:  # twice only where a search was taken for dead and was not
-                self._students.add(student)
-                self._finished.append(thaw(frozen, len(self._finished)))
-        self._known = len(stored)
+            self._note(thaw(frozen, 0))
+        self._known, self._read_at = len(stored), time.monotonic()
+
+    def _note(self, trial: Trial) -> None:
+        if trial.student not in self._students:
+            self._students.add(trial.student)
+            self._finished.append(replace(trial, number=len(self._finished)))
 
     def lost(self) -> list[Proposal]:
         """See `Study.lost`. Those that have cost enough searches are stored as failed instead."""
@@ -128,8 +146,9 @@ class SharedStudy:
         """See `Study.add`. A trial is dropped where this search was taken for dead and its candidate taken over."""
         with answering(self._url):
             if self._claims.holds(trial.student):
-                self._study.add_trial(freeze(trial, self._choices))
+                self._study.add_trial(freeze(trial, None))
                 self._claims.close(trial.student)
+                self._note(trial)
 
     def open_places(self, total: int) -> int:
         """See `Study.open_places`."""
@@ -138,7 +157,8 @@ class SharedStudy:
 
     def elsewhere(self) -> int:
         """See `Study.elsewhere`."""
-        return len(self._others)
+        with answering(self._url):
+            return len(self._claims.others())
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -161,8 +181,9 @@ class SharedStudy:
 
     def close(self) -> None:
         """See `Study.close`."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        if self._storage is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
         self._engine.dispose()
 
 

@@ -60,7 +60,11 @@ def test_another_search_takes_over_from_a_killed_one(cli, tiny, tmp_path, databa
     again = cli(*quick.search(tmp_path / "one", "--trials", "4"))  # the folder knows its storage
     assert again.code == 0, again.err
     assert "search " not in again.err, "nothing is left to search"
-    assert "trained by another search; training it briefly again" in again.err or names[0] in again.err
+    for folder, shown, own in (("one", again.err, names[:1]), ("two", done.err, names[1:])):
+        (brief,) = (tmp_path / folder).glob("students/*/brief.safetensors")
+        shortlisted = brief.parent.name
+        foreign = f"{shortlisted} was trained by another search; training it briefly again"
+        assert (foreign in shown) == (shortlisted not in own)
     assert json.loads((tmp_path / "one" / "pareto.json").read_text())["searched"] == rows
 
 

@@ -4,25 +4,17 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from erde_nas.errors import UserError
-from erde_nas.records import Choice, Proposal, Trial
+from erde_nas.records import Proposal, Trial
 from erde_nas.studies import shared
 from erde_nas.studies.shared import Membership, SharedStudy, check_storage
 
 PARTS = {"recipe.train": "abc", "dataset": "pixels"}
-
-
-@dataclass
-class Space:
-    parameters: dict[str, tuple[Choice, ...]] = field(default_factory=lambda: {"width": tuple(range(100)), "k": ("a",)})
-
-    def identify(self, params: Any) -> str:
-        return f"student{params['width']}"
 
 
 def proposal(width: int) -> Proposal:
@@ -39,7 +31,7 @@ def trial(width: int, **changes: Any) -> Trial:
 
 @contextmanager
 def opened(url: str, search: str, study: str = "toy", parts: dict[str, str] = PARTS) -> Iterator[SharedStudy]:
-    with closing(SharedStudy(url, Membership(study, parts, search), 2, Space())) as found:
+    with closing(SharedStudy(url, Membership(study, parts, search), 2)) as found:
         yield found
 
 
@@ -47,11 +39,16 @@ def claim(study: SharedStudy, width: int, total: int = 99) -> bool:
     return study.claim(proposal(width), f"student{width}", total)
 
 
+@pytest.fixture(autouse=True)
+def _reads_always(monkeypatch) -> None:
+    monkeypatch.setattr(shared, "READ_S", 0.0)
+
+
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
     """`clock[0]` is the time by which searches judge each other."""
     now = [0.0]
-    monkeypatch.setattr("erde_nas.studies.claims.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("erde_nas.studies.claims.monotonic", lambda: now[0])
     return now
 
 
@@ -65,22 +62,11 @@ def test_two_searches_learn_from_each_other_and_do_nothing_twice(storage):
         assert b.news() == []
         assert b.elsewhere() == 1
         a.add(trial(1))
-        b.add(trial(2, state="failed", objectives=(), constraints=(), metrics={}, reason="nan"))
-        expected = [
-            trial(1),
-            Trial(
-                **{
-                    **vars(trial(2)),
-                    "state": "failed",
-                    "objectives": (),
-                    "constraints": (),
-                    "metrics": {},
-                    "reason": "nan",
-                    "number": 1,
-                }
-            ),
-        ]
-        assert a.news() == b.news() == a.trials() == expected
+        failed = trial(2, state="failed", objectives=(), constraints=(), metrics={}, reason="nan")
+        b.add(failed)
+        expected = [trial(1), replace(failed, number=1)]
+        assert a.trials() == b.trials() == a.news() == expected
+        assert [t.student for t in b.news()] == ["student2", "student1"], "its own is known first"
         assert a.news() == b.news() == a.lost() == []
         assert a.elsewhere() == b.elsewhere() == 0
         assert not claim(b, 1), "a finished candidate is nobody's any more"
@@ -168,7 +154,7 @@ def test_a_search_that_was_killed_knows_what_it_left(storage):
     with opened(storage, "a") as a:
         assert claim(a, 1)
         assert claim(a, 2)
-        a._study.add_trial(shared.freeze(trial(2), a._choices))  # killed before it closed the claim
+        a._study.add_trial(shared.freeze(trial(2), None))  # killed before it closed the claim
     with opened(storage, "a") as again:
         assert [t.student for t in again.news()] == ["student2"]
         assert again.lost() == [proposal(1)]
@@ -179,6 +165,19 @@ def test_a_search_that_was_killed_knows_what_it_left(storage):
         again.news()
         assert again.lost() == [], "it has cost two searches"
         assert {t.student: t.state for t in again.trials()} == {"student1": "failed", "student2": "complete"}
+
+
+def test_others_are_looked_at_now_and_then_and_own_trials_known_at_once(storage, monkeypatch):
+    monkeypatch.setattr(shared, "READ_S", 1000.0)
+    with opened(storage, "a") as a, opened(storage, "b") as b:
+        assert a.news() == b.news() == []
+        for study, width in ((a, 1), (b, 2)):
+            assert claim(study, width)
+            study.add(trial(width))
+        assert [t.student for t in a.news()] == ["student1"]
+        assert [t.student for t in a.trials()] == ["student1", "student2"]
+        monkeypatch.setattr(shared, "READ_S", 0.0)
+        assert [t.student for t in a.news()] == ["student2"]
 
 
 def test_a_heart_beats_while_at_work(storage, monkeypatch):
