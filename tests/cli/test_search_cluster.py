@@ -20,7 +20,7 @@ def test_a_search_outlives_a_node(cli, tiny, tmp_path, calibrated, monkeypatch):
     out = tmp_path / "run"
     node = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80e6}
     cluster = Cluster(initialize_head=True, head_node_args=node)
-    other = cluster.add_node(**node)
+    other, address = cluster.add_node(**node), cluster.address
 
     def kill() -> None:
         while len(list(out.glob("students/*/weights.safetensors"))) < 2:
@@ -30,13 +30,13 @@ def test_a_search_outlives_a_node(cli, tiny, tmp_path, calibrated, monkeypatch):
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     try:
-        done = cli(*quick.search(out, "--cluster", cluster.address, "--trials", "6"))
+        done = cli(*quick.search(out, "--cluster", address, "--trials", "6"))
         killer.join(60)
         assert not killer.is_alive()
     finally:
         cluster.shutdown()
     assert done.code == 0, done.err
-    assert f"2 workers on the cluster {cluster.address}" in done.err
+    assert f"2 workers on the cluster {address}" in done.err
     rows = json.loads((out / "pareto.json").read_text())["searched"]
     assert len({row["student"] for row in rows}) == len(rows) == 6
     assert {row["state"] for row in rows} == {"complete"}
