@@ -58,8 +58,8 @@ STUDIES = {
     "cifar100": replace(CIFAR10, data="cifar100"),
     "screening": replace(CIFAR10, losses=SCREENING),
     "confirmation": replace(CIFAR10, losses=CONFIRMATION),
-    "erde-heads": replace(CIFAR10, losses=(*MAIN, EVERYWHERE), student={**STUDENT, "head": "erde"}),
-    "medium-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=10),
+    "erde-heads": replace(CIFAR10, losses=("kd", EVERYWHERE, "erde", "ce"), student={**STUDENT, "head": "erde"}),
+    "medium-teacher": replace(CIFAR10, losses=("ce", EVERYWHERE, "erde"), teacher_epochs=10),
     "weak-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=2),
     "ea-kd": Study(
         "cifar100",

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from erde_nas.data.load import load_dataset
+from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.records import Proposal
 from erde_nas.space import Space
@@ -34,11 +35,12 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     assert "search 3/3: " in done.err
     store = RunStore(tmp_path / "run")
     recipe, profiles = store.recipe(), tuple(store.profiles())
-    space = Space(recipe.space, (1, 8, 8), 10)
+    dataset = load_dataset(recipe.dataset)
+    space = Space(recipe.space, image_shape(dataset), 10)
     with closing(store):
         store.open_study(2, space)
         trials = store.trials()
-    shared = shared_from_cache(recipe, profiles, load_dataset(recipe.dataset), "cpu", Compute("fp32", 1, 0.001))
+    shared = shared_from_cache(recipe, profiles, dataset, "cpu", Compute("fp32", 1, 0.001))
     shipped = pickle.loads(pickle.dumps(ship(shared)))
     assert len(shipped.dataset.test) == 0, "what the report alone reads stays at home"
     assert len({trial.student for trial in trials}) == 3
