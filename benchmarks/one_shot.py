@@ -62,7 +62,7 @@ RECIPE: dict[str, Any] = {
     },
     "train": {"epochs": 4, "batch_size": 64, "learning_rate": 0.1},
     "search": {"searcher": "nsga2", "population": 8, "objectives": ("error", "macs"), "evaluator": "supernet"},
-    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.05}, "random": 1, "norm_images": 512},
+    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}, "random": 1, "norm_images": 512},
     "finish": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}},
     "compress": {"train": {"epochs": 1}},
 }  # fmt: skip
