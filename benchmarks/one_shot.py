@@ -1,19 +1,18 @@
 """One-shot evaluation against training each candidate: how well it ranks them, and what front it finds in what time.
 
-    python benchmarks/one_shot.py tau    [--candidates 24] [--out benchmarks/results]
-    python benchmarks/one_shot.py budget [--candidates 40] [--out benchmarks/results]
+    python benchmarks/one_shot.py tau    [--candidates 20] [--out benchmarks/results]
+    python benchmarks/one_shot.py budget --evaluator supernet|train [--candidates 56] [--out benchmarks/results]
     python benchmarks/one_shot.py plot   [--out benchmarks/results]
 
 `tau`: random candidates of one Fashion-MNIST space, each evaluated three times: after a brief training, as a slice of
 the supernet, and after a long training from scratch. Writes one-shot-tau.csv (a row per candidate) and one-shot-tau.md
 (Kendall's tau-b between the three with 95 % bootstrap intervals over candidates).
 
-`budget`: two searches of that space by NSGA-II with the same seed, objectives error and MACs: one trains each
-candidate, the other trains a supernet and slices it. Writes one-shot-budget.csv, a row per candidate of each search
-with the seconds since its start; the training of the supernet counts, what both share (teacher, its logits) does not.
-Times are of the process (`cpu_s`, one thread) and of the clock (`wall_s`); on a machine that does other work, compare
-the former. `plot` draws the dominated hypervolume over time from that file and says when one-shot reached the other's
-last value.
+`budget`: a search of that space by NSGA-II for error and MACs that trains each candidate, or that trains a supernet and
+slices it; the seed is the same. Writes one-shot-budget-EVALUATOR.csv, a row per candidate with the seconds since the
+start; the training of the supernet counts, what both share (teacher, its logits) does not. Times are of the process
+(`cpu_s`, one thread) and of the clock (`wall_s`); on a machine that does other work, compare the former. `plot` draws
+the dominated hypervolume over time from both files and says when one-shot reached the other's last value.
 """
 
 import argparse
@@ -51,20 +50,20 @@ matplotlib.use("Agg")
 RESULTS = Path(__file__).parent / "results"
 RECIPE: dict[str, Any] = {
     "name": "one-shot",
-    "dataset": {"name": "fashion-mnist", "train_limit": 4000, "validation": 0.4},
+    "dataset": {"name": "fashion-mnist", "train_limit": 1500, "validation": 0.4},
     "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
     "teacher": {
         "stem": 16, "depths": (2, 2, 2), "widths": (16, 32, 64), "head": "erde",
         "train": {"epochs": 8, "learning_rate": 0.1},
     },
     "space": {
-        "families": ("resnet",), "stems": (8,), "depths": ((1, 2), (1, 2), (1, 2)),
-        "widths": ((8, 16), (16, 24, 32), (24, 32, 48)), "heads": ("erde", "gap", "conv"), "max_exits": 3,
+        "families": ("resnet",), "stems": (8,), "depths": ((1,), (1, 2), (1, 2)),
+        "widths": ((8,), (16, 24, 32), (24, 32, 48)), "heads": ("erde", "gap", "conv"), "max_exits": 3,
     },
     "train": {"epochs": 4, "batch_size": 64, "learning_rate": 0.1},
     "search": {"searcher": "nsga2", "population": 8, "objectives": ("error", "macs"), "evaluator": "supernet"},
-    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.05}, "random": 1, "norm_images": 512},
-    "finish": {"train": {"epochs": 12, "batch_size": 64, "learning_rate": 0.1}},
+    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}, "random": 1, "norm_images": 512},
+    "finish": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}},
     "compress": {"train": {"epochs": 1}},
 }  # fmt: skip
 REFERENCE_ERROR = 0.4  # of the hypervolume; its other end is the largest network's MACs
@@ -75,13 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("tau", "budget", "plot"))
     parser.add_argument("--candidates", type=int)
+    parser.add_argument("--evaluator", choices=("supernet", "train"), default="supernet")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.part == "tau":
-        tau(arguments.out, arguments.candidates or 24)
+        tau(arguments.out, arguments.candidates or 20)
     elif arguments.part == "budget":
-        budget(arguments.out, arguments.candidates or 40)
+        budget(arguments.out, arguments.evaluator, arguments.candidates or 56)
     else:
         plot(arguments.out)
 
@@ -94,7 +94,7 @@ def make_shared() -> tuple[Shared, Space]:
     with Meter() as meter:
         shared = prepare(
             recipe, (), dataset, torch.device("cpu"), meter,
-            typical=space.middle(), epochs=16, known=Compute("fp32", 1, 0.1), on_compute=lambda compute, steps: None,
+            typical=space.middle(), epochs=16, known=Compute("bf16", 1, 0.05), on_compute=lambda compute, steps: None,
         )  # fmt: skip
     return shared, space
 
@@ -147,28 +147,25 @@ def tau_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def budget(out: Path, count: int) -> None:
-    """Both searches, one after the other; what is measured is written after every candidate."""
+def budget(out: Path, way: str, count: int) -> None:
+    """One search; what is measured is written after every candidate."""
     shared, space = make_shared()
     rows: list[dict[str, Any]] = []
+    clock, make = Clock(), candidate.train_briefly
     with tempfile.TemporaryDirectory() as folder:
-        for way in ("supernet", "train"):
-            clock = Clock()
-            make: Callable[[Arch, Shared], EarlyExitNetwork] = candidate.train_briefly
-            if way == "supernet":
-                train_family(Family(space, "resnet"), shared, weights_file(Path(folder), "resnet"), say(way))
-                make = OneShot(Path(folder))
-                rows.append({"evaluator": way, "candidate": "", **clock.row()})
-            searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
-            for number in range(count):
-                proposal = searcher.ask()
-                trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
-                searcher.tell(trial)
-                error, macs = trial.objectives or (float("nan"), float("nan"))
-                rows.append({"evaluator": way, "candidate": trial.student, **clock.row(), "error": error, "macs": macs})
-                print(f"{way} {number + 1}/{count}: {rows[-1]}", flush=True)
-                write(out / "one-shot-budget.csv", rows)
-    plot(out)
+        if way == "supernet":
+            train_family(Family(space, "resnet"), shared, weights_file(Path(folder), "resnet"), say(way))
+            make = OneShot(Path(folder))
+            rows.append({"candidate": "", **clock.row()})
+        searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
+        for number in range(count):
+            proposal = searcher.ask()
+            trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
+            searcher.tell(trial)
+            error, macs = trial.objectives or (float("nan"), float("nan"))
+            rows.append({"candidate": trial.student, **clock.row(), "error": error, "macs": macs})
+            print(f"{way} {number + 1}/{count}: {rows[-1]}", flush=True)
+            write(out / f"one-shot-budget-{way}.csv", rows)
 
 
 class Clock:
@@ -185,16 +182,14 @@ class Clock:
 
 def plot(out: Path) -> None:
     """one-shot-budget.png, and when one-shot evaluation reached what training each candidate ended with."""
-    with (out / "one-shot-budget.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    macs = [float(row["macs"]) for row in rows if row["macs"]]
+    found = {way: read(out / f"one-shot-budget-{way}.csv") for way in ("train", "supernet")}
+    largest = max(macs for rows in found.values() for _, _, macs in rows if np.isfinite(macs))
     curves = {}
     figure, axes = plt.subplots(figsize=(6, 4))
     for way, label in (("train", "each candidate trained"), ("supernet", "slices of a supernet")):
-        own = [row for row in rows if row["evaluator"] == way]
-        points = [(float(row["error"] or "nan"), float(row["macs"] or "nan")) for row in own]
-        volumes = [volume(points[: n + 1], max(macs)) for n in range(len(points))]
-        seconds = [float(row["cpu_s"]) for row in own]
+        seconds = [row[0] for row in found[way]]
+        points = [row[1:] for row in found[way]]
+        volumes = [volume(points[: n + 1], largest) for n in range(len(points))]
         curves[way] = (seconds, volumes)
         axes.step([0, *seconds], [0, *volumes], where="post", label=label)
     axes.set(xlabel="CPU seconds of one thread", ylabel="hypervolume (share of the box)", ylim=(0, None))
@@ -202,9 +197,17 @@ def plot(out: Path) -> None:
     axes.legend(loc="lower right")
     figure.savefig(out / "one-shot-budget.png", dpi=120, bbox_inches="tight")
     (seconds, volumes), (one_shot_s, one_shot) = curves["train"], curves["supernet"]
-    reached = next((s for s, v in zip(one_shot_s, one_shot, strict=True) if v >= volumes[-1]), None)
-    print(f"train-each ends with {volumes[-1]:.4f} after {seconds[-1]:.0f} s, one-shot with {one_shot[-1]:.4f}")
-    print("one-shot did not reach it" if reached is None else f"one-shot reached it in {reached / seconds[-1]:.1%}")
+    when = next((s for s, v in zip(one_shot_s, one_shot, strict=True) if v >= volumes[-1]), None)
+    for way, (times, reached) in curves.items():
+        print(f"{way}: hypervolume {reached[-1]:.4f} after {times[-1]:.0f} CPU s")
+    print("one-shot did not reach it" if when is None else f"one-shot reached it in {when / seconds[-1]:.1%}")
+
+
+def read(path: Path) -> list[tuple[float, float, float]]:
+    """CPU seconds, error and MACs of every row; NaN where no candidate was evaluated or it failed."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return [(float(r["cpu_s"]), float(r["error"] or "nan"), float(r["macs"] or "nan")) for r in rows]
 
 
 def volume(points: list[tuple[float, float]], largest: float) -> float:

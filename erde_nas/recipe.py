@@ -144,9 +144,9 @@ class SearchSection(Section):
 class SupernetSection(Section):
     """`evaluator: supernet`: one training per family of the space, of which every candidate is a slice."""
 
-    train: OptimizerSection = OptimizerSection(epochs=20, learning_rate=0.05)
+    train: OptimizerSection = OptimizerSection(epochs=20)
     random: Annotated[int, Field(ge=0)] = 2  # sub-networks drawn in each step, besides the largest and the smallest
-    inplace_weight: Weight = 1.0  # of what the others learn from the largest
+    inplace_weight: Weight = 0.2  # of what the others learn from the largest
     norm_images: Positive = 1024  # training images from which a candidate's batch norms take their statistics
 
 

@@ -102,7 +102,7 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
         ({"finish.students": 0}, r"finish\.students: .* 1 \(got 0\)"),
         ({"compress.prune": [0.5, 1.0]}, r"compress\.prune\[1\]: should be less than 1 \(got 1\.0\)"),
         ({"compress.prune": [0.501, 0.5]}, r"compress: prune must .* whole per cents, but got \[0\.501, 0\.5\]"),
-        ({"search.evaluator": "oneshot"}, r"search\.evaluator: should be train or supernet"),
+        ({"search.evaluator": "oneshot"}, r"search\.evaluator: should be 'train' or 'supernet'"),
         ({"supernet.random": -1}, r"supernet\.random: .* 0 \(got -1\)"),
         (
             {"search.evaluator": "supernet", "distil.loss": "fcfd"},

@@ -29,7 +29,7 @@ from erde_nas.supernet.weights import Weights, union
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""
 
-ESTIMATED_FROM = 32  # random sub-networks
+ESTIMATED_FROM = 9  # random sub-networks
 
 
 def train_family(family: Family, shared: Shared, path: Path, progress: Progress) -> None:
