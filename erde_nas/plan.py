@@ -27,6 +27,8 @@ def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple
     `done` candidates are stored, and the run has taken `spent_s` so far.
     """
     after = after_search_s(recipe, pace)
+    if recipe.search.evaluator == "supernet" and not done:
+        after["supernet"] = _supernet_s(recipe, pace)
     left = 3600 * (recipe.search.hours or 0) - spent_s - sum(after.values())
     trials = expected_trials(recipe.search, done, candidate_s(recipe, pace), left)
     seconds = {"search": max(0, trials - done) * candidate_s(recipe, pace), **after}
@@ -43,6 +45,12 @@ def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
         "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
         "measure": (finish.students + pruned + 3) * FILE_S * pace.profiles,
     }
+
+
+def _supernet_s(recipe: Recipe, pace: Pace) -> float:
+    """Roughly: each step trains the largest sub-network, which takes about as long as two, the smallest, and others."""
+    section = recipe.supernet
+    return len(recipe.space.families) * (3 + section.random) * section.train.epochs * pace.epoch_s
 
 
 def candidate_s(recipe: Recipe, pace: Pace) -> float:

@@ -66,6 +66,9 @@ def test_the_plan_in_words() -> None:
         f"plan: 24 candidates x 5 epochs; finish 8 x 6 -> 4 x 6 epochs; prune 30%, 50% x 8 epochs; about {total} from "
         "here"
     )
+    seconds, _ = make_plan(recipe(evaluator="supernet"), pace(), done=0, spent_s=0.0)
+    assert seconds["supernet"] == pytest.approx(2 * (3 + 2) * 20 * 0.5), "two families, two random sub-networks"
+    assert "supernet" not in make_plan(recipe(evaluator="supernet"), pace(), done=1, spent_s=0.0)[0]
     patient = recipe(trials=None, patience=9, evaluator="supernet")
     assert make_plan(patient, pace(), done=3, spent_s=0.0)[1].startswith(
         "plan: about 39 candidates of a supernet (3 done), fewer if 9 in a row add nothing; finish "
