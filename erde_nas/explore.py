@@ -2,6 +2,7 @@
 workers; the searcher learns from each one as it is done."""
 
 import time
+from contextlib import suppress
 
 from erde_nas import candidate
 from erde_nas.budget import spent
@@ -27,8 +28,9 @@ def explore(run: Run, pool: Pool) -> None:
             while search.submit() or search.waits():
                 search.collect()
         except KeyboardInterrupt:
-            while done := pool.next(0):  # what is done is kept
-                search.keep(done)
+            for _ in range(pool.size):  # what is done is kept; a measurement that was interrupted too is an error
+                with suppress(UserError):
+                    search.keep(pool.next(0))
             raise
     search.conclude()
 

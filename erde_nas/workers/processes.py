@@ -124,7 +124,7 @@ class ProcessPool:
         worker, task = self._workers.pop(number), self._tasks[number]
         worker.pipe.close()
         how = worker.ended()
-        if not worker.ready:
+        if task.attempts == ATTEMPTS and not worker.ready:
             raise UserError(f"a worker process died {how} while it started; free some memory or lower --workers")
         if task.attempts == ATTEMPTS:
             del self._tasks[number]

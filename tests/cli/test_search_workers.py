@@ -71,12 +71,14 @@ def test_workers_of_a_killed_search_end_and_it_goes_on(cli, quick, tmp_path, cal
     ]
     assert len(workers) == 2
     workers[0].kill()
+    said = []
     for line in child.stderr:
+        said.append(line)
         if "search 4/500: " in line:  # whoever evaluated them: the search went on
             break
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=120)
-    assert child.returncode == 130, errors
+    assert child.returncode == 130, (said, errors)
     assert "Traceback" not in errors
     psutil.wait_procs(workers, timeout=60)
     assert not any(process.is_running() for process in workers)
