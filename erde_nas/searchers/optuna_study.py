@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
 from erde_nas.records import Choice, Trial
-from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.interface import Parameters, Params
 
 STUDY = "search"
 
@@ -24,14 +24,17 @@ class OptunaStudy:
     """Complete trials as Optuna sees them. Optuna ignores failed ones, so they are not kept."""
 
     def __init__(self, parameters: Parameters, objectives: int) -> None:
-        self._parameters = parameters
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(choices) for name, choices in parameters.items()
-        }
+        self._choices = {name: _ordered(choices) for name, choices in parameters.items()}
+        self._distributions = {name: _distribution(choices) for name, choices in self._choices.items()}
+        self._objectives = objectives
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again without trials."""
         self._storage = optuna.storages.InMemoryStorage()
         with _quiet():
             self._study = optuna.create_study(
-                study_name=STUDY, storage=self._storage, directions=["minimize"] * objectives
+                study_name=STUDY, storage=self._storage, directions=["minimize"] * self._objectives
             )
 
     def load(self, sampler: BaseSampler) -> optuna.Study:
@@ -41,7 +44,7 @@ class OptunaStudy:
     def add(self, trial: Trial, attrs: dict[str, Any] | None = None) -> None:
         """Keep a complete trial, with the sampler's system attributes."""
         frozen = create_trial(
-            params=trial.params,
+            params=self.encode(trial.params),
             distributions=self._distributions,
             values=list(trial.objectives),
             constraints={str(index): value for index, value in enumerate(trial.constraints)},
@@ -63,15 +66,35 @@ class OptunaStudy:
         varying = {name: choices for name, choices in self._distributions.items() if not choices.single()}
         drawn = relative.sample_relative(self.load(relative), trial, varying)
         study = self.load(independent)
-        params: dict[str, Choice] = {}
-        for name, choices in self._parameters.items():
+        positions: dict[str, Choice] = {}
+        for name in self._choices:
             if name in drawn:
-                params[name] = drawn[name]
+                positions[name] = drawn[name]
             elif name in varying:
-                params[name] = independent.sample_independent(study, trial, name, varying[name])
-            else:
-                (params[name],) = choices
+                positions[name] = independent.sample_independent(study, trial, name, varying[name])
+        return self.decode(positions)
+
+    def encode(self, params: Params) -> dict[str, Choice]:
+        """Choices -> what Optuna sees: numbers as their positions, in which it knows neighbours; names as they are."""
+        return {n: c if isinstance(c, str) else self._choices[n].index(c) for n, c in params.items()}
+
+    def decode(self, positions: Params) -> dict[str, Choice]:
+        """The inverse of `encode`; parameters with a single choice may be missing."""
+        params = {}
+        for name, choices in self._choices.items():
+            position = positions.get(name, 0 if len(choices) == 1 else None)
+            params[name] = position if isinstance(position, str) else choices[int(position)]
         return params
+
+
+def _ordered(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    return choices if any(isinstance(choice, str) for choice in choices) else tuple(sorted(choices, key=float))
+
+
+def _distribution(choices: tuple[Choice, ...]) -> BaseDistribution:
+    if any(isinstance(choice, str) for choice in choices):
+        return CategoricalDistribution(choices)
+    return IntDistribution(0, len(choices) - 1)
 
 
 @contextmanager
