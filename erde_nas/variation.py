@@ -45,6 +45,12 @@ class ArchitectureVariation:
                 kept[block] = heads[generator.integers(len(heads))]
         return self.write(child, self._crop(kept, generator))
 
+    def canonical(self, params: Given) -> Params:
+        """What means the same, always written alike: what does not apply has its first choice, or no exit."""
+        first = {name: choices[0] for name, choices in self._parameters.items()}
+        means = {name: choice for name, choice in params.items() if applies(name, params["family"])}
+        return self.write({**first, **means}, self.exits(params))
+
     def mutate(self, params: Given, generator: np.random.Generator) -> Params:
         """One of the `neighbours`: first what changes is drawn, then how. Params without neighbours come back."""
         ways = [found for found in self.neighbours(params).values() if found]

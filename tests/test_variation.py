@@ -57,6 +57,16 @@ def test_equal_parents_have_a_child_that_means_the_same():
         assert of.identify(of.variation.cross(params, dict(params), rng)) == of.identify(params)
 
 
+def test_what_means_the_same_has_one_canonical_form():
+    of = space()
+    written = {}
+    for params in proposals(of, 300):
+        canonical = of.variation.canonical(params)
+        assert in_space(of, canonical)
+        assert written.setdefault(of.identify(params), canonical) == canonical
+        assert of.identify(canonical) == of.identify(params)
+
+
 def test_a_child_has_the_whole_stages_of_its_parents_and_no_exit_without_a_like_one_in_them():
     of, rng = space(), np.random.default_rng(2)
     stage_names = [[f"{kind}{s}" for kind in ("depth", "width", "kernel", "expansion")] for s in range(2)]

@@ -10,6 +10,7 @@ STRATEGIES = {
     "nsga2": "erde_nas.searchers.nsga2",
     "nsga3": "erde_nas.searchers.nsga3",
     "regularized-evolution": "erde_nas.searchers.regularized_evolution",
+    "surrogate": "erde_nas.searchers.surrogate",
     "tpe": "erde_nas.searchers.tpe",
     "random": "erde_nas.searchers.uniform",
     "nni-tpe": "erde_nas.searchers.nni_tpe",

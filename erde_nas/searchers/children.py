@@ -23,6 +23,10 @@ class OrderedChoices:
         """See `interface.Variation`."""
         return {name: (first, second)[generator.integers(2)][name] for name in self._parameters}
 
+    def canonical(self, params: Params) -> dict[str, Choice]:
+        """See `interface.Variation`. Nothing is known of what means the same."""
+        return dict(params)
+
     def mutate(self, params: Params, generator: np.random.Generator) -> dict[str, Choice]:
         """See `interface.Variation`."""
         varying = [name for name, choices in self._parameters.items() if len(choices) > 1]
@@ -45,10 +49,10 @@ def breed(
     """An unseen child of one or two of at least one parent; the more children were seen, the more they mutate."""
     child: dict[str, Choice] = {}
     for attempt in range(ATTEMPTS):
-        first = parents[generator.integers(len(parents))]
+        first = parents[int(generator.integers(len(parents)))]
         child = dict(first)
         if len(parents) > 1 and generator.random() < CROSSOVER:
-            child = variation.cross(first, parents[generator.integers(len(parents))], generator)
+            child = variation.cross(first, parents[int(generator.integers(len(parents)))], generator)
         for _ in range(1 + attempt // PATIENCE):
             child = variation.mutate(child, generator)
         if not seen(child):

@@ -25,10 +25,13 @@ class SearchSpace(Protocol):
 
 
 class Variation(Protocol):
-    """How candidates are made of others. Neither method changes its arguments; what they return is in the space."""
+    """How candidates are made of others. No method changes its arguments; what they return is in the space."""
 
     def cross(self, first: Params, second: Params, generator: np.random.Generator) -> dict[str, Choice]:
         """A child of two parents; of two equal ones, one that means the same."""
+
+    def canonical(self, params: Params) -> dict[str, Choice]:
+        """Params that mean the same, written alike wherever the meaning is."""
 
     def mutate(self, params: Params, generator: np.random.Generator) -> dict[str, Choice]:
         """A copy with one change."""

@@ -249,6 +249,10 @@ class TestRegularizedEvolution(GuidedContract):
             assert sum(child[name] != big[name] for name in big) <= 3
 
 
+class TestSurrogate(GuidedContract):
+    name = "surrogate"
+
+
 class TestTpe(GuidedContract):
     name = "tpe"
 
