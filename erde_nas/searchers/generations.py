@@ -60,8 +60,7 @@ class Generations:
 
     def _sampler(self, seed: int, seen: Seen) -> NSGAIISampler | NSGAIIISampler:
         def children(study: optuna.Study, space: dict[str, Any], parents: list[FrozenTrial]) -> dict[str, Choice]:
-            told = [self._study.decode(parent.params) for parent in parents]
-            return self._study.encode(breed(told, self._variation, np.random.default_rng(seed), seen))
+            return breed([parent.params for parent in parents], self._variation, np.random.default_rng(seed), seen)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's word for an argument that may change

@@ -41,6 +41,6 @@ def best(trials: Sequence[Trial], count: int) -> list[int]:
     feasible, others = np.flatnonzero(violations == 0), np.flatnonzero(violations > 0)
     ordered = others[np.argsort(violations[others], kind="stable")]
     if len(feasible):
-        points = np.array([trials[index].objectives for index in feasible])
+        points = np.array([trials[int(index)].objectives for index in feasible])
         ordered = np.concatenate([feasible[select(points, count)], ordered])
     return [int(index) for index in ordered[:count]]

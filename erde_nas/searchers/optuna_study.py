@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
 from erde_nas.records import Choice, Trial
-from erde_nas.searchers.interface import Parameters, Params
+from erde_nas.searchers.interface import Parameters
 
 STUDY = "search"
 
@@ -24,8 +24,10 @@ class OptunaStudy:
     """Complete trials as Optuna sees them. Optuna ignores failed ones, so they are not kept."""
 
     def __init__(self, parameters: Parameters, objectives: int) -> None:
-        self._choices = {name: _ordered(choices) for name, choices in parameters.items()}
-        self._distributions = {name: _distribution(choices) for name, choices in self._choices.items()}
+        self._parameters = parameters
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(choices) for name, choices in parameters.items()
+        }
         self._objectives = objectives
         self.forget()
 
@@ -44,7 +46,7 @@ class OptunaStudy:
     def add(self, trial: Trial, attrs: dict[str, Any] | None = None) -> None:
         """Keep a complete trial, with the sampler's system attributes."""
         frozen = create_trial(
-            params=self.encode(trial.params),
+            params=trial.params,
             distributions=self._distributions,
             values=list(trial.objectives),
             constraints={str(index): value for index, value in enumerate(trial.constraints)},
@@ -66,35 +68,15 @@ class OptunaStudy:
         varying = {name: choices for name, choices in self._distributions.items() if not choices.single()}
         drawn = relative.sample_relative(self.load(relative), trial, varying)
         study = self.load(independent)
-        positions: dict[str, Choice] = {}
-        for name in self._choices:
+        params: dict[str, Choice] = {}
+        for name, choices in self._parameters.items():
             if name in drawn:
-                positions[name] = drawn[name]
+                params[name] = drawn[name]
             elif name in varying:
-                positions[name] = independent.sample_independent(study, trial, name, varying[name])
-        return self.decode(positions)
-
-    def encode(self, params: Params) -> dict[str, Choice]:
-        """Choices -> what Optuna sees: numbers as their positions, in which it knows neighbours; names as they are."""
-        return {n: c if isinstance(c, str) else self._choices[n].index(c) for n, c in params.items()}
-
-    def decode(self, positions: Params) -> dict[str, Choice]:
-        """The inverse of `encode`; parameters with a single choice may be missing."""
-        params = {}
-        for name, choices in self._choices.items():
-            position = positions.get(name, 0 if len(choices) == 1 else None)
-            params[name] = position if isinstance(position, str) else choices[int(position)]
+                params[name] = independent.sample_independent(study, trial, name, varying[name])
+            else:
+                (params[name],) = choices
         return params
-
-
-def _ordered(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    return choices if any(isinstance(choice, str) for choice in choices) else tuple(sorted(choices, key=float))
-
-
-def _distribution(choices: tuple[Choice, ...]) -> BaseDistribution:
-    if any(isinstance(choice, str) for choice in choices):
-        return CategoricalDistribution(choices)
-    return IntDistribution(0, len(choices) - 1)
 
 
 @contextmanager
