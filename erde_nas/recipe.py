@@ -11,7 +11,17 @@ from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-SearcherName = Literal["nsga2", "tpe", "random", "nni-tpe", "nni-evolution"]
+SearcherName = Literal[
+    "nsga2",
+    "nsga3",
+    "regularized-evolution",
+    "surrogate",
+    "tpe",
+    "random",
+    "nni-tpe",
+    "nni-evolution",
+    "nni-gridsearch",
+]
 TRAINED_TERMS = ("ctkd", "reviewkd", "fcfd")  # distillation terms with parameters of their own for each student
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
 

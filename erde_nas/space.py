@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from erde_nas.recipe import SpaceSection
 from erde_nas.records import Arch, Choice, Exit
 from erde_nas.students.families import StageChoice, make_arch
-
-NO_EXIT = "none"
-DEPTHWISE = {"mobilenet", "shufflenet"}  # families whose k×k convolutions may have a kernel other than 3×3
+from erde_nas.variation import DEPTHWISE, NO_EXIT, ArchitectureVariation
 
 
 class Space:
@@ -33,6 +31,7 @@ class Space:
         parameters["head"] = section.heads  # of the last exit
         self.parameters: Mapping[str, tuple[Choice, ...]] = parameters
         self.stages = len(section.depths)
+        self.variation = ArchitectureVariation(parameters, section.max_exits)
 
     def decode(self, params: Mapping[str, Choice]) -> Arch:
         """The architecture that `params` mean. Exits beyond `max_exits` are dropped, shallowest first.

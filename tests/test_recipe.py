@@ -98,7 +98,7 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
         ({"search.objectives": ["error", "macs", "macs"]}, r"search: .* but got \['error', 'macs', 'macs'\]"),
         ({"search.objectives": []}, r"search: .* but got \[\]"),
         ({"search.population": 1}, r"search\.population: .* 2 \(got 1\)"),
-        ({"search.searcher": "nsga"}, r"search\.searcher: .* did you mean 'nsga2'\?"),
+        ({"search.searcher": "nsga"}, r"search\.searcher: .* did you mean 'nsga[23]'\?"),
         ({"finish.students": 0}, r"finish\.students: .* 1 \(got 0\)"),
         ({"compress.prune": [0.5, 1.0]}, r"compress\.prune\[1\]: should be less than 1 \(got 1\.0\)"),
         ({"compress.prune": [0.501, 0.5]}, r"compress: prune must .* whole per cents, but got \[0\.501, 0\.5\]"),

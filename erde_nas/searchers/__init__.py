@@ -8,10 +8,14 @@ from erde_nas.searchers.interface import Searcher, SearchSpace
 
 STRATEGIES = {
     "nsga2": "erde_nas.searchers.nsga2",
+    "nsga3": "erde_nas.searchers.nsga3",
+    "regularized-evolution": "erde_nas.searchers.regularized_evolution",
+    "surrogate": "erde_nas.searchers.surrogate",
     "tpe": "erde_nas.searchers.tpe",
     "random": "erde_nas.searchers.uniform",
     "nni-tpe": "erde_nas.searchers.nni_tpe",
     "nni-evolution": "erde_nas.searchers.nni_evolution",
+    "nni-gridsearch": "erde_nas.searchers.nni_gridsearch",
 }
 
 
@@ -33,5 +37,5 @@ def make_searcher(name: str, space: SearchSpace, *, objectives: int, seed: int, 
             f"searcher '{name}' needs the Python package '{str(error.name).split('.')[0]}', which is not installed: "
             f"install it, or choose another of {', '.join(STRATEGIES)}"
         ) from error
-    strategy = module.Strategy(space.parameters, objectives=objectives, population=population)
+    strategy = module.Strategy(space, objectives=objectives, population=population)
     return DistinctSearcher(space, strategy, objectives=objectives, seed=seed)

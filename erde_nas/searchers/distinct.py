@@ -12,7 +12,8 @@ import numpy as np
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.records import Choice, Proposal, Trial
-from erde_nas.searchers.interface import Parameters, SearchSpace, Strategy
+from erde_nas.searchers.children import random_params
+from erde_nas.searchers.interface import Parameters, Params, SearchSpace, Strategy
 
 SUGGESTIONS = 16  # of the strategy for one ask, before the searcher draws at random from what is unseen
 DRAWS = 64  # at random, before a space is enumerated
@@ -36,8 +37,8 @@ class DistinctSearcher:
         if self._unseen == {}:
             raise SpaceExhausted(f"all {len(self._seen)} architectures of the search space have been proposed")
         for _ in range(SUGGESTIONS):
-            proposal = self._strategy.suggest(self._next_seed())
-            if self._space.identify(proposal.params) not in self._seen:
+            proposal = self._strategy.suggest(self._next_seed(), self._was_seen)
+            if not self._was_seen(proposal.params):
                 break
         else:
             proposal = replace(proposal, params=self._draw_unseen())
@@ -47,10 +48,15 @@ class DistinctSearcher:
     def tell(self, trial: Trial) -> None:
         """See `Searcher.tell`. Raises ValueError for a trial whose numbers are not what its state promises."""
         check_trial(trial, self._space.parameters, self._objectives)
-        self._mark(trial.params)
-        self._strategy.tell(trial)
+        parameters = self._space.parameters  # a number that comes back from a file may be equal and of another type
+        params = {name: choices[choices.index(trial.params[name])] for name, choices in parameters.items()}
+        self._mark(params)
+        self._strategy.tell(replace(trial, params=params))
         self._told += 1
         self._suggested = 0
+
+    def _was_seen(self, params: Params) -> bool:
+        return self._space.identify(params) in self._seen
 
     def _next_seed(self) -> int:
         sequence = np.random.SeedSequence((self._seed, self._told, self._suggested))
@@ -71,10 +77,8 @@ class DistinctSearcher:
         """
         generator = np.random.default_rng(self._next_seed())
         for _ in range(DRAWS if self._enumerable else LAST_DRAWS):
-            params = {
-                name: choices[generator.integers(len(choices))] for name, choices in self._space.parameters.items()
-            }
-            if self._space.identify(params) not in self._seen:
+            params = random_params(self._space.parameters, generator)
+            if not self._was_seen(params):
                 return params
         if not self._enumerable:
             raise SpaceExhausted(f"{LAST_DRAWS} random draws met only the {len(self._seen)} architectures seen before")

@@ -1,11 +1,16 @@
 """What a search needs of a space and gives to the pipeline (`Searcher`), and what one strategy must do (`Strategy`)."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from erde_nas.records import Choice, Proposal, Trial
 
 Parameters = Mapping[str, tuple[Choice, ...]]
+Params = Mapping[str, Choice]
+Seen = Callable[[Params], bool]
+"""Whether params mean an architecture that was proposed or told before."""
 
 
 class SearchSpace(Protocol):
@@ -19,6 +24,28 @@ class SearchSpace(Protocol):
         """The id of the architecture that `params` mean; different params can mean the same one."""
 
 
+class Variation(Protocol):
+    """How candidates are made of others. No method changes its arguments; what they return is in the space."""
+
+    def cross(self, first: Params, second: Params, generator: np.random.Generator) -> dict[str, Choice]:
+        """A child of two parents; of two equal ones, one that means the same."""
+
+    def canonical(self, params: Params) -> dict[str, Choice]:
+        """Params that mean the same, written alike wherever the meaning is."""
+
+    def mutate(self, params: Params, generator: np.random.Generator) -> dict[str, Choice]:
+        """A copy with one change."""
+
+
+@runtime_checkable
+class VariedSpace(SearchSpace, Protocol):
+    """A space that knows how its architectures vary; for others see `children.OrderedChoices`."""
+
+    @property
+    def variation(self) -> Variation:
+        """Crossover and mutation that fit the space."""
+
+
 class Searcher(Protocol):
     """Proposes candidates and learns from trials. Its proposals depend on its seed and on what it was told alone."""
 
@@ -30,10 +57,11 @@ class Searcher(Protocol):
 
 
 class Strategy(Protocol):
-    """One way to suggest candidates. `suggest` leaves no trace: equal tells and an equal seed give an equal answer."""
+    """One way to suggest candidates. `suggest` leaves no trace: equal tells, an equal seed and equal answers of `seen`
+    give an equal answer."""
 
-    def suggest(self, seed: int) -> Proposal:
-        """A candidate of the space, possibly one that was suggested before."""
+    def suggest(self, seed: int, seen: Seen) -> Proposal:
+        """A candidate of the space, possibly one that was seen before: then the next seed is tried."""
 
     def tell(self, trial: Trial) -> None:
         """Learn from a checked trial."""

@@ -12,18 +12,18 @@ import numpy as np
 from nni.algorithms.hpo.evolution_tuner import EvolutionTuner, Individual
 
 from erde_nas.records import Proposal, Trial
-from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.interface import SearchSpace, Seen
 from erde_nas.searchers.nni_history import NniHistory
 
 
 class Strategy:
     """Random until `population` trials are complete, as the tuner's own first generation is; then one mutation each."""
 
-    def __init__(self, parameters: Parameters, *, objectives: int, population: int) -> None:
-        self._history = NniHistory(parameters, objectives)
+    def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
+        self._history = NniHistory(space.parameters, objectives)
         self._population = population
 
-    def suggest(self, seed: int) -> Proposal:
+    def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
         generator = np.random.default_rng(seed)
         tuner = EvolutionTuner("maximize", population_size=1)  # filled here, not by the tuner, which has no seed
@@ -40,12 +40,13 @@ class Strategy:
 
     def _individuals(self, generator: np.random.Generator) -> list[Individual]:
         """The best trials under random weights; in the first generation one unborn, which the tuner takes as it is."""
-        if len(self._history.positions) < self._population:
+        positions = self._history.positions
+        if len(positions) < self._population:
             space = self._history.space
             return [_individual({name: int(generator.integers(len(spec["_value"]))) for name, spec in space.items()})]
         losses = np.array(self._history.losses(generator))
         best = np.argsort(losses, kind="stable")[: self._population]
-        return [_individual(self._history.positions[index], -float(losses[index])) for index in best]
+        return [_individual(positions[index], -float(losses[index])) for index in best]
 
 
 def _individual(positions: dict[str, int], result: float | None = None) -> Individual:

@@ -6,7 +6,7 @@ import numpy as np
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
 from erde_nas.records import Proposal, Trial
-from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.interface import SearchSpace, Seen
 from erde_nas.searchers.nni_history import NniHistory
 
 # Per parameter, of which the best is suggested. With NNI's 24 the best choice is nearly always among them, so that TPE
@@ -17,10 +17,10 @@ CANDIDATES = 4
 class Strategy:
     """A fresh tuner per suggestion: it imports all trials, judged by the weights of this suggestion."""
 
-    def __init__(self, parameters: Parameters, *, objectives: int, population: int) -> None:
-        self._history = NniHistory(parameters, objectives)
+    def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
+        self._history = NniHistory(space.parameters, objectives)
 
-    def suggest(self, seed: int) -> Proposal:
+    def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
         generator = np.random.default_rng(seed)
         losses = self._history.losses(generator)

@@ -28,10 +28,15 @@ class OptunaStudy:
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in parameters.items()
         }
+        self._objectives = objectives
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again without trials."""
         self._storage = optuna.storages.InMemoryStorage()
         with _quiet():
             self._study = optuna.create_study(
-                study_name=STUDY, storage=self._storage, directions=["minimize"] * objectives
+                study_name=STUDY, storage=self._storage, directions=["minimize"] * self._objectives
             )
 
     def load(self, sampler: BaseSampler) -> optuna.Study:

@@ -3,23 +3,29 @@
 from optuna.samplers import TPESampler
 
 from erde_nas.records import Proposal, Trial
-from erde_nas.searchers.interface import Parameters
+from erde_nas.searchers.interface import SearchSpace, Seen
+from erde_nas.searchers.memory import Memory
 from erde_nas.searchers.optuna_study import OptunaStudy
 
 
 class Strategy:
     """TPE over all parameters together, after ten random trials (Optuna's default)."""
 
-    def __init__(self, parameters: Parameters, *, objectives: int, population: int) -> None:
-        self._study = OptunaStudy(parameters, objectives)
+    def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
+        self._study = OptunaStudy(space.parameters, objectives)
+        self._memory = Memory()
 
-    def suggest(self, seed: int) -> Proposal:
+    def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
         return Proposal(self._study.sample(_make_sampler, seed))
 
     def tell(self, trial: Trial) -> None:
         """See `interface.Strategy`."""
-        if trial.state == "complete":
+        if self._memory.tell(trial):
+            self._study.forget()
+            for kept in self._memory.trials:
+                self._study.add(kept)
+        elif trial.state == "complete":
             self._study.add(trial)
 
 

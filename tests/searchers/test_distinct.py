@@ -15,7 +15,7 @@ class Stubborn:
         self.params = {name: choices[0] for name, choices in space.parameters.items()}
         self.seeds = []
 
-    def suggest(self, seed):
+    def suggest(self, seed, seen):
         self.seeds.append(seed)
         return Proposal(dict(self.params), {"idea": 1})
 

@@ -1,0 +1,58 @@
+"""Gaussian-process regression with few hyper-parameters, and joint draws from its posterior.
+
+Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapters 2 and 5: a squared-exponential kernel
+whose length and noise are those of a small grid with the greatest marginal likelihood, which also gives its variance.
+One eigendecomposition per length serves every noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+LENGTHS = (0.125, 0.25, 0.5, 1.0)  # in units of the square root of the number of features, each in [0, 1]
+NOISES = (0.01, 0.05, 0.2, 0.5)  # variance of the noise, in units of that of the function
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """A fitted process; make it with `fit`."""
+
+    x: Floats  # (n, features)
+    length: float
+    variance: float  # of the function
+    vectors: Floats  # (n, n), of the kernel of x
+    spectrum: Floats  # (n,), its eigenvalues with the noise
+    weights: Floats  # (n,), the values in the eigenvectors' basis over the spectrum
+
+    def draw(self, x: Floats, generator: np.random.Generator) -> Floats:
+        """One function from the posterior, at the points `x` (k, features): (k,)."""
+        projected = kernel(x, self.x, self.length) @ self.vectors  # (k, n)
+        covariance = kernel(x, x, self.length) - (projected / self.spectrum) @ projected.T
+        root = np.linalg.cholesky(self.variance * (covariance + JITTER * np.eye(len(x))))
+        return projected @ self.weights + root @ generator.standard_normal(len(x))
+
+
+def fit(x: Floats, y: Floats) -> GaussianProcess:
+    """The process for values `y` (n,) of mean 0 at the points `x` (n, features)."""
+    found, best = None, -np.inf
+    for length in np.sqrt(x.shape[1]) * np.array(LENGTHS):
+        eigenvalues, vectors = np.linalg.eigh(kernel(x, x, length))
+        projected = vectors.T @ y
+        for noise in NOISES:
+            spectrum = eigenvalues.clip(0) + noise
+            variance = max(float((projected**2 / spectrum).mean()), JITTER)
+            evidence = -len(y) * np.log(variance) - np.log(spectrum).sum()
+            if evidence > best:
+                best = evidence
+                found = GaussianProcess(x, float(length), variance, vectors, spectrum, projected / spectrum)
+    assert found is not None
+    return found
+
+
+def kernel(a: Floats, b: Floats, length: float) -> Floats:
+    """Squared-exponential covariance (n, k) of points (n, features) and (k, features)."""
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.exp(-squared.clip(0) / (2 * length**2))
