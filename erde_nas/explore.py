@@ -2,7 +2,8 @@
 workers; the searcher learns from each one as it is done."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from erde_nas import candidate
 from erde_nas.budget import spent
@@ -51,6 +52,7 @@ class _Search:
             self._searcher.tell(trial)
         self._known = len(self._trials)
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
+        self._own_s = 0.0  # what asking, telling and storing took
 
     def submit(self) -> bool:
         """Give every free worker a candidate that is this search's to evaluate; whether there was one."""
@@ -62,7 +64,8 @@ class _Search:
             self._claim(proposal, self._run.space.decode(proposal.params), total)
         while self._pool.busy < self._pool.size and not self._exhausted and self._study.open_places(total) > 0:
             try:
-                self._claim(*self._ask(), total)
+                with self._own_time():
+                    self._claim(*self._ask(), total)
             except SpaceExhausted as error:
                 self._exhausted = str(error)
         return self._pool.busy > before
@@ -79,7 +82,8 @@ class _Search:
             self._run.meter.add("search", 0, f"waits for {self._study.elsewhere()} candidates of other searches")
             time.sleep(POLL_S)
         for trial in self._study.news():
-            self._searcher.tell(trial)
+            with self._own_time():
+                self._searcher.tell(trial)
             self._trials.append(trial)
             self._report(trial)
 
@@ -88,14 +92,16 @@ class _Search:
         if evaluated is None:
             return
         trial, store = evaluated.trial, self._run.store
-        if evaluated.weights is not None:
-            save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
-            store.update_metrics(trial.student, stage="searched", **trial.metrics)
-        store.add(trial)
+        with self._own_time():
+            if evaluated.weights is not None:
+                save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
+                store.update_metrics(trial.student, stage="searched", **trial.metrics)
+            store.add(trial)
 
     def conclude(self) -> None:
         """Say why the search ended. Raises UserError where there was nothing to evaluate."""
-        reason = self._end or self._exhausted
+        reason, before = self._end or self._exhausted, self._run.store.manifest().get("overhead_s", 0.0)
+        self._run.store.update_manifest(overhead_s=round(before + self._own_s, 3))
         if not self._trials:
             raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
         self._run.meter.close("search")
@@ -117,6 +123,15 @@ class _Search:
     def _claim(self, proposal: Proposal, arch: Arch, total: int) -> None:
         if self._study.claim(proposal, arch.id, total):
             self._pool.submit(proposal, arch.id)
+
+    @contextmanager
+    def _own_time(self) -> Iterator[None]:
+        """Count the time spent inside as the search's own."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._own_s += time.perf_counter() - begin
 
     def _seconds(self) -> float:
         return self._before + time.perf_counter() - self._begin
