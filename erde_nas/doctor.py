@@ -20,7 +20,7 @@ from erde_nas.machine import Machine, describe_machine
 
 PACKAGE = "erde-nas"
 ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}  # packages that bring the same module
-NNI_SEARCHERS = ("erde_nas.searchers.nni_tpe", "erde_nas.searchers.nni_evolution")
+NNI_SEARCHERS = tuple(f"erde_nas.searchers.nni_{name}" for name in ("tpe", "evolution", "gridsearch"))
 ENOUGH_DISK_BYTES = 5 * 2**30  # a data set as archive and unpacked, the teacher's logits, the students of a search
 
 Status = Literal["ok", "warning", "missing"]
