@@ -66,7 +66,7 @@ def test_a_step_sums_the_losses_of_all_sub_networks(shared: Shared, space: Space
             largest = macs / macs[-1], student.detach()
         else:
             nearest = [int(np.abs(largest[0] - share).argmin()) for share in macs / macs[-1]]
-            loss = loss + kd_loss(student, largest[1][nearest], 3.0).mean()
+            loss = loss + shared.recipe.supernet.inplace_weight * kd_loss(student, largest[1][nearest], 3.0).mean()
         loss.backward()
         for own, name in shared_names(network).items():
             gradient = network.get_parameter(own).grad
