@@ -3,7 +3,7 @@
 from erde_nas.report.points import Report
 
 HOW = {"train": "after the brief training", "supernet": "as slices of the supernet"}
-ENOUGH = 20  # students: below that an interval is too wide to compare two ways of evaluation
+ENOUGH = 20  # students: below that the bootstrap's interval means nothing
 
 
 def rank_fact(report: Report) -> str:
@@ -11,9 +11,10 @@ def rank_fact(report: Report) -> str:
     found = report.get("rank_correlation")
     if not found:
         return ""
+    many = found["n"] >= ENOUGH
+    interval = f" (95% interval {found['low']:.2f} to {found['high']:.2f})" if many else ""
     text = (
-        f"Kendall's tau {found['tau']:.2f} (95% interval {found['low']:.2f} to {found['high']:.2f}) between the "
-        f"validation accuracy {HOW.get(found['evaluator'], 'during the search')} and the finished one, over "
-        f"{found['n']} students"
+        f"Kendall's tau {found['tau']:.2f}{interval} between the validation accuracy "
+        f"{HOW.get(found['evaluator'], 'during the search')} and the finished one, over {found['n']} students"
     )
-    return text if found["n"] >= ENOUGH else f"{text}: so few, all of them chosen for being good, say little"
+    return text if many else f"{text}: so few, all of them chosen for being good, say little"
