@@ -26,6 +26,10 @@ RESULTS = Path(__file__).parent / "results"
 MAIN = ("erde", "kd", "ce")
 EVERYWHERE = "erde:wrong_weight=1"  # KD on all images, and ERDE's entropy where the teacher is wrong
 CONFIRMATION = ("kd", "erde", "ce", EVERYWHERE, "erde:entropy_weight=0")
+VARIANTS = (
+    *("erde", "kd", EVERYWHERE, f"{EVERYWHERE},entropy_adaptive=true", f"{EVERYWHERE},entropy_exits=early"),
+    *("erde:entropy_warmup=0.5", "erde:entropy_weight=0.5"),
+)
 SCREENING = (
     *CONFIRMATION,
     *("erde:wrong_weight=0.5", "erde:entropy_weight=0.5", "kd:kd_weight=0.3", "ea-erde", "self"),
@@ -58,6 +62,7 @@ STUDIES = {
     "cifar100": replace(CIFAR10, data="cifar100"),
     "screening": replace(CIFAR10, losses=SCREENING),
     "confirmation": replace(CIFAR10, losses=CONFIRMATION),
+    "variants": replace(CIFAR10, losses=VARIANTS),
     "erde-heads": replace(CIFAR10, losses=("kd", EVERYWHERE, "erde", "ce"), student={**STUDENT, "head": "erde"}),
     "medium-teacher": replace(CIFAR10, losses=("ce", EVERYWHERE, "erde"), teacher_epochs=10),
     "weak-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=2),
@@ -99,8 +104,8 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     recipe = arguments.work / f"{name}.yaml"
     recipe.write_text(json.dumps(make_recipe(study, arguments.data_dir, arguments.work, arguments.small), indent=1))
-    # Screening and confirmation share their runs: the recipe is the same.
-    out = arguments.work / name.replace("confirmation", "screening")
+    # Screening, confirmation and variants share their runs: the recipe is the same.
+    out = arguments.work / name.replace("confirmation", "screening").replace("variants", "screening")
     words = ["distil", str(recipe), "--out", str(out), "--seeds", str(arguments.seeds), "--device", arguments.device]
     words += [] if arguments.small else ["--data-dir", str(arguments.data_dir)]
     losses = [word for loss in study.losses for word in ("--loss", loss)]
