@@ -14,9 +14,9 @@ from erde_nas.detect import describe_machine, mismatch
 from erde_nas.errors import UserError
 from erde_nas.export.nest import split, thresholds_of
 from erde_nas.hardware import HardwareProfile
-from erde_nas.measure.latency import Deployed, latency_record, measure
+from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.policy import entropies
-from erde_nas.measure.runtime import NestedModel, open_session
+from erde_nas.runtimes.onnxruntime import NestedModel, open_session
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def profile_model(model: Path, profile: HardwareProfile, images: Path | None) ->
         pixels = load_images(paths, exported)
     points = () if images is None else (exported.thresholds,)
     file = Deployed("model", model, len(exported.thresholds) + 1, points)
-    timing = measure([file], profile, pixels, processes=profile.measure.processes)["model"]
+    timing = measure([file], profile, pixels, Effort.full(profile))["model"]
     fractions = exported.exit_fractions if images is None else timing.streams[0].exit_fractions
     record = latency_record(timing, None if images is None else 0, fractions, profile)
     return {"profile": profile.name, **vars(record), "precision": exported.precision}
