@@ -131,7 +131,7 @@ def _decode_png(data: bytes, size: int | None) -> np.ndarray | None:
         apart = np.unpackbits(samples, axis=1).reshape(height, -1, bits)
         samples = (apart @ (1 << np.arange(bits)[::-1])).astype(np.uint8)[:, :width]
     if colour == 3:
-        palette = np.frombuffer(next(body for kind, body in chunks if kind == b"PLTE"), np.uint8).reshape(-1, 3)
+        palette = np.frombuffer(dict(chunks).get(b"PLTE", b""), np.uint8).reshape(-1, 3)
         return palette[samples] if samples.max() < len(palette) else None
     pixels = samples.reshape(height, width, step) if bits == 8 else (samples * (255 // (2**bits - 1)))[..., None]
     return pixels[..., :3] if step > 2 else pixels[..., 0]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from erde_nas.export.names import input_name, output_names
 from erde_nas.students.network import EarlyExitNetwork, Segment
 
-OPSET = 17
+OPSET = 18
 
 
 class _LastSegment(nn.Module):
