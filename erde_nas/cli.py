@@ -182,11 +182,12 @@ def profile_model(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify image files with an exported student, and say at which exit each one left."""
-    rows = commands.predict(model, images)
+    rows = commands.predict(model, images, resize)
     print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
 
 

@@ -192,14 +192,11 @@ def profile_table(rows: Sequence[dict[str, Any]]) -> str:
     return tabulate(body, headers=headers, disable_numparse=True)
 
 
-def predict(model: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row per image: class, probability, exit and entropy (nats)."""
-    from erde_nas.measure.model import predict_files
+def predict(model: Path, images: Sequence[Path], resize: bool) -> list[dict[str, Any]]:
+    """One row per image: class, probability, exit, entropy (nats) and logits."""
+    from erde_nas.predict import predict_files
 
-    missing = [path for path in images if not path.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]} is not a file; name image files")
-    return predict_files(model, images)
+    return predict_files(model, images, resize=resize)
 
 
 def predict_table(rows: Sequence[dict[str, Any]]) -> str:
