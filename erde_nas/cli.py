@@ -180,7 +180,8 @@ def profile_model(
 ) -> None:
     """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
     rows = commands.profile(model, profile, images, compare)
-    print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
+    if any("error" not in row for row in rows):
+        print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
     if errors := [row["error"] for row in rows if "error" in row]:
         raise UserError("\n".join(dict.fromkeys(errors)))
 

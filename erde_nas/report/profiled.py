@@ -13,7 +13,7 @@ def profile_table(rows: Rows) -> str:
     """The rows of `commands.profile` as text. A row with `error` is said elsewhere."""
     measured = [row for row in rows if "error" not in row]
     table = tabulate(map(_cells, measured), headers=HEADERS, disable_numparse=True)
-    return "\n".join([table, *_notes(measured)]) if measured else "Nothing was measured."
+    return "\n".join([table, *_notes(measured)])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
