@@ -85,12 +85,8 @@ def classifier(tmp_path, input_shape=("batch", 1, 8, 8), outputs=("logits",), el
     graph = helper.make_graph(
         [
             helper.make_node("Flatten", ["pixels"], ["flat"]),
-            *(
-                [helper.make_node("Cast", ["flat"], ["x"], to=TensorProto.FLOAT)]
-                if element != TensorProto.FLOAT
-                else []
-            ),
-            helper.make_node("MatMul", ["flat" if element == TensorProto.FLOAT else "x", "w"], ["logits"]),
+            helper.make_node("Cast", ["flat"], ["x"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["x", "w"], ["logits"]),
         ],
         "plain",
         [helper.make_tensor_value_info("pixels", element, input_shape)],
