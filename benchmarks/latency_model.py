@@ -3,14 +3,14 @@
     python benchmarks/latency_model.py [--students 60] [--out benchmarks/results/latency-model-cpu-1thread.csv]
 
 Students are drawn at random, with a fixed seed, and measured untrained under the profile cpu-1thread, as a search
-measures candidates: one process, 5 blocks of calls per exit (erde_nas.quick_latency.latency_per_exit). Each is measured
-twice, all of them once before any is measured again: the difference is what no model can predict. The model learns from
-the first measurement. A table that was interrupted is continued; a complete one is only evaluated again. Columns:
+measures candidates: one process, 5 blocks of calls per exit (erde_nas.quick_latency.latency_per_exit). All are measured
+once, then all again, three times: what two rounds differ by, no model can predict. A table that was interrupted is
+continued; a complete one is only evaluated again. Its header says under which conditions it was measured and, for each
+space, how well a model predicts students that it was not fitted to (10 folds). Columns:
 
     space, student  the recipe whose space it is from; the architecture's id
-    measured_ms     of leaving at each exit: what the model learns from and is judged by
-    again_ms        the same, measured again
-    predicted_ms    by a model that was fitted without the student (10 folds)
+    roundN_ms       measured: of leaving at each exit, separated by spaces
+    predicted_ms    by a model that was fitted to round 0 of the other folds
 """
 
 import argparse
@@ -29,6 +29,8 @@ from erde_nas import resources
 from erde_nas.files import write_atomic
 from erde_nas.hardware import load_profile
 from erde_nas.machine import describe_machine
+from erde_nas.measure.latency_features import segment_features
+from erde_nas.measure.latency_model import PerExit, cross_predict, judge, order
 from erde_nas.quick_latency import latency_per_exit
 from erde_nas.recipe import load_recipe
 from erde_nas.space import Space
@@ -39,7 +41,8 @@ SHAPES = {"quickstart": (1, 16, 16), "cifar10": (3, 32, 32)}
 CLASSES = 10
 PROFILE = "cpu-1thread"
 SEED = 0
-ROUNDS = 5
+FEWER = (12, 20, 30)  # of the students, for how the error depends on their number
+ROUNDS = 3
 COLUMNS = ("space", "student", *(f"round{n}_ms" for n in range(ROUNDS)), "predicted_ms")
 Row = dict[str, Any]
 
@@ -55,8 +58,10 @@ def draw(name: str, count: int) -> list[EarlyExitNetwork]:
     return [EarlyExitNetwork(arch, (0.5,) * channels, (0.25,) * channels) for arch in found.values()]
 
 
-def measure_missing(rows: dict[tuple[str, str], Row], networks: dict[str, list[EarlyExitNetwork]], out: Path) -> None:
-    """Fill `measured_ms` of all students, then `again_ms`, saving each."""
+def measure_missing(
+    rows: dict[tuple[str, str], Row], networks: dict[str, list[EarlyExitNetwork]], conditions: list[str], out: Path
+) -> None:
+    """Fill in one round after the other, saving each measurement."""
     profile = load_profile(resources.find("profiles", PROFILE))
     for column in COLUMNS[2:-1]:
         for name, drawn in networks.items():
@@ -68,17 +73,42 @@ def measure_missing(rows: dict[tuple[str, str], Row], networks: dict[str, list[E
                 with torch.no_grad():
                     per_exit = latency_per_exit(network, (profile,), images)[PROFILE]
                 row[column] = " ".join(f"{ms:.6f}" for ms in per_exit)
-                save(rows, out, [])
+                save(rows, conditions, out)
                 print(column, name, number, row[column], flush=True)
 
 
-def save(rows: dict[tuple[str, str], Row], out: Path, findings: list[str]) -> None:
-    """The table, below the conditions and what was found."""
-    head = [
-        f"{PROFILE}: ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}, {describe_machine().cpu}, "
-        f"1 thread, batch 1, fp32; 1 process, 5 blocks; load average {os.getloadavg()[0]:.2f}",
-        *findings,
-    ]
+def evaluate(rows: dict[tuple[str, str], Row], networks: dict[str, list[EarlyExitNetwork]]) -> list[str]:
+    """Fill `predicted_ms`; what to say of each space."""
+    findings = []
+    for name, drawn in networks.items():
+        mine = [rows[name, network.arch.id] for network in drawn]
+        rounds = [[np.array(row[column].split(), float) for row in mine] for column in COLUMNS[2:-1]]
+        medians = [np.median(times, axis=0) for times in zip(*rounds, strict=True)]
+        features = [segment_features(network) for network in drawn]
+        predicted = cross_predict(features, rounds[0])
+        for row, times in zip(mine, predicted, strict=True):
+            row["predicted_ms"] = " ".join(f"{ms:.6f}" for ms in times)
+        findings += [
+            f"{name}: round 1 against round 0: {compare(rounds[1], rounds[0])}",
+            f"{name}: model of round 0 against round 0: {compare(predicted, rounds[0])}",
+            f"{name}: model of round 0 against the median of all rounds: {compare(predicted, medians)}",
+            f"{name}: model of the medians against the medians: {compare(cross_predict(features, medians), medians)}",
+        ]
+        for n in FEWER:
+            fewer = cross_predict(features[:n], rounds[0][:n])
+            findings.append(f"{name}: model of round 0, the first {n} alone: {compare(fewer, rounds[0][:n])}")
+    return findings
+
+
+def compare(predicted: list[PerExit], measured: list[PerExit]) -> str:
+    """The figures of one comparison."""
+    found, ranks = judge(predicted, measured), order(predicted, measured)
+    text = f"n {found.n}, median error {found.median_error:.1%}, 95% of first exits within {found.p95_error:.1%}"
+    return text if ranks is None else f"{text}, tau {ranks.tau:.3f} ({ranks.low:.3f} to {ranks.high:.3f})"
+
+
+def save(rows: dict[tuple[str, str], Row], head: list[str], out: Path) -> None:
+    """The table, below its header."""
     text = io.StringIO()
     text.writelines(f"# {line}\n" for line in head)
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -87,12 +117,21 @@ def save(rows: dict[tuple[str, str], Row], out: Path, findings: list[str]) -> No
     write_atomic(out, lambda temporary: temporary.write_text(text.getvalue()))
 
 
-def load(out: Path) -> dict[tuple[str, str], Row]:
-    """The table as far as it is there."""
-    if not out.exists():
-        return {}
-    lines = [line for line in out.read_text().splitlines() if not line.startswith("#")]
-    return {(row["space"], row["student"]): row for row in csv.DictReader(lines)}
+def load(out: Path) -> tuple[dict[tuple[str, str], Row], list[str]]:
+    """The table as far as it is there, and the conditions under which it was measured."""
+    lines = out.read_text().splitlines() if out.exists() else []
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    conditions = [line.removeprefix("# ") for line in lines if line.startswith(f"# {PROFILE}: ")]
+    return {(row["space"], row["student"]): row for row in rows}, conditions or [describe_conditions()]
+
+
+def describe_conditions() -> str:
+    """What a table that is begun now is measured with."""
+    return (
+        f"{PROFILE}: ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}, {describe_machine().cpu}, "
+        f"1 thread, batch 1, fp32; 1 process, 5 blocks a round; niceness {os.nice(0)}; "
+        f"load average {os.getloadavg()[0]:.2f}"
+    )
 
 
 def main() -> None:
@@ -103,8 +142,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     networks = {name: draw(name, arguments.students) for name in SHAPES}
-    rows = load(arguments.out)
-    measure_missing(rows, networks, arguments.out)
+    rows, conditions = load(arguments.out)
+    measure_missing(rows, networks, conditions, arguments.out)
+    findings = evaluate(rows, networks)
+    save(rows, [*conditions, *findings], arguments.out)
+    print("\n".join(findings))
 
 
 if __name__ == "__main__":
