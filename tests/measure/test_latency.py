@@ -1,5 +1,7 @@
 """Latency in fresh processes: what is run, how the processes' ratios are pooled, and what the record says."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ import torch
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile, MeasureSection
 from erde_nas.measure import latency
-from erde_nas.measure.latency import Deployed, Stream, Timing, latency_record, measure, reference_model
+from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
+from erde_nas.measure.pool import Stream, Timing
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.students.infer import all_logits
 from tests.students.builders import build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:40]
@@ -39,7 +43,7 @@ def student(tmp_path_factory):
 def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
     network, path, points = student
     file = Deployed("a", path, 3, points)
-    timing = measure([file], profile(batch_size=batch_size), IMAGES, processes=1)["a"]
+    timing = measure([file], profile(batch_size=batch_size), IMAGES, Effort(1, 3))["a"]
     assert len(timing.per_exit) == 3
     assert min(timing.per_exit) > 0
     assert len(timing.streams) == 2
@@ -65,7 +69,7 @@ def test_leaving_early_is_faster_and_all_files_of_a_job_are_measured(tmp_path, s
     heavy = Deployed("heavy", write_onnx(network, [0.0], tmp_path / "heavy.onnx"), 2)
     images = np.zeros((3, 1, 32, 32), np.uint8)
     done = []
-    timings = measure([heavy, Deployed("again", heavy.path, 2)], profile(), images, processes=1, progress=done.append)
+    timings = measure([heavy, Deployed("again", heavy.path, 2)], profile(), images, Effort(1, 3), done.append)
     for timing in timings.values():
         assert timing.per_exit[0] < timing.per_exit[1]
         assert timing.streams == ()
@@ -77,13 +81,14 @@ def test_a_file_that_the_runtime_refuses(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match=r"measuring failed in the runtime: .*broken\.onnx.*erde-nas doctor"):
-        measure([Deployed("a", path, 2)], profile(), IMAGES, processes=1)
+        measure([Deployed("a", path, 2)], profile(), IMAGES, Effort(1, 3))
 
 
 def canned(reference_ms, ratios, stream, taken):
     """What one process of the agent reports of a file with two exits."""
     streams = [{"ratios": stream, "exit_index": taken}]
-    return {"reference_ms": reference_ms, "models": {"a": {"exits": ratios, "streams": streams}}}
+    found = {"exits": ratios, "streams": streams}
+    return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": reference_ms, "models": {"a": found}}
 
 
 def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
@@ -95,10 +100,10 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
             canned([2.0, 2.0], [[2.0, 2.0, 2.0], [6.0, 6.0, 6.0]], [[7.0, 4.0, 3.0, 3.0]], [0, 1, 0, 1]),
         ]
     )
-    monkeypatch.setattr(latency, "_run", lambda job: next(answers))
+    monkeypatch.setattr(latency, "run_here", lambda job: next(answers))
     done = []
     file = Deployed("a", student[1], 2, ((0.5,),))
-    timing = measure([file], profile(), IMAGES, processes=3, progress=done.append)["a"]
+    timing = measure([file], profile(), IMAGES, Effort(3, 3), done.append)["a"]
     assert done == [1, 2, 3]
     assert timing.per_exit == (2.0 * 2.0, 5.0 * 2.0)
     stream = timing.streams[0]
@@ -112,8 +117,8 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
 
 
 def test_a_batch_takes_its_time_divided_by_its_images(monkeypatch, student):
-    monkeypatch.setattr(latency, "_run", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
-    timing = measure([Deployed("a", student[1], 2, ((0.5,),))], profile(batch_size=4), IMAGES, processes=1)["a"]
+    monkeypatch.setattr(latency, "run_here", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
+    timing = measure([Deployed("a", student[1], 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3))["a"]
     assert timing.per_exit == (3.0, 6.0)
     assert timing.streams[0].mean == 3.0
     assert timing.streams[0].exit_fractions == (0.25, 0.75)
@@ -137,5 +142,42 @@ def test_an_estimate_is_never_called_measured():
     assert (record.source, record.expected_mean, record.iqr_over_median) == ("estimated", 1.0, 0.03)
 
 
-def test_reference_is_the_same_network_every_time():
-    assert reference_model().SerializeToString() == reference_model().SerializeToString()
+def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
+    """File a is steady after six processes; b takes until its outlier no longer counts, and is measured alone."""
+    asked = []
+
+    def agent(path):
+        keys = [model["key"] for model in json.loads(path.read_text())["models"]]
+        asked.append(keys)
+        slow = 1.5 if len(asked) == 1 else 1.0
+
+        def found(key):
+            mean = slow if key == "b" else 1.0
+            return {"exits": [[1.0] * 3] * 2, "streams": [{"ratios": [[mean] * 4], "exit_index": [0, 1, 0, 1]}]}
+
+        models = {key: found(key) for key in keys}
+        return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": [1.0], "models": models}
+
+    monkeypatch.setattr(latency, "run_here", agent)
+    files = [Deployed(key, student[1], 2, ((0.5,),)) for key in "ab"]
+    timings = measure(files, profile(), IMAGES, Effort(6, 3, interval=0.02, allowance_s=1e6))
+    assert asked == [["a", "b"]] * 6 + [["b"]] * 3  # the second smallest and largest of nine hold the median
+    assert not timings["a"].noisy
+    assert not timings["b"].noisy
+    assert timings["b"].streams[0].interval == (1.0, 1.0)
+    asked.clear()
+    timings = measure(files, profile(), IMAGES, Effort(6, 3, interval=0.02, allowance_s=0.0))
+    assert len(asked) == 6
+    assert (timings["a"].noisy, timings["b"].noisy) == (False, True)
+
+
+def test_a_thorough_measurement_compares_answers_and_reads_memory_once(student):
+    network, path, points = student
+    expected = all_logits(network, IMAGES)
+    right = Deployed("right", path, 3, points, expected=expected)
+    wrong = Deployed("wrong", path, 3, points, expected=expected + 1.0)
+    timings = measure([right, wrong], profile(), IMAGES, Effort(2, 3, thorough=True))
+    assert timings["right"].disagreement == ""
+    assert "the runtime's logits differ by up to" in timings["wrong"].disagreement
+    assert timings["right"].memory_bytes > 0
+    assert timings["right"].versions.startswith("onnxruntime ")
