@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
 from erde_nas.report.ranks import rank_fact
 from erde_nas.report.tables import Table, setting
@@ -47,6 +48,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Profiles", ", ".join(profile_names(report))),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
+        ("Latency model", "; ".join(latency_model_facts(report))),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
