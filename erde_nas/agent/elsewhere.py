@@ -1,4 +1,4 @@
-"""The agent as one file on another machine (see `erde_nas.measure.agent_file`): it describes that machine, or does a job.
+"""The agent as one file on another machine (see `erde_nas.measure.agent_file`): describes that machine, or does a job.
 
 `describe`, or `work FOLDER SECONDS` with the job's files on stdin: eight bytes with the length, then a zip archive.
 Prints one line of JSON at last: {"machine": ...}, the job's result, or {"error": kind, "text": ...}.

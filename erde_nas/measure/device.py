@@ -46,24 +46,27 @@ class Device:
         self.target = target
         self._python = python.removeprefix("~/")  # commands start in the home folder
         self._connection: Connection | None = None
-        self._known = False  # whether it was ever reached
         self._machine: Machine | None = None
 
     def describe(self) -> Machine:
         """The machine there; it is asked once."""
         if self._machine is None:
-            answer = self._twice(lambda there: self._ask(there, DESCRIBE, seconds=DESCRIBE_S))
+            answer = self._twice(lambda there: self._ask(there, DESCRIBE, seconds=DESCRIBE_S), patience_s=0.0)
             self._machine = Machine(**{key: _frozen(value) for key, value in answer["machine"].items()})
         return self._machine
 
     def run(self, job: Path, seconds: int) -> dict[str, Any]:
-        """The result of the job in the file `job`, with all files of its folder; it may take so many seconds."""
+        """The result of the job in the file `job`, with all files of its folder; it may take so many seconds.
+
+        The device was there when it was described, so that it is waited for.
+        """
         content = pack(job.parent)
         with self._alone():
             return self._twice(
                 lambda there: self._ask(
                     there, WORK, str(seconds), content=content, seconds=TURN_S + seconds, limit=seconds, hold=True
-                )
+                ),
+                patience_s=BACK_S,
             )
 
     def close(self) -> None:
@@ -78,12 +81,12 @@ class Device:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / (re.sub(r"[^A-Za-z0-9.@-]", "_", self.target) + ".lock"))
 
-    def _twice(self, ask: Callable[[Connection], T]) -> T:
-        """What `ask` gives over an open connection, or over a new one where that is lost."""
+    def _twice(self, ask: Callable[[Connection], T], patience_s: float) -> T:
+        """What `ask` gives over an open connection, or over a new one, for which `patience_s` are given."""
         try:
             return self._try(ask)
         except DeviceLost:
-            deadline = time.monotonic() + (BACK_S if self._known else 0.0)
+            deadline = time.monotonic() + patience_s
         while True:
             time.sleep(PAUSE_S)
             try:
@@ -107,7 +110,6 @@ class Device:
             sent = self._connection.run(SEND, self._connection.folder, content=agent_file(), seconds=SEND_S)
             if sent.code:
                 raise self._refusal(sent)
-            self._known = True
         return self._connection
 
     def _ask(

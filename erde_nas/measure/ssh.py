@@ -116,7 +116,8 @@ class Connection:
         shared = command(self._host, self._socket, "ControlMaster=no", "ProxyCommand=false")  # no connection but it
         with tempfile.TemporaryFile() as log:
             process = _start([*shared, script(text, *words)], log)
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             try:
                 with _killed_after(seconds, process) as late:
                     with suppress(OSError):  # whoever does not read to the end says why
