@@ -70,6 +70,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "timings_s": run.store.manifest()["timings_s"],
         },
         "interrupted": interrupted,
+        "unmeasured": measured.unmeasured,
     }
 
 
