@@ -33,6 +33,7 @@ def explore(run: Run, pool: Pool) -> None:
             for _ in range(pool.size):  # what is done is kept; a measurement that was interrupted too is an error
                 with suppress(UserError):
                     search.keep(pool.next(0))
+            search.record()
             raise
     search.conclude()
 
@@ -50,7 +51,7 @@ class _Search:
         self._before, self._begin = run.store.seconds(), time.perf_counter()
         self._trials = self._study.news()
         for trial in self._trials:
-            self._searcher.tell(trial)
+            self._learn(trial)
         self._known = len(self._trials)
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
         self._postponed = Postponed(pool.size)
@@ -92,7 +93,7 @@ class _Search:
             time.sleep(POLL_S)
         for trial in self._study.news():
             with self._own_time():
-                self._searcher.tell(trial)
+                self._learn(trial)
             self._trials.append(trial)
             self._report(trial)
 
@@ -110,15 +111,30 @@ class _Search:
                 store.update_metrics(trial.student, stage="searched", **trial.metrics)
             store.add(trial)
 
+    def record(self) -> None:
+        """Add to the manifest what the search itself took, and what it did not measure because of a forecast."""
+        store, skipped = self._run.store, self._screen.forecast.skipped
+        before = store.manifest()
+        store.update_manifest(overhead_s=round(before.get("overhead_s", 0.0) + self._own_s, 3))
+        if any(skipped.values()):
+            known = before.get("latency_skipped", {})
+            store.update_manifest(
+                latency_skipped={name: sorted({*known.get(name, ()), *ids}) for name, ids in skipped.items()}
+            )
+
     def conclude(self) -> None:
         """Say why the search ended. Raises UserError where there was nothing to evaluate."""
-        reason, before = self._end or self._exhausted, self._run.store.manifest().get("overhead_s", 0.0)
-        self._run.store.update_manifest(overhead_s=round(before + self._own_s, 3))
+        self.record()
+        reason = self._end or self._exhausted
         if not self._trials:
             raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
         self._run.meter.close("search")
         if reason and len(self._trials) > self._known:
             self._run.meter.say(f"search ended: {reason}")
+
+    def _learn(self, trial: Trial) -> None:
+        self._searcher.tell(trial)
+        self._screen.learn(trial)
 
     def _ask(self) -> tuple[Proposal, Arch]:
         """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
