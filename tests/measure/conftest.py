@@ -21,6 +21,7 @@ Host *
   HostName 127.0.0.1
   User {user}
   IdentitiesOnly yes
+  KexAlgorithms curve25519-sha256
   GlobalKnownHostsFile none
   SetEnv TMPDIR={folder}/there
 Host device
