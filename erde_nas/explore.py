@@ -177,7 +177,7 @@ class _Search:
 
 def _searcher(run: Run) -> Searcher:
     section = run.shared.recipe.search
-    names = candidate.objective_names(section.objectives, run.shared.profiles)
+    names = candidate.objective_names(section, run.shared.profiles)
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )

@@ -67,6 +67,7 @@ def search(
             "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
             "cuts them; leave --cluster away, or use evaluator: train"
         )
+    candidate.optimised(recipe.search, profiles)
     check_hardware(profiles)
     with open_placement(placement, profiles, device) as place:
         if place.remark:
@@ -154,7 +155,7 @@ def _prepare(
     storage: str | None = None,
 ) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
-    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space, storage)
+    store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved, torch_device = store.manifest().get("compute"), pick_device(device)
 
     def on_compute(compute: Compute, steps: float) -> None:

@@ -123,6 +123,7 @@ class SearchSection(Section):
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
