@@ -28,7 +28,5 @@ def test_latency_stands_for_one_objective_per_optimised_profile():
 
 
 def test_a_profile_that_the_run_does_not_have():
-    with pytest.raises(
-        UserError, match=r"latency_of names 'phone', but .* are near, far, limited; .*--profile"
-    ):
+    with pytest.raises(UserError, match=r"latency_of names 'phone', but .* are near, far, limited; .*--profile"):
         optimised(SearchSection(latency_of=("near", "phone")), PROFILES)
