@@ -38,6 +38,7 @@ def main(words: list[str]) -> None:
 
 def describe() -> dict[str, Any]:
     """The machine, on which every job needs numpy."""
+    os.environ["TMPDIR"] = str(Path(sys.argv[0]).parent)  # some runtimes leave files there
     import_module("numpy")
     return {"machine": asdict(describe_machine())}
 
@@ -47,9 +48,9 @@ def work(folder: Path, seconds: int) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(receive(sys.stdin.buffer))) as archive:
         archive.extractall(folder)
     threading.Thread(target=_end_with_connection, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = "1"
     wait_for_turn()
     _kill_after(seconds)
+    os.environ |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}  # some runtimes leave files there
     from erde_nas.agent.work import Agent, pin  # needs numpy
 
     job = json.loads((folder / "job.json").read_text())

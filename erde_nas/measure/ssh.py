@@ -6,6 +6,7 @@ away with it, however it ends: a shell there waits for the end of its input, and
 
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -93,6 +94,8 @@ class Connection:
 
     def __init__(self, host: str) -> None:
         self._host = host
+        if shutil.which("ssh") is None:
+            raise UserError("a profile with target ssh: needs the program ssh; install OpenSSH's client")
         self._here = tempfile.TemporaryDirectory(prefix="erde-nas-ssh-", dir=_short_folder())
         self._socket = Path(self._here.name) / "socket"
         self._log = (Path(self._here.name) / "log").open("w+b")
@@ -158,10 +161,7 @@ def _start(words: Sequence[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
     """In a session of its own: Ctrl+C is for this program, which then ends its connections."""
     environment = {**os.environ, "LC_ALL": "C"}  # its complaints are read
     pipe = subprocess.PIPE
-    try:
-        return subprocess.Popen(words, 0, stdin=pipe, stdout=pipe, stderr=log, env=environment, start_new_session=True)
-    except FileNotFoundError:
-        raise UserError("a profile with target ssh: needs the program ssh; install OpenSSH's client") from None
+    return subprocess.Popen(words, 0, stdin=pipe, stdout=pipe, stderr=log, env=environment, start_new_session=True)
 
 
 def _write(pipe: IO[bytes], content: bytes) -> None:
