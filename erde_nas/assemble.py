@@ -13,7 +13,8 @@ from erde_nas.candidate import objective_names
 from erde_nas.finals import read_measured
 from erde_nas.forecast import Forecast
 from erde_nas.hardware import HardwareProfile
-from erde_nas.machine import describe_machine
+from erde_nas.machine import Machine, describe_machine
+from erde_nas.measure.target import machine_of
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
 from erde_nas.quick_latency import precisions
@@ -67,11 +68,18 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "cores": machine.usable_cores,
             "accelerators": list(machine.accelerators),
             "platform": platform.platform(),
+            "devices": {p.name: _device(machine_of(p)) for p in profiles if p.elsewhere},
             "timings_s": run.store.manifest()["timings_s"],
         },
         "interrupted": interrupted,
         "unmeasured": measured.unmeasured,
     }
+
+
+def _device(machine: Machine) -> dict[str, Any]:
+    """Another machine that measured, as `environment` describes this one."""
+    found = {"cpu": machine.cpu, "cores": machine.usable_cores, "accelerators": list(machine.accelerators)}
+    return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
 
 
 def searched_front(trials: Sequence[Trial]) -> list[Trial]:

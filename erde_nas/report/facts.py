@@ -53,6 +53,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
+        ("Devices", _devices((report.get("environment") or {}).get("devices") or {})),
     ]
     return [(term, one_line(text)) for term, text in facts if text]
 
@@ -85,6 +86,11 @@ def _unfit_teacher(report: Report) -> str:
 def _machine(environment: Mapping[str, Any]) -> str:
     cores = f"{environment['cores']} cores" if environment.get("cores") else ""
     return ", ".join(str(part) for part in (environment.get("cpu"), cores, environment.get("platform")) if part)
+
+
+def _devices(devices: Mapping[str, Mapping[str, Any]]) -> str:
+    """The other machines that measured, by profile."""
+    return "; ".join(f"{name}: {_machine(device)}" for name, device in devices.items())
 
 
 def _time(created: Any) -> str:
