@@ -21,7 +21,7 @@ from erde_nas.export import run as runner
 from erde_nas.export.card import model_card
 from erde_nas.export.nest import split
 from erde_nas.export.source import Source
-from erde_nas.export.trade_offs import measured_row, trade_offs
+from erde_nas.export.trade_offs import measured_latency, measured_row, trade_offs
 from erde_nas.files import read_json, write_json
 from erde_nas.recipe import Recipe
 from erde_nas.store import existing_run
@@ -129,7 +129,7 @@ def describe(source: Source) -> dict[str, Any]:
             "made_with": f"erde-nas {__version__}",
             "recipe": recipe.name,
             "seed": recipe.search.seed,
-            "teacher": _teacher(recipe),
+            "teacher": _teacher(recipe, report),
             "measured_on": {key: report["environment"][key] for key in ("cpu", "cores", "platform", "versions")},
         },
     }
@@ -147,13 +147,14 @@ def _normalisation(weights: Path) -> dict[str, list[float]]:
 
 def _baseline(point: dict[str, Any]) -> dict[str, Any]:
     keys = ("label", "stage", "val_accuracy", "test_accuracy", "test_accuracy_ci95", "macs")
-    means = {profile: entry["mean"] for profile, entry in point["latency_ms"].items()}
-    return {**{key: point[key] for key in keys}, "mean_ms": means}
+    return {**{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
 
 
-def _teacher(recipe: Recipe) -> str:
+def _teacher(recipe: Recipe, report: dict[str, Any]) -> str:
     """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
-    teacher = recipe.teacher
+    teacher, check = recipe.teacher, report["teacher_check"]
+    if check is not None and not check["trusted"]:
+        return "labels alone, since the teacher was worse than a student without it"
     if teacher.checkpoint is not None:
         return f"checkpoint {Path(teacher.checkpoint).name}" + (f" of timm's {teacher.timm}" if teacher.timm else "")
     return f"{teacher.model or teacher.family}, trained in the run"

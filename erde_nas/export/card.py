@@ -29,8 +29,8 @@ def _what(student: dict[str, Any]) -> str:
     return f"""# Student {student["student"]}
 
 An image classifier with {count} ({student["arch"]["family"]}, {student["stage"]}), for {len(student["classes"])}
-classes and {shape["size"]}×{shape["size"]} pixels of {shape["colour"]}. It answers at the first exit where the entropy
-of its answer is below that exit's threshold, and what comes after that exit does not run.
+classes and images of {shape["size"]}×{shape["size"]} pixels, {shape["colour"]}. It answers at the first exit where the
+entropy of its answer is below that exit's threshold, and what comes after that exit does not run.
 
 - Classes: {_some(student["classes"])}
 - Default: `{student["default"]["model"]}` at the thresholds {_list(student["default"]["thresholds"])} (nats)"""
@@ -63,8 +63,8 @@ def _use(student: dict[str, Any]) -> str:
 def _limits(student: dict[str, Any]) -> str:
     return f"""## Intended use and limits
 
-- For images like those of {student["data"]["name"]}, prepared in the same way. It always names one of its classes, also
-  for an image that shows none of them.
+- For images like those of {student["data"]["name"]}, prepared in the same way. It always names one of its classes,
+  also for an image that shows none of them.
 - Images that differ from the validation images change the accuracy, and the shares of the exits and so the latency.
 - Probabilities are softmax values, not calibrated ones. It was not examined for bias between groups of any kind.
 - Latencies hold for the machine and the conditions below; `erde-nas profile` measures the file on another one."""
@@ -75,22 +75,19 @@ def _data(student: dict[str, Any]) -> str:
     return f"""## Data
 
 {data["name"]}: {data["train"]:,} images for training, {data["validation"]:,} for choosing students and thresholds,
-{data["test"]:,} for the test accuracy, which was read once. Licence of the data: {data["licence"]}."""
+{data["test"]:,} for the test accuracy, which was read once.
+
+Licence of the data: {data["licence"]}."""
 
 
 def _numbers(student: dict[str, Any]) -> str:
     rows = [row for row in student["trade_offs"] if row["test_accuracy"] is not None]
+    timed = [(row["model"], row, row["latency_ms"]) for row in rows]
+    timed += [(point["label"], point, point["latency_ms"]) for point in student["baselines"]]
     body = [
-        [row["model"], _percent(row["val_accuracy"]), _with_interval(row), profile]
-        + [f"{latency[key]:.4g}" for key in ("mean", "p50", "p95", "p99")]
-        for row in rows
-        for profile, latency in row["latency_ms"].items()
-    ]
-    body += [
-        [baseline["label"], _percent(baseline["val_accuracy"]), _with_interval(baseline), profile, f"{mean:.4g}"]
-        for baseline in student["baselines"]
-        for profile, mean in baseline["mean_ms"].items()
-        if mean is not None
+        [name, _percent(row["val_accuracy"]), _with_interval(row), profiles, *numbers]
+        for name, row, latency in timed
+        for profiles, numbers in _by_numbers(latency)
     ]
     headers = ["", "validation", "test (95 % interval)", "profile", "mean ms", "p50", "p95", "p99"]
     table = tabulate(body, headers, tablefmt="github", disable_numparse=True)
@@ -99,16 +96,32 @@ def _numbers(student: dict[str, Any]) -> str:
         f"- {name}: {p['runtime']}, {p['device']}, {p['threads']} thread(s), batch {p['batch_size']}"
         for name, p in student["profiles"].items()
     )
-    estimated = len(student["trade_offs"]) - len(rows)
     return f"""## Measured
 
-Means over the stream of validation images in their natural mix, on {where["cpu"]}, ONNX Runtime
-{where["versions"].get("onnxruntime", "")}; per image. {estimated} more operating points in `student.json` have an
-estimated mean: the share of each exit times its measured cost.
+Milliseconds per image over the stream of validation images in their natural mix, on {where["cpu"]},
+ONNX Runtime {where["versions"].get("onnxruntime", "")}.{_estimated(len(student["trade_offs"]) - len(rows))}
 
 {table}
 
 {conditions}{_not_offered(student)}"""
+
+
+def _by_numbers(latency: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Profiles that share a measurement stand in one row."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for profile, entry in latency.items():
+        numbers = tuple(f"{entry[key]:.4g}" for key in ("mean", "p50", "p95", "p99"))
+        found.setdefault(numbers, []).append(profile)
+    return [(", ".join(profiles), list(numbers)) for numbers, profiles in found.items()]
+
+
+def _estimated(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f" `student.json` has {count} more operating points, whose mean is estimated: the share of every exit\n"
+        "times its measured cost."
+    )
 
 
 def _percent(value: float) -> str:

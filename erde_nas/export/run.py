@@ -12,6 +12,7 @@ This one file is the whole runner, so that it can be copied to a device: that is
 import argparse
 import hashlib
 import json
+import os
 import struct
 import sys
 import zlib
@@ -421,6 +422,8 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who reads, such as `head`, has enough; Python would try again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

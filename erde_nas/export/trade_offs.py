@@ -29,12 +29,16 @@ def trade_offs(source: Source, models: Sequence[str]) -> list[dict[str, Any]]:
 def measured_row(model: str, point: dict[str, Any]) -> dict[str, Any]:
     """A point of the report as a row of the table."""
     keys = ("thresholds", "exit_fractions", "val_accuracy", "test_accuracy", "test_accuracy_ci95")
-    latency = {
+    return {"model": model, **{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
+
+
+def measured_latency(point: dict[str, Any]) -> dict[str, Any]:
+    """Milliseconds per image under each profile that timed the point."""
+    return {
         profile: {**{key: entry[key] for key in MEASURED}, "source": "measured"}
         for profile, entry in point["latency_ms"].items()
         if entry["mean"] is not None
     }
-    return {"model": model, **{key: point[key] for key in keys}, "latency_ms": latency}
 
 
 def _estimated_row(model: str, point: dict[str, Any], costs: dict[str, Sequence[float]]) -> dict[str, Any]:
