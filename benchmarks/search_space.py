@@ -34,9 +34,10 @@ from erde_nas.data.load import load_dataset
 from erde_nas.deploy import make_segments, write_file
 from erde_nas.hardware import HardwareProfile, load_profile
 from erde_nas.machine import describe_machine
-from erde_nas.measure.latency import Deployed, Timing, measure
+from erde_nas.measure.latency import Deployed, Effort, measure
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.measure.policy import cheapest_within, operating_curve
+from erde_nas.measure.pool import Timing
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe, load_recipe
 from erde_nas.records import Choice, Dataset, Split
@@ -140,7 +141,7 @@ def latencies(networks: list[EarlyExitNetwork], profile: HardwareProfile, shared
             path, exits = Path(folder) / f"{network.arch.id}.onnx", len(network.arch.exits)
             write_file(make_segments(network, ["fp32"], images[:1])["fp32"], [0.0] * (exits - 1), path, {})
             files.append(Deployed(network.arch.id, path, exits))
-        return measure(files, profile, images, processes=PROCESSES, blocks=BLOCKS)
+        return measure(files, profile, images, Effort(PROCESSES, BLOCKS))
 
 
 def rows_of(batch: list[Params], space: Space, shared: Shared, profile: HardwareProfile) -> list[Row]:

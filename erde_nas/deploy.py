@@ -13,7 +13,7 @@ from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
 from erde_nas.measure.policy import entropies, exit_indices
-from erde_nas.measure.runtime import NestedModel, open_session, run_segments
+from erde_nas.runtimes.onnxruntime import NestedModel, open_session, run_segments
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 

@@ -12,10 +12,11 @@ from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segment
 from erde_nas.export.curve import write_curve
 from erde_nas.files import read_json, write_json
 from erde_nas.hardware import HardwareProfile
-from erde_nas.measure.latency import Deployed, Timing, latency_record, measure
+from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
-from erde_nas.quick_latency import QUICK_BLOCKS, allowed, precisions, settings
+from erde_nas.measure.pool import Timing
+from erde_nas.quick_latency import QUICK, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
 from erde_nas.run import FILE_S, Run
 from erde_nas.shared import Shared
@@ -59,7 +60,9 @@ class _File:
 
     @property
     def deployed(self) -> Deployed:
-        return Deployed(self.key, self.path, len(self.val_logits), tuple(point.thresholds for point in self.points))
+        points = tuple(point.thresholds for point in self.points)
+        exits, network = len(self.val_logits), self.entry.network
+        return Deployed(self.key, self.path, exits, points, network, self.precision, self.val_logits)
 
 
 @dataclass(frozen=True)
@@ -164,21 +167,24 @@ def measure_entries(
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
         files += _write(entry, shared)
-    first = shared.profiles[0]
-    quick = measure([f.deployed for f in files], first, validation.images, processes=1, blocks=QUICK_BLOCKS)
+    quick: dict[str, Timing] = {}  # under the first profile that a file serves
+    for group in settings(shared.profiles).values():
+        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in quick]
+        quick |= measure(fresh, group[0], validation.images, QUICK) if fresh else {}
     files = [_with_points(file, quick[file.key], shared) for file in files]
     timings: dict[str, dict[str, Timing]] = {}
     groups = settings(shared.profiles)
     for group in groups.values():
         names = ", ".join(profile.name for profile in group)
         deployed = [file.deployed for file in files if file.precision in allowed(group)]
-        processes = group[0].measure.processes
-        share = (FILE_S - EXPORT_S) * len(entries) * len(shared.profiles) / len(groups) / processes
+        effort = Effort.full(group[0])
+        share = (FILE_S - EXPORT_S) * len(entries) * len(shared.profiles) / len(groups) / effort.processes
 
-        def on_process(number: int, names: str = names, share: float = share, processes: int = processes) -> None:
-            progress(share, f"latency on {names}, process {number}/{processes}")
+        def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
+            more = f"/{least}" if number <= least else ", until the intervals are narrow"
+            progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
 
-        measured = measure(deployed, group[0], validation.images, processes=processes, progress=on_process)
+        measured = measure(deployed, group[0], validation.images, effort, on_process)
         timings.update({profile.name: measured for profile in group})
     return [point for file in files for point in _points(file, shared, timings, run_folder)]
 
@@ -231,12 +237,15 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     else:
         test_logits = file.segments.logits(dataset.test.images)
     stage: Stage = entry.stage if file.precision == "fp32" else "quantized"
+    served = [profile for profile in shared.profiles if file.precision in precisions(profile)]
+    wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
+    obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
     points = []
     for number, chosen in enumerate(file.points):
         latency = {
             profile.name: _latency(timings[profile.name][file.key], number, chosen, profile, file.precision)
-            for profile in shared.profiles
-            if file.precision in precisions(profile)
+            for profile in served
+            if profile.name not in wrong
         }
         test = operate(test_logits, dataset.test.labels, entry.macs_per_exit, chosen.thresholds)
         points.append(
@@ -255,8 +264,8 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
                 size_bytes=file.path.stat().st_size,
                 latency_ms=latency,
                 file=str(file.path.relative_to(run_folder)),
-                label=file.mismatch or entry.label,
-                offered=not file.mismatch,
+                label=obstacle or entry.label,
+                offered=bool(latency) and not file.mismatch,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
             )
         )

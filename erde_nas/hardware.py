@@ -15,8 +15,10 @@ class MeasureSection(Section):
     warmup_calls: Annotated[int, Field(ge=1)] = 30
     calls_per_block: Annotated[int, Field(ge=5)] = 10
     blocks: Annotated[int, Field(ge=3)] = 15
-    processes: Positive = 5  # for the report; the search uses one
+    processes: Positive = 6  # for the report, at least; the search uses one
     stream_images: Positive = 256  # validation images in natural order
+    interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
+    allowance_s: Annotated[float, Field(ge=0)] = 120  # or these seconds have passed
 
 
 class LimitsSection(Section):

@@ -8,10 +8,11 @@ import numpy as np
 
 from erde_nas.deploy import make_segments, write_file
 from erde_nas.hardware import HardwareProfile
-from erde_nas.measure.latency import Deployed, Timing, measure
+from erde_nas.measure.latency import Deployed, Effort, measure
+from erde_nas.measure.pool import Timing
 from erde_nas.students.network import EarlyExitNetwork
 
-QUICK_BLOCKS = 5  # of calls, in one process: enough to rank candidates
+QUICK = Effort(processes=1, blocks=5)  # enough to rank candidates
 LATENCY_SLACK = 1.2  # what a brief measurement may be above a limit before nothing is tried: it is not exact
 QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
 
@@ -30,10 +31,10 @@ def latency_per_exit(
         for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
             path = Path(folder) / f"{precision}.onnx"
             write_file(segments, never, path, {})
-            files[precision] = Deployed(precision, path, len(network.segments))
+            files[precision] = Deployed(precision, path, len(network.segments), network=network, precision=precision)
         for setting, group in settings(profiles).items():
             wanted = [files[precision] for precision in allowed(group)]
-            by_setting[setting] = measure(wanted, group[0], images, processes=1, blocks=QUICK_BLOCKS)
+            by_setting[setting] = measure(wanted, group[0], images, QUICK)
     best = {}
     for setting, group in settings(profiles).items():
         for profile in group:

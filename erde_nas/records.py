@@ -153,7 +153,12 @@ class Latency:
     batch_size: int
     precision: str
     iqr_over_median: float | None = None
-    note: str = ""
+    interval: tuple[float, float] | None = None  # 95 %, of the mean
+    noisy: bool = False  # the interval was still wide when the time allowance ended
+    memory_bytes: int | None = None  # at the peak, beyond what the process held before it loaded the file
+    energy_mj: float | None = None  # per image, where the hardware counts it
+    versions: str = ""  # of the packages that ran it
+    note: str = ""  # what else used the machine meanwhile
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ class Point:
         tuples = ("thresholds", "exit_fractions", "test_accuracy_ci95", "macs_per_exit", "exit_accuracy")
         fixed = {key: None if data[key] is None else tuple(data[key]) for key in tuples}
         latency = {
-            name: Latency(**{**entry, "per_exit": tuple(entry["per_exit"])})
+            name: Latency(**{**entry, **{k: tuple(entry[k]) for k in ("per_exit", "interval") if entry[k] is not None}})
             for name, entry in data["latency_ms"].items()
         }
         return Point(**{**data, **fixed, "latency_ms": latency})

@@ -16,7 +16,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from erde_nas.export.segments import own_names
-from erde_nas.measure.runtime import SERIOUS
+from erde_nas.runtimes.onnxruntime import SERIOUS
 
 
 class _Batches(CalibrationDataReader):

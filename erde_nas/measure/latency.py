@@ -1,217 +1,197 @@
-"""Latency of deployable files under a hardware profile, measured in fresh processes (see `agent`).
+"""Latency of deployable files under a hardware profile, measured in fresh processes (see `erde_nas.agent`).
 
 Every time is a ratio to a fixed reference network, multiplied by the median time of that network over all processes:
-ratios repeat where single timings on a busy machine do not.
+ratios repeat where single timings on a busy machine do not. Processes are added until the intervals are narrow.
 """
 
 import json
-import os
-import subprocess
-import sys
+import math
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import nn
 
-from erde_nas.errors import UserError
-from erde_nas.export.nest import split
 from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.agreement import disagreement
+from erde_nas.measure.pool import Timing, contention_text, narrow, pool
+from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
+from erde_nas.measure.target import run_here
 from erde_nas.records import Latency
+from erde_nas.runtimes import runtime
+from erde_nas.runtimes.interface import Deployable, Setting
 
 PASSES = 1  # of the stream, per process
+CHECKED_IMAGES = 256  # whose logits in the runtime are compared with those expected
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A file to be measured, and the operating points (thresholds in nats) at which its stream is run."""
+    """A file to be measured, and the operating points (thresholds in nats) at which its stream is run.
+
+    `network` is for runtimes that start from PyTorch, `expected` the logits (exits, n, classes) of the images that the
+    measuring is given; where they are, the runtime must answer like that.
+    """
 
     key: str
     path: Path
     exits: int
     operating_points: tuple[tuple[float, ...], ...] = ()
+    network: nn.Module | None = None
+    precision: str = "fp32"
+    expected: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Milliseconds per image: (exits,) of each forced exit, and one Stream per operating point."""
+class Effort:
+    """How much is measured: at least `processes`, then more until every 95 % interval is within ±`interval` of its
+    median or `allowance_s` are spent on the additional ones. `thorough`: memory, energy and answers as well."""
 
-    per_exit: tuple[float, ...]
-    iqr_over_median: float
-    streams: tuple["Stream", ...]
+    processes: int
+    blocks: int
+    interval: float | None = None
+    allowance_s: float = 0.0
+    thorough: bool = False
 
-
-@dataclass(frozen=True)
-class Stream:
-    """Milliseconds per image over validation images in natural order; an image's time is its median over passes."""
-
-    mean: float
-    p50: float
-    p95: float
-    p99: float
-    exit_fractions: tuple[float, ...]
-    iqr_over_median: float | None  # of the passes' means; None for a single pass
+    @staticmethod
+    def full(profile: HardwareProfile) -> "Effort":
+        """What a report's numbers rest on."""
+        e = profile.measure
+        return Effort(e.processes, e.blocks, e.interval, e.allowance_s, thorough=True)
 
 
 def measure(
     files: Sequence[Deployed],
     profile: HardwareProfile,
     images: np.ndarray,
-    *,
-    processes: int,
-    blocks: int | None = None,
+    effort: Effort,
     progress: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Timing]:
-    """Time every file in `processes` fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
+    """Time every file in fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
 
     Raises UserError where the runtime cannot run the files here.
     """
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
-        job = _job(files, profile, images, Path(folder), blocks)
-        results = []
-        for number in range(processes):
-            results.append(_run(job))
-            progress(number + 1)
-    reference_ms = float(np.median([ms for result in results for ms in result["reference_ms"]]))
+        found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress)
+    reference_ms = float(np.median(found.reference_ms))
+    contention = contention_text(found.contention)
     return {
-        file.key: _timing(
-            [result["models"][file.key] for result in results], reference_ms, profile.batch_size, file.exits
+        file.key: replace(
+            pool(found.files[file.key], reference_ms, profile.batch_size, file.exits),
+            noisy=effort.interval is not None and not narrow(found.files[file.key], effort.interval),
+            contention=contention,
+            versions=found.versions,
+            disagreement=disagreement(found.files[file.key][0].get("logits"), file.expected, file.precision),
         )
         for file in files
     }
 
 
+@dataclass
+class _Found:
+    """What the processes reported so far."""
+
+    files: dict[str, list[dict[str, Any]]]
+    reference_ms: list[float] = field(default_factory=list)
+    contention: list[dict[str, Any]] = field(default_factory=list)
+    versions: str = ""
+
+
+def _run_processes(job: dict[str, Any], folder: Path, effort: Effort, progress: Callable[[int], None]) -> _Found:
+    """Run the job in the wanted processes, and what is not narrow by then in more, while the allowance lasts."""
+    found = _Found({model["key"]: [] for model in job["models"]})
+    models, number, deadline = job["models"], 0, math.inf
+    while models and time.monotonic() < deadline:
+        (folder / "job.json").write_text(json.dumps({**job, "models": models}))
+        result = run_here(folder / "job.json")
+        job = {**job, "memory": False, "answers": 0}  # once is enough
+        number += 1
+        found.reference_ms += result["reference_ms"]
+        found.contention.append(result["contention"])
+        found.versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        for key, answer in result["models"].items():
+            found.files[key].append(answer)
+        progress(number)
+        if number == effort.processes:
+            deadline = time.monotonic() + effort.allowance_s
+        if number >= effort.processes:
+            wide = effort.interval
+            models = [m for m in models if wide is not None and not narrow(found.files[m["key"]], wide)]
+    return found
+
+
+def _job(
+    files: Sequence[Deployed], profile: HardwareProfile, images: np.ndarray, folder: Path, effort: Effort
+) -> dict[str, Any]:
+    """Write everything that the agent reads into `folder`; the job names it relative to that."""
+    used = runtime(profile.runtime)
+
+    def prepared(student: Deployable, precision: str, name: str) -> list[str]:
+        (folder / name).mkdir()
+        setting = Setting(profile.device, profile.threads, precision, profile.batch_size)
+        return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
+
+    count = max(profile.measure.stream_images, 2 * profile.batch_size)
+    kept = max(profile.batch_size, min(count, len(images)))
+    np.save(folder / "images.npy", np.resize(images[:count], (kept, *images.shape[1:])))
+    reference = write_reference(folder / "reference.onnx")
+    return {
+        "runtime": profile.runtime,
+        "threads": profile.threads,
+        "device": profile.device,
+        "batch_size": profile.batch_size,
+        "images": "images.npy",
+        "reference": prepared(reference, "fp32", "reference"),
+        "reference_shape": list(IMAGE_SHAPE),
+        "warmup_calls": profile.measure.warmup_calls,
+        "calls_per_block": profile.measure.calls_per_block,
+        "blocks": effort.blocks,
+        "passes": PASSES,
+        "memory": effort.thorough,
+        "answers": CHECKED_IMAGES if effort.thorough else 0,
+        "models": [
+            {
+                "key": file.key,
+                "precision": file.precision,
+                "files": prepared(Deployable(file.path, file.network), file.precision, f"model{number}"),
+                "exits": file.exits,
+                "streams": [list(point) for point in file.operating_points],
+            }
+            for number, file in enumerate(files)
+        ],
+    }
+
+
 def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float], profile: HardwareProfile) -> Latency:
     """The record of one operating point: `fractions` (exits,) are the validation split's share of each exit."""
-    expected = float(np.dot(fractions, timing.per_exit))
     shared: dict[str, Any] = {
-        "expected_mean": expected,
+        "expected_mean": float(np.dot(fractions, timing.per_exit)),
         "per_exit": timing.per_exit,
         "runtime": profile.runtime,
         "device": profile.device,
         "threads": profile.threads,
         "batch_size": profile.batch_size,
         "precision": profile.precision,
+        "noisy": timing.noisy,
+        "memory_bytes": timing.memory_bytes,
+        "versions": timing.versions,
+        "note": timing.contention,
     }
     if stream is None:
         return Latency(None, None, None, None, source="estimated", iqr_over_median=timing.iqr_over_median, **shared)
     s = timing.streams[stream]
-    return Latency(s.mean, s.p50, s.p95, s.p99, source="measured", iqr_over_median=s.iqr_over_median, **shared)
-
-
-def reference_model() -> ModelProto:
-    """A fixed network of three 16-channel convolutions on 16×16, the same on every machine and in every run."""
-    generator = np.random.Generator(np.random.Philox(0))
-    nodes, weights, name = [], [], "x"
-    for number in range(3):
-        weights.append(
-            numpy_helper.from_array(generator.normal(0, 0.08, (16, 16, 3, 3)).astype(np.float32), f"w{number}")
-        )
-        nodes.append(helper.make_node("Conv", [name, f"w{number}"], [f"c{number}"], pads=[1, 1, 1, 1]))
-        nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
-        name = f"r{number}"
-    shape = [1, 16, 16, 16]
-    graph = helper.make_graph(
-        nodes,
-        "reference",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
-        weights,
+    return Latency(
+        s.mean,
+        s.p50,
+        s.p95,
+        s.p99,
+        source="measured",
+        iqr_over_median=s.iqr_over_median,
+        interval=s.interval,
+        energy_mj=s.energy_mj,
+        **shared,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def _job(
-    files: Sequence[Deployed], profile: HardwareProfile, images: np.ndarray, folder: Path, blocks: int | None
-) -> Path:
-    effort = profile.measure
-    onnx.save(reference_model(), folder / "reference.onnx")
-    count = max(effort.stream_images, 2 * profile.batch_size)
-    np.save(
-        folder / "images.npy",
-        np.resize(images[:count], (max(profile.batch_size, min(count, len(images))), *images.shape[1:])),
-    )
-    models = [
-        {
-            "key": file.key,
-            "files": [str(path) for path in _runnable(file, number, profile, folder)],
-            "exits": file.exits,
-            "streams": [list(point) for point in file.operating_points],
-        }
-        for number, file in enumerate(files)
-    ]
-    job = {
-        "reference": str(folder / "reference.onnx"),
-        "images": str(folder / "images.npy"),
-        "threads": profile.threads,
-        "device": profile.device,
-        "batch_size": profile.batch_size,
-        "warmup_calls": effort.warmup_calls,
-        "calls_per_block": effort.calls_per_block,
-        "blocks": blocks or effort.blocks,
-        "passes": PASSES,
-        "models": models,
-    }
-    path = folder / "job.json"
-    path.write_text(json.dumps(job))
-    return path
-
-
-def _runnable(file: Deployed, number: int, profile: HardwareProfile, folder: Path) -> list[Path]:
-    """The nested file itself for one image at a time; its segments for batches."""
-    if profile.batch_size == 1:
-        return [file.path.resolve()]
-    paths = []
-    for position, segment in enumerate(split(onnx.load(file.path))):
-        paths.append(folder / f"model{number}-segment{position}.onnx")
-        onnx.save(segment, paths[-1])
-    return paths
-
-
-def _run(job: Path) -> dict[str, Any]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "erde_nas.measure.agent", str(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise UserError(
-            f"measuring failed in the runtime: {reason[0]}. Run `erde-nas doctor` to see what this machine has."
-        )
-    return json.loads(done.stdout)
-
-
-def _timing(results: Sequence[dict[str, Any]], reference_ms: float, batch_size: int, exits: int) -> Timing:
-    """Pool the processes' ratios of one file."""
-    scale = reference_ms / batch_size
-    per_exit = [np.concatenate([result["exits"][i] for result in results]) for i in range(exits)]
-    streams = []
-    for number in range(len(results[0]["streams"])):
-        ratios = np.concatenate([result["streams"][number]["ratios"] for result in results])  # (passes, calls)
-        per_call = np.median(ratios, axis=0) * scale
-        fractions = np.bincount(results[0]["streams"][number]["exit_index"], minlength=exits)
-        p50, p95, p99 = np.percentile(per_call, [50, 95, 99])
-        streams.append(
-            Stream(
-                float(per_call.mean()),
-                float(p50),
-                float(p95),
-                float(p99),
-                tuple(float(f) for f in fractions / fractions.sum()),
-                _spread(ratios.mean(1)) if len(ratios) > 1 else None,
-            )
-        )
-    return Timing(
-        tuple(float(np.median(ratios) * scale) for ratios in per_exit),
-        max(_spread(ratios) for ratios in per_exit),
-        tuple(streams),
-    )
-
-
-def _spread(values: np.ndarray) -> float:
-    """Interquartile range over median."""
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return float((high - low) / median)

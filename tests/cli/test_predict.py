@@ -11,7 +11,6 @@ from scipy.stats import entropy
 
 from erde_nas.data.load import load_dataset
 from erde_nas.export.nest import thresholds_of
-from erde_nas.measure.latency import reference_model
 from erde_nas.recipe import DatasetSection
 from erde_nas.students.infer import all_logits
 from erde_nas.students.weights import load_network
@@ -91,7 +90,9 @@ def test_files_that_are_no_student(refused, model, pngs, tmp_path):
     text, cut, foreign = tmp_path / "text.onnx", tmp_path / "cut.onnx", tmp_path / "foreign.onnx"
     text.write_text("not a model")
     cut.write_bytes(model.read_bytes()[:-100])
-    onnx.save(reference_model(), foreign)
+    identity = onnx.helper.make_node("Identity", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([identity], "g", ends[:1], ends[1:])), foreign)
     for path in (text, cut, foreign):
         assert f"{path} is not a student that erde-nas exported" in refused("predict", path, pngs[0])
     assert "does not exist; give a model.onnx of a run's student" in refused("predict", tmp_path / "no.onnx", pngs[0])

@@ -11,7 +11,7 @@ from torch.nn import functional
 from erde_nas.compress.quantize import quantize_segments
 from erde_nas.export.nest import nest, split
 from erde_nas.export.segments import export_segments
-from erde_nas.measure.runtime import run_segments
+from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.infer import all_logits
 from tests.students.builders import FAMILIES, build, digits, small_arch
 

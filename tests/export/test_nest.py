@@ -13,7 +13,8 @@ from erde_nas.compress.quantize import quantize_segments
 from erde_nas.export.nest import force_exit, nest, split, thresholds_of
 from erde_nas.export.segments import export_segments
 from erde_nas.measure.policy import entropies, exit_indices
-from erde_nas.measure.runtime import CompactingModel, NestedModel, run_segments
+from erde_nas.runtimes.compaction import Compacting
+from erde_nas.runtimes.onnxruntime import NestedModel, as_segment, run_segments
 from erde_nas.students.infer import all_logits
 from tests.students.builders import build, digits, medians, small_arch
 
@@ -86,7 +87,7 @@ def test_split_segments_give_a_batch_the_same_answers(family, exits):
     segments = split(onnx.load_from_string(file.SerializeToString()))
     for segment in segments:
         onnx.checker.check_model(segment, full_check=True)
-    batched = CompactingModel([session(segment) for segment in segments])
+    batched = Compacting([as_segment(session(segment)) for segment in segments])
     logits, taken = batched.run(IMAGES, np.array(thresholds, np.float32))
     expected_logits, expected = one_by_one(nested(file), IMAGES, thresholds)
     assert taken.tolist() == expected.tolist()
@@ -97,7 +98,9 @@ def test_split_segments_give_a_batch_the_same_answers(family, exits):
 def test_a_batch_may_leave_all_at_once(exit_):
     network, _ = student("mobilenet", 3)
     segments = [session(segment) for segment in exported("mobilenet", 3)]
-    logits, taken = CompactingModel(segments).run(IMAGES[:10], np.array(force_exit(exit_, 3), np.float32))
+    logits, taken = Compacting([as_segment(segment) for segment in segments]).run(
+        IMAGES[:10], np.array(force_exit(exit_, 3), np.float32)
+    )
     assert taken.tolist() == [exit_] * 10
     np.testing.assert_allclose(logits, all_logits(network, IMAGES[:10])[exit_], atol=1e-4)
 

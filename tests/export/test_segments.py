@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from erde_nas.export.segments import export_segments, export_whole
-from erde_nas.measure.runtime import run_segments
+from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.infer import all_logits
 from tests.students.builders import FAMILIES, build, digits, small_arch
 

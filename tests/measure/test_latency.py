@@ -7,8 +7,9 @@ import torch
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile, MeasureSection
 from erde_nas.measure import latency
-from erde_nas.measure.latency import Deployed, Stream, Timing, latency_record, measure, reference_model
+from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
+from erde_nas.measure.pool import Stream, Timing
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
 from tests.students.builders import build, digits, medians, small_arch, write_onnx
@@ -39,7 +40,7 @@ def student(tmp_path_factory):
 def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
     network, path, points = student
     file = Deployed("a", path, 3, points)
-    timing = measure([file], profile(batch_size=batch_size), IMAGES, processes=1)["a"]
+    timing = measure([file], profile(batch_size=batch_size), IMAGES, Effort(1, 3))["a"]
     assert len(timing.per_exit) == 3
     assert min(timing.per_exit) > 0
     assert len(timing.streams) == 2
@@ -65,7 +66,7 @@ def test_leaving_early_is_faster_and_all_files_of_a_job_are_measured(tmp_path, s
     heavy = Deployed("heavy", write_onnx(network, [0.0], tmp_path / "heavy.onnx"), 2)
     images = np.zeros((3, 1, 32, 32), np.uint8)
     done = []
-    timings = measure([heavy, Deployed("again", heavy.path, 2)], profile(), images, processes=1, progress=done.append)
+    timings = measure([heavy, Deployed("again", heavy.path, 2)], profile(), images, Effort(1, 3), done.append)
     for timing in timings.values():
         assert timing.per_exit[0] < timing.per_exit[1]
         assert timing.streams == ()
@@ -77,13 +78,14 @@ def test_a_file_that_the_runtime_refuses(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match=r"measuring failed in the runtime: .*broken\.onnx.*erde-nas doctor"):
-        measure([Deployed("a", path, 2)], profile(), IMAGES, processes=1)
+        measure([Deployed("a", path, 2)], profile(), IMAGES, Effort(1, 3))
 
 
 def canned(reference_ms, ratios, stream, taken):
     """What one process of the agent reports of a file with two exits."""
     streams = [{"ratios": stream, "exit_index": taken}]
-    return {"reference_ms": reference_ms, "models": {"a": {"exits": ratios, "streams": streams}}}
+    found = {"exits": ratios, "streams": streams}
+    return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": reference_ms, "models": {"a": found}}
 
 
 def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
@@ -95,10 +97,10 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
             canned([2.0, 2.0], [[2.0, 2.0, 2.0], [6.0, 6.0, 6.0]], [[7.0, 4.0, 3.0, 3.0]], [0, 1, 0, 1]),
         ]
     )
-    monkeypatch.setattr(latency, "_run", lambda job: next(answers))
+    monkeypatch.setattr(latency, "run_here", lambda job: next(answers))
     done = []
     file = Deployed("a", student[1], 2, ((0.5,),))
-    timing = measure([file], profile(), IMAGES, processes=3, progress=done.append)["a"]
+    timing = measure([file], profile(), IMAGES, Effort(3, 3), done.append)["a"]
     assert done == [1, 2, 3]
     assert timing.per_exit == (2.0 * 2.0, 5.0 * 2.0)
     stream = timing.streams[0]
@@ -112,8 +114,8 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
 
 
 def test_a_batch_takes_its_time_divided_by_its_images(monkeypatch, student):
-    monkeypatch.setattr(latency, "_run", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
-    timing = measure([Deployed("a", student[1], 2, ((0.5,),))], profile(batch_size=4), IMAGES, processes=1)["a"]
+    monkeypatch.setattr(latency, "run_here", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
+    timing = measure([Deployed("a", student[1], 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3))["a"]
     assert timing.per_exit == (3.0, 6.0)
     assert timing.streams[0].mean == 3.0
     assert timing.streams[0].exit_fractions == (0.25, 0.75)
@@ -135,7 +137,3 @@ def test_an_estimate_is_never_called_measured():
     record = latency_record(TIMING, None, (1.0, 0.0), profile())
     assert (record.mean, record.p50, record.p95, record.p99) == (None,) * 4
     assert (record.source, record.expected_mean, record.iqr_over_median) == ("estimated", 1.0, 0.03)
-
-
-def test_reference_is_the_same_network_every_time():
-    assert reference_model().SerializeToString() == reference_model().SerializeToString()

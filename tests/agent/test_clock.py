@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from erde_nas.measure import agent
-from erde_nas.measure.agent import STREAM_BLOCK, Clock, pin, time_exit, time_stream
+from erde_nas.agent import clock
+from erde_nas.agent.clock import STREAM_BLOCK, Clock, time_exit, time_stream
+from erde_nas.agent.work import pin
 
 
 class Machine:
@@ -26,47 +27,47 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch):
     steady = Machine()
-    monkeypatch.setattr(agent.time, "perf_counter_ns", lambda: steady.now)
+    monkeypatch.setattr(clock.time, "perf_counter_ns", lambda: steady.now)
     return steady
 
 
 def test_blocks_alternate_with_the_reference(machine):
-    clock = Clock(machine.work(2.0), calls_per_block=5)
-    assert time_exit(clock, machine.work(6.0), blocks=4) == [3.0] * 4
-    assert clock.reference_ms == [2.0] * 5
+    watch = Clock(machine.work(2.0), calls_per_block=5)
+    assert time_exit(watch, machine.work(6.0), blocks=4) == [3.0] * 4
+    assert watch.reference_ms == [2.0] * 5
     assert machine.calls == 9 * 5
 
 
 @pytest.mark.parametrize("busy_from", [0, 25, 60])
 def test_a_slower_machine_changes_few_ratios(machine, busy_from):
     machine.busy_from = busy_from
-    clock = Clock(machine.work(2.0), calls_per_block=5)
-    ratios = time_exit(clock, machine.work(6.0), blocks=9)
+    watch = Clock(machine.work(2.0), calls_per_block=5)
+    ratios = time_exit(watch, machine.work(6.0), blocks=9)
     assert len(ratios) == 9
     assert sum(ratio != 3.0 for ratio in ratios) <= 1  # the block during which it slowed down
 
 
 def test_an_outlier_in_a_block_does_not_count(machine):
-    clock = Clock(machine.work(2.0), calls_per_block=5)
+    watch = Clock(machine.work(2.0), calls_per_block=5)
     costs = iter([6.0, 6.0, 500.0, 6.0, 6.0])
-    assert time_exit(clock, lambda: machine.work(next(costs))(), blocks=1) == [3.0]
+    assert time_exit(watch, lambda: machine.work(next(costs))(), blocks=1) == [3.0]
 
 
 def test_blocks_are_compared_with_the_reference_before_and_after(machine):
     """While the machine slows down steadily, a block lies halfway between its neighbours."""
     reference, costs = iter([2.0] * 5 + [4.0] * 5), [9.0] * 5
-    clock = Clock(lambda: machine.work(next(reference))(), calls_per_block=5)
-    assert time_exit(clock, lambda: machine.work(costs.pop())(), blocks=1) == [3.0]
+    watch = Clock(lambda: machine.work(next(reference))(), calls_per_block=5)
+    assert time_exit(watch, lambda: machine.work(costs.pop())(), blocks=1) == [3.0]
     reference = iter([2.0] * 5 + [4.0] * 5)
-    ratios, _ = time_stream(clock, [machine.work(9.0, (None, [0]))] * 2)
+    ratios, _ = time_stream(watch, [machine.work(9.0, (None, [0]))] * 2)
     assert ratios == [3.0, 3.0]
 
 
 def test_stream_times_every_call_once_and_in_order(machine):
-    clock = Clock(machine.work(2.0), calls_per_block=5)
+    watch = Clock(machine.work(2.0), calls_per_block=5)
     costs = [1.0 + i for i in range(STREAM_BLOCK + 3)]
     calls = [machine.work(ms, (None, [i % 3])) for i, ms in enumerate(costs)]
-    ratios, exits = time_stream(clock, calls)
+    ratios, exits = time_stream(watch, calls)
     assert ratios == [ms / 2.0 for ms in costs]
     assert exits == [i % 3 for i in range(len(costs))]
     assert machine.calls == len(costs) + 3 * 5  # reference blocks before, between and after

@@ -7,7 +7,8 @@ import torch
 from scipy.stats import entropy as scipy_entropy
 
 from erde_nas.export.segments import export_segments
-from erde_nas.measure.runtime import CompactingModel, open_session
+from erde_nas.runtimes.compaction import Compacting
+from erde_nas.runtimes.onnxruntime import as_segment, open_session
 from tests.students.builders import build, digits, medians, small_arch
 
 IMAGES = digits()[0][:64]
@@ -34,7 +35,7 @@ def test_a_batch_shrinks_as_images_leave():
     segments = [Recorder(f"in{i}", logits[i]) for i in range(3)]
     batch = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)  # an image is its own number
     thresholds = np.array([0.6, 0.7], np.float32)
-    answer, taken = CompactingModel(segments).run(batch, thresholds)
+    answer, taken = Compacting(list(map(as_segment, segments))).run(batch, thresholds)
     entropy = scipy_entropy(np.exp(logits.astype(float)), axis=-1)
     expected = [0 if entropy[0, i] < 0.6 else 1 if entropy[1, i] < 0.7 else 2 for i in range(10)]
     assert taken.tolist() == expected
@@ -46,7 +47,9 @@ def test_a_batch_shrinks_as_images_leave():
 def test_segments_without_images_do_not_run():
     logits = np.full((4, 3), [9.0, 0.0, 0.0], np.float32)
     segments = [Recorder("a", logits), Recorder("b", logits)]
-    CompactingModel(segments).run(np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1), np.array([0.5], np.float32))
+    Compacting(list(map(as_segment, segments))).run(
+        np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1), np.array([0.5], np.float32)
+    )
     assert [len(segment.seen) for segment in segments] == [1, 0]
 
 
@@ -57,7 +60,7 @@ def test_batches_route_like_pytorch(tmp_path):
         onnx.save(segment, tmp_path / f"{number}.onnx")
         sessions.append(open_session(str(tmp_path / f"{number}.onnx"), threads=1, device="cpu"))
     expected_logits, expected = network.forward_until_exit(torch.from_numpy(IMAGES), thresholds)
-    logits, taken = CompactingModel(sessions).run(IMAGES, np.array(thresholds, np.float32))
+    logits, taken = Compacting(list(map(as_segment, sessions))).run(IMAGES, np.array(thresholds, np.float32))
     assert taken.tolist() == expected.tolist()
     np.testing.assert_allclose(logits, expected_logits.numpy(), atol=1e-4)
 

@@ -1,0 +1,70 @@
+"""One call per segment: run a segment, drop the images that left, go on with the rest.
+
+It serves batches, where an `If` cannot decide for each image, and runtimes without control flow.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Segment = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""Images or features (n, ...) -> logits (n, classes) and, but for the last segment, features (n, ...)."""
+
+
+@dataclass(frozen=True)
+class Compacting:
+    """Segments of a student, in order."""
+
+    segments: Sequence[Segment]
+
+    def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A batch (n, channels, h, w) uint8 -> logits (n, classes), exit index (n,)."""
+        waiting = np.arange(len(images))
+        last = len(self.segments) - 1
+        exit_index = np.full(len(images), last)
+        answer: np.ndarray | None = None
+        x = images
+        for number, segment in enumerate(self.segments):
+            outputs = segment(x)
+            logits = outputs[0]
+            if number == last:
+                if answer is None:
+                    return logits, exit_index
+                answer[waiting] = logits
+                break
+            leaves = entropy(logits) < thresholds[number]
+            if leaves.all():
+                exit_index[waiting] = number
+                if answer is None:
+                    return logits, exit_index
+                answer[waiting] = logits
+                break
+            if leaves.any():
+                answer = np.empty((len(images), logits.shape[1]), np.float32) if answer is None else answer
+                answer[waiting[leaves]] = logits[leaves]
+                exit_index[waiting[leaves]] = number
+                x, waiting = outputs[1][~leaves], waiting[~leaves]
+            else:
+                x = outputs[1]
+        assert answer is not None
+        return answer, exit_index
+
+
+def entropy(logits: np.ndarray) -> np.ndarray:
+    """Entropy in nats of softmax over the last axis, in float32 as on the device."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return -(np.exp(log_p) * log_p).sum(-1)
+
+
+def every_exit(segments: Sequence[Segment], images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes)."""
+    answers: list[list[np.ndarray]] = [[] for _ in segments]
+    for start in range(0, len(images), batch_size):
+        x = images[start : start + batch_size]
+        for segment, answer in zip(segments, answers, strict=True):
+            outputs = segment(x)
+            answer.append(outputs[0])
+            x = outputs[-1]
+    return np.stack([np.concatenate(answer) for answer in answers])

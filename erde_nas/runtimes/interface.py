@@ -1,0 +1,56 @@
+"""What a runtime does: prepare a student's files on this machine, and load and run them where they are measured.
+
+A runtime is a module with the functions of `Runtime`. `prepare` may need PyTorch and onnx; `load` and what it returns
+need numpy and the runtime alone, because they run on the device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a file is run. `precision` is that of the arithmetic: fp32, bf16 or int8."""
+
+    device: str = "cpu"
+    threads: int = 1
+    precision: str = "fp32"
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """A student to be measured: its nested ONNX file, and its network for the runtimes that start from PyTorch."""
+
+    file: Path
+    network: Any = None  # torch.nn.Module
+
+
+class Runner(Protocol):
+    """A loaded student."""
+
+    def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, channels, h, w) uint8, thresholds (exits - 1,) float32 nats -> logits (n, classes), exits (n,).
+
+        An image leaves at the first exit whose entropy is below its threshold; nothing after that runs for it.
+        """
+
+
+class Runtime(Protocol):
+    """A module of this package."""
+
+    EXTRA: str  # of erde-nas that brings it; empty where the base installation does
+    PRECISIONS: tuple[str, ...]
+
+    def versions(self) -> dict[str, str]:
+        """Name and version of each package that runs the student. Raises ImportError where one is absent."""
+
+    def prepare(self, student: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
+        """Write into `folder`, which is empty, what `load` needs. Raises UserError for what the runtime cannot run."""
+
+    def load(self, files: Sequence[str], setting: Setting) -> Runner:
+        """Load what `prepare` wrote. Raises RuntimeError where the runtime refuses it."""

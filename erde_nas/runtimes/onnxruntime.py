@@ -1,0 +1,85 @@
+"""ONNX Runtime: one image through the nested file, or a batch through its segments."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from erde_nas.runtimes.compaction import Compacting, Segment, every_exit
+from erde_nas.runtimes.interface import Deployable, Runner, Setting
+
+EXTRA = ""
+PRECISIONS = ("fp32", "int8")
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridable thresholds otherwise
+
+
+def versions() -> dict[str, str]:
+    """The version of ONNX Runtime."""
+    return {"onnxruntime": onnxruntime.__version__}
+
+
+def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
+    """The nested file itself for one image at a time; its segments for batches."""
+    if setting.batch_size == 1:
+        return [Path(shutil.copyfile(student.file, folder / student.file.name))]
+    import onnx  # not at the top: `load` runs where there is no onnx
+
+    from erde_nas.export.nest import split
+
+    paths = []
+    for position, segment in enumerate(split(onnx.load(student.file))):
+        paths.append(folder / f"segment{position}.onnx")
+        onnx.save(segment, paths[-1])
+    return paths
+
+
+def load(files: Sequence[str], setting: Setting) -> Runner:
+    """A session with `threads` threads per file. Raises RuntimeError without the device's execution provider."""
+    sessions = [open_session(path, threads=setting.threads, device=setting.device) for path in files]
+    if setting.batch_size == 1 and len(sessions) == 1:
+        return NestedModel(sessions[0])
+    return Compacting([as_segment(session) for session in sessions])
+
+
+def open_session(model: str | bytes, *, threads: int, device: str) -> onnxruntime.InferenceSession:
+    """A session of the file (or serialized model). Raises RuntimeError without the device's execution provider."""
+    provider = PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeError(f"onnxruntime has no {provider} here; it has {onnxruntime.get_available_providers()}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = SERIOUS
+    return onnxruntime.InferenceSession(model, options, providers=[provider])
+
+
+@dataclass(frozen=True)
+class NestedModel:
+    """The nested file: one image at a time."""
+
+    session: onnxruntime.InferenceSession
+
+    def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One image (1, channels, h, w) uint8 -> logits (1, classes), exit index (1,)."""
+        feed = {"image": images, "thresholds": thresholds} if len(thresholds) else {"image": images}
+        logits, exit_index = self.session.run(None, feed)
+        return logits, exit_index
+
+
+def as_segment(session: onnxruntime.InferenceSession) -> Segment:
+    """A session of one segment as a function of its input."""
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x})
+
+
+def run_segments(segments: Sequence[bytes], images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Serialized segments, images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes).
+
+    With all the threads that ONNX Runtime takes by itself.
+    """
+    sessions = [open_session(segment, threads=0, device="cpu") for segment in segments]
+    return every_exit([as_segment(session) for session in sessions], images, batch_size)
