@@ -69,7 +69,9 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
     (folder / "segments").mkdir()
     for name, path in source.files.items():
         shutil.copyfile(path, folder / name)
-        segments = split(onnx.load(path))
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        segments = split(model)
         names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
         for segment_name, segment in zip(names, segments, strict=True):
             onnx.save(segment, folder / segment_name)

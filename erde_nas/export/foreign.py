@@ -61,5 +61,3 @@ def _rank(value: ValueInfoProto) -> int:
 def is_quantized(model: ModelProto) -> bool:
     """Whether it computes with 8-bit integers, as far as its own graph says."""
     return any(node.op_type in ("QuantizeLinear", "ConvInteger", "QLinearConv") for node in model.graph.node)
-
-
