@@ -1,6 +1,6 @@
 """Files measured by themselves under a hardware profile, and two of them against one another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,10 @@ class Ratio:
 
 
 def profile_files(
-    models: Sequence[Path], profile: HardwareProfile, images: Path | None
+    models: Sequence[Path],
+    profile: HardwareProfile,
+    images: Path | None,
+    progress: Callable[[int], None] = lambda number: None,
 ) -> tuple[list[dict[str, Any]], Ratio | None]:
     """One row per file, the record of `records.Latency` as a dict, and the second file's ratio to the first.
 
@@ -44,7 +47,7 @@ def profile_files(
             raise UserError(f"the files cannot be compared on the same images: {both}")
         pixels = read_images(images, subjects[0].image_shape, profile.batch_size)
         files = [subject.deployed(profile.precision, pixels, images is not None) for subject in subjects]
-        timings = measure(files, profile, pixels, Effort.full(profile))
+        timings = measure(files, profile, pixels, Effort.full(profile), progress)
     for file in files:
         if wrong := timings[file.key].disagreement:
             raise UserError(f"profile '{profile.name}': {file.key}: {wrong}")

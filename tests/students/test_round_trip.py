@@ -24,12 +24,18 @@ from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.infer import all_logits
 from erde_nas.students.weights import load_network
 
-def no_pickles(*_):
-    raise AssertionError("something was unpickled")
+def load_without_pickles(path):
+    loaders = {name: getattr(pickle, name) for name in ("load", "loads", "Unpickler")}
+    for name in loaders:
+        setattr(pickle, name, None)
+    try:
+        return load_network(path)
+    finally:
+        for name, loader in loaders.items():
+            setattr(pickle, name, loader)
 
 job = json.loads(sys.stdin.read())
 dataset = load_dataset(DatasetSection(**job["dataset"]), None)
-pickle.load = pickle.loads = pickle.Unpickler = no_pickles
 answers = []
 for file, thresholds in job["files"]:
     path, found = Path(file), {}
@@ -37,7 +43,7 @@ for file, thresholds in job["files"]:
         segments = [segment.SerializeToString() for segment in split(onnx.load(path))]
         logits, costs = lambda images: run_segments(segments, images), [1.0] * len(segments)
     else:
-        network = load_network(path)
+        network = load_without_pickles(path)
         logits, costs = lambda images: all_logits(network, images), list(macs_per_exit(network))
         found = {"macs_per_exit": costs, "params": sum(p.numel() for p in network.parameters())}
     validation = operate(logits(dataset.validation.images), dataset.validation.labels, costs, thresholds)
