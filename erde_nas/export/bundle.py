@@ -154,7 +154,7 @@ def _baseline(point: dict[str, Any]) -> dict[str, Any]:
 
 def _teacher(recipe: Recipe, report: dict[str, Any]) -> str:
     """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
-    teacher, check = recipe.teacher, report["teacher_check"]
+    teacher, check = recipe.teacher, report.get("teacher_check")
     if check is not None and not check["trusted"]:
         return "labels alone, since the teacher was worse than a student without it"
     if teacher.checkpoint is not None:
