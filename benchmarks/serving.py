@@ -9,9 +9,9 @@ service that falls behind cannot hide it (coordinated omission). Requests hold o
 test split in a seeded random order. The bundle answers single images through its file with control flow, and batches
 segment by segment, without the images that have left.
 
-Offered loads are shares of what each of the three services can do at most, so that each is seen below its limit and the
-slower ones above it. A row is one service under one load in one repeat; what was not answered a second after the last
-arrival does not count in the percentiles, and `answered` says so.
+Offered loads are shares of what each of the three services can do at most (the best of three tries), so that each is
+seen below its limit and the slower ones above it. A row is one service under one load in one repeat; what was not
+answered a second after the last arrival does not count in the percentiles, and `answered` says so.
 """
 
 import argparse
@@ -207,8 +207,8 @@ def run_all(services: list[Service], images: np.ndarray, given: argparse.Namespa
         limits = {}
         for service in services:
             requests = make_requests(images, batch, MAX_REQUESTS // 10, generator)
-            seen = measure(service, requests, np.zeros(len(requests)), shape, given.seconds)
-            limits[service.name] = len(seen.latencies) / seen.elapsed_s
+            tries = [measure(service, requests, np.zeros(len(requests)), shape, given.seconds) for _ in range(3)]
+            limits[service.name] = max(len(seen.latencies) / seen.elapsed_s for seen in tries)
             print(f"{service.name}, {batch} image(s) a request: at most {limits[service.name]:.0f} requests/s")
         loads = sorted(share * limit for share in SHARES for limit in limits.values())
         for repeat in range(given.repeats):
