@@ -35,23 +35,33 @@ def evaluate(
     shared: Shared,
     make: Make = train_briefly,
 ) -> tuple[Trial, EarlyExitNetwork | None]:
-    """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then.
+    """Make and measure one candidate. A failure is a trial too, with its reason and, as far as it was measured, its
+    latency; the network is None then.
 
     Latency comes first, as it does not depend on the weights: what is too slow by its first exit is not trained.
     """
-    begin = time.perf_counter()
+    begin, measured = time.perf_counter(), dict[str, Any]()
+
+    def failed(reason: str) -> tuple[Trial, None]:
+        return Trial(number, arch.id, proposal.params, "failed", (), (), measured, proposal.attrs, reason), None
+
     try:
         per_exit_ms = latency_per_exit(shared.build(arch), shared.profiles, shared.dataset.validation.images)
+        measured = latency_metrics(arch, per_exit_ms)
         if reason := too_slow(per_exit_ms, shared.profiles):
-            return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
+            return failed(reason)
         network = make(arch, shared)
         metrics, objectives, constraints = judge(network, per_exit_ms, shared)
     except (TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
+        return failed(str(error).splitlines()[0] if str(error) else type(error).__name__)
     metrics["seconds"] = round(time.perf_counter() - begin, 3)
     trial = Trial(number, arch.id, proposal.params, "complete", objectives, constraints, metrics, proposal.attrs)
     return trial, network
+
+
+def latency_metrics(arch: Arch, per_exit_ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What every trial that was measured says, also one that failed."""
+    return {"arch": arch.to_dict(), "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit_ms.items()}}
 
 
 def too_slow(per_exit_ms: Mapping[str, Sequence[float]], profiles: tuple[HardwareProfile, ...]) -> str:
@@ -84,7 +94,7 @@ def judge(
     expected = {name: operate(logits, validation.labels, cost, point.thresholds).cost for name, cost in costs.items()}
     params = parameter_count(network)
     metrics = {
-        "arch": network.arch.to_dict(),
+        **latency_metrics(network.arch, per_exit_ms),
         "val_accuracy": point.accuracy,
         "thresholds": list(point.thresholds),
         "exit_fractions": list(point.exit_fractions),
@@ -94,7 +104,6 @@ def judge(
         "params": params,
         "size_bytes": 4 * params,
         "latency_ms": expected,
-        "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit_ms.items()},
         "curve": [[p.accuracy, p.cost] for p in curve],
     }
     return metrics, _objectives(point, metrics, shared), limits_exceeded(metrics, shared.profiles)

@@ -226,15 +226,16 @@ def check_recipe(name: str) -> str:
 
 def check_profile(name: str) -> str:
     """Check a profile and this machine against it. Raises UserError with all problems."""
-    from erde_nas.detect import describe_machine, mismatch
     from erde_nas.hardware import load_profile
+    from erde_nas.measure.target import machine_of, obstacle
 
     path = resources.find("profiles", name)
     loaded = load_profile(path)
-    reason = mismatch(loaded, describe_machine())
+    reason = obstacle(loaded, machine_of(loaded))
     if reason:
         raise UserError(reason)
-    return f"{path}: profile '{loaded.name}' is fine, and this machine may answer for it"
+    where = loaded.target if loaded.elsewhere else "this machine"
+    return f"{path}: profile '{loaded.name}' is fine, and {where} may answer for it"
 
 
 def write_new(path: Path, text: str) -> Path:

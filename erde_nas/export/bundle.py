@@ -23,6 +23,7 @@ from erde_nas.export.nest import split
 from erde_nas.export.source import Source
 from erde_nas.export.trade_offs import measured_latency, measured_row, trade_offs
 from erde_nas.files import read_json, write_json
+from erde_nas.hardware import HERE
 from erde_nas.recipe import Recipe
 from erde_nas.store import existing_run
 
@@ -115,10 +116,7 @@ def describe(source: Source) -> dict[str, Any]:
         "classes": list(exported.classes),
         "default": measured_row(best, source.default_point(best)),
         "trade_offs": trade_offs(source, source.shipped()),
-        "profiles": {
-            name: {key: profile[key] for key in ("runtime", "device", "threads", "batch_size", "precision")}
-            for name, profile in report["profiles"].items()
-        },
+        "profiles": {name: _profile(profile) for name, profile in report["profiles"].items()},
         "measurements": source.points,
         "baselines": [_baseline(point) for point in (report["teacher"], *report["baselines"]) if point],
         "arch": read_json(source.folder / "arch.json"),
@@ -145,6 +143,12 @@ def _normalisation(weights: Path) -> dict[str, list[float]]:
     std = 1 / (255 * tensors["segments.0.body.0.scale"].astype(float).reshape(-1))
     mean = -tensors["segments.0.body.0.shift"].astype(float).reshape(-1) * std
     return {"mean": [round(v, 6) for v in mean.tolist()], "std": [round(v, 6) for v in std.tolist()]}
+
+
+def _profile(profile: dict[str, Any]) -> dict[str, Any]:
+    """The conditions of a profile; of a device elsewhere not its address, only that it was another one."""
+    keys = ("runtime", "device", "threads", "batch_size", "precision", "description")
+    return {**{key: profile[key] for key in keys}, "elsewhere": profile.get("target", HERE) != HERE}
 
 
 def _baseline(point: dict[str, Any]) -> dict[str, Any]:

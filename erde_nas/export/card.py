@@ -94,6 +94,7 @@ def _numbers(student: dict[str, Any]) -> str:
     where = student["provenance"]["measured_on"]
     conditions = "\n".join(
         f"- {name}: {p['runtime']}, {p['device']}, {p['threads']} thread(s), batch {p['batch_size']}"
+        + (f"; on another device: {p['description'] or name}" if p["elsewhere"] else "")
         for name, p in student["profiles"].items()
     )
     return f"""## Measured

@@ -103,6 +103,7 @@ def test_what_student_json_says(described, report, finished, shortlisted):
     assert described["provenance"]["recipe"] == "tiny"
     assert described["arch"] == report["points"][0]["arch"]
     assert described["profiles"]["quick"]["precision"] == "int8"
+    assert not described["profiles"]["quick"]["elsewhere"]
 
 
 def test_the_default_is_the_best_file_at_the_thresholds_in_it(bundle, described, report):
