@@ -47,15 +47,21 @@ def test_a_budget_needs_latencies():
         run.within_budget(student(None, point(0.5, 1)), 1, "there")
 
 
-def test_profiles_of_other_runtimes_are_not_promised():
+def test_profiles_that_cannot_be_kept_here_are_not_promised(monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     found = student(None, phone="ncnn", server="onnxruntime", edge="onnxruntime")
+    found.profiles["gpu"] = {"runtime": "onnxruntime", "device": "cuda", "threads": 1}
+    assert run.usable_profiles(found) == ["server", "edge"]
     assert run.choose_profile(found, None) == "server"
     assert run.choose_profile(found, "edge") == "edge"
-    with pytest.raises(run.RunError, match=r"profile 'phone' is for ncnn, but run\.py runs ONNX Runtime"):
+    have = "for ONNX Runtime with CPUExecutionProvider it has server, edge"
+    with pytest.raises(run.RunError, match=rf"'phone' is for ncnn on cpu, which run\.py cannot keep here; {have}"):
         run.choose_profile(found, "phone")
-    with pytest.raises(run.RunError, match="no profile 'moon' for ONNX Runtime; it has server, edge"):
+    with pytest.raises(run.RunError, match="'gpu' is for onnxruntime on cuda, which"):
+        run.choose_profile(found, "gpu")
+    with pytest.raises(run.RunError, match=f"the student has no profile 'moon'; {have}"):
         run.choose_profile(found, "moon")
-    with pytest.raises(run.RunError, match="the student has no profile for ONNX Runtime; it has none"):
+    with pytest.raises(run.RunError, match=r"the student has no profile; for ONNX .* it has none"):
         run.choose_profile(student(None, phone="ncnn"), None)
 
 
