@@ -11,7 +11,8 @@ segment by segment, without the images that have left.
 
 Offered loads are shares of what each of the three services can do at most (the best of three tries), so that each is
 seen below its limit and the slower ones above it. A row is one service under one load in one repeat; what was not
-answered a second after the last arrival does not count in the percentiles, and `answered` says so.
+answered a second after the last arrival does not count in the percentiles, and `answered` says so. Latencies are what
+the machine gave, whatever else ran on it; `server_cpu_ms_per_image` is the processor time that a service spent.
 """
 
 import argparse
@@ -27,7 +28,8 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -70,26 +72,28 @@ def serve(service: Service, batched: bool, shape: tuple[int, ...], core: int, re
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ready.send(listener.getsockname()[1])
         connection, _ = listener.accept()
-    size = int(np.prod(shape))
-    with connection, connection.makefile("rb") as stream:
+    size, begin, images_done = int(np.prod(shape)), time.process_time(), 0
+    # A client that gives up leaves half a request, or none to read the answer.
+    with connection, connection.makefile("rb") as stream, suppress(BrokenPipeError, ConnectionResetError, ValueError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while len(head := stream.read(HEAD.size)) == HEAD.size:
             number, count = HEAD.unpack(head)
             images = np.frombuffer(stream.read(count * size), np.uint8).reshape(count, *shape)
-            try:
-                connection.sendall(HEAD.pack(number, count) + answer(images).astype(np.uint8).tobytes())
-            except (BrokenPipeError, ConnectionResetError):
-                return
+            connection.sendall(HEAD.pack(number, count) + answer(images).astype(np.uint8).tobytes())
+            images_done += count
+    ready.send((time.process_time() - begin) / max(1, images_done))
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the client saw: seconds from due to answered, how late it sent, exits of all answered images."""
+    """What the client saw: seconds from due to answered, how late it sent, exits of all answered images; and what the
+    server spent: seconds of processor time per image, which others on the machine change little."""
 
     latencies: np.ndarray
     late: np.ndarray
     exits: np.ndarray
     elapsed_s: float
+    cpu_s: float = float("nan")
 
 
 def drive(port: int, requests: list[bytes], due: np.ndarray, limit_s: float) -> Seen:
@@ -138,7 +142,8 @@ def measure(service: Service, requests: list[bytes], due: np.ndarray, shape: tup
         if not ready.poll(60):
             raise RuntimeError(f"the service '{service.name}' did not start within a minute")
         os.sched_setaffinity(0, {first})
-        return drive(ready.recv(), requests, due, limit_s)
+        seen = drive(ready.recv(), requests, due, limit_s)
+        return replace(seen, cpu_s=ready.recv()) if ready.poll(10) else seen
     finally:
         os.sched_setaffinity(0, everywhere)
         server.join(5)
@@ -232,6 +237,7 @@ def _figures(seen: Seen, count: int, batch: int) -> dict[str, Any]:
         "requests": count,
         "answered": len(seen.latencies),
         "throughput_images_per_s": round(len(seen.latencies) * batch / seen.elapsed_s, 1),
+        "server_cpu_ms_per_image": round(seen.cpu_s * 1e3, 4),
         "mean_ms": round(float(ms.mean()), 4),
         "p50_ms": round(float(np.percentile(ms, 50)), 4),
         "p99_ms": round(float(np.percentile(ms, 99)), 4),
@@ -277,17 +283,19 @@ def main() -> None:
 
 def summary(rows: list[dict[str, Any]]) -> str:
     """Medians over the repeats."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["images_per_request"], row["offered_per_s"], row["service"]), []).append(row)
     lines = []
-    keys = dict.fromkeys((row["images_per_request"], row["offered_per_s"], row["service"]) for row in rows)
-    for batch, load, service in keys:
-        mine = [
-            r for r in rows if (r["images_per_request"], r["offered_per_s"], r["service"]) == (batch, load, service)
-        ]
-        p50, p99, share = (
-            statistics.median(values)
-            for values in zip(*((r["p50_ms"], r["p99_ms"], r["answered"] / r["requests"]) for r in mine), strict=True)
+    for (batch, load, service), mine in groups.items():
+        p50, p99, cpu, answered = (
+            statistics.median(row[key] for row in mine)
+            for key in ("p50_ms", "p99_ms", "server_cpu_ms_per_image", "answered")
         )
-        lines.append(f"{batch:3} image(s), {load:8.1f}/s, {service:22} p50 {p50:9.3f} p99 {p99:9.3f} ms, {share:.0%}")
+        lines.append(
+            f"{batch:3} image(s), {load:8.1f}/s, {service:22} p50 {p50:9.3f} p99 {p99:9.3f} ms, "
+            f"{cpu:.4f} CPU-ms an image, {answered / mine[0]['requests']:.0%} answered"
+        )
     return "\n".join(lines)
 
 
