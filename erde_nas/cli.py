@@ -164,9 +164,9 @@ def compress(
 def export(
     out: Out,
     student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the files to ship.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
 ) -> None:
-    """Copy a student's deployable files, its classes and operating points to a folder."""
+    """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
     for path in commands.export(out, student, to):
         print(path)
 

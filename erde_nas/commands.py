@@ -1,9 +1,7 @@
 """What the command line calls. Heavy libraries are imported inside, so that `erde-nas --help` stays quick."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from tabulate import tabulate
 
 from erde_nas import resources
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.files import read_json, write_atomic
 
 
 def search(
@@ -114,24 +112,12 @@ def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, An
 
 
 def export(out: Path, student: str, to: Path) -> list[Path]:
-    """Copy a student's deployable files and `student.json` (classes, arch, operating points) to the new folder `to`."""
+    """Write the bundle of a student to the new folder `to`; returns its files."""
     found = _read_report(out)
-    points = [point for point in found["points"] if point["student"] == student and point["file"]]
-    if not points:
-        names = sorted({point["student"] for point in found["points"] if point["file"]})
-        raise UserError(
-            f"{out} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
-            f"candidate of the run gets one with `erde-nas compress {out} --student ID`"
-        )
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to {to} exists already; give a new folder")
-    copied = []
-    for name in dict.fromkeys(point["file"] for point in points):
-        write_atomic(to / Path(name).name, partial(shutil.copyfile, out / name))
-        copied.append(to / Path(name).name)
-    keys = ("name", "classes", "image_shape")
-    write_json(to / "student.json", {"dataset": {key: found["dataset"][key] for key in keys}, "points": points})
-    return [*copied, to / "student.json"]
+    from erde_nas.export.bundle import write_bundle
+    from erde_nas.export.source import find_student
+
+    return write_bundle(find_student(out, student, found), to)
 
 
 def profile(

@@ -11,6 +11,7 @@ from torch import nn
 
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
 from erde_nas.errors import DeviceLost
+from erde_nas.export.curve import write_curve
 from erde_nas.files import read_json, write_json
 from erde_nas.hardware import HardwareProfile
 from erde_nas.ledger import Ledger
@@ -241,6 +242,7 @@ def _with_points(file: _File, timing: Timing, shared: Shared) -> _File:
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
     }
     write_file(file.segments, default.thresholds, file.path, metadata)
+    write_curve(file.path, curve)
     mismatch = ""
     if file.precision == "fp32":
         try:
