@@ -13,6 +13,7 @@ import typer
 
 from erde_nas import __version__, commands, detect, doctor, resources
 from erde_nas.errors import UserError
+from erde_nas.report.profiled import profile_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -169,24 +170,31 @@ def export(
 
 @app.command("profile")
 def profile_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student, or any ONNX classifier.")],
     profile: Annotated[list[str], typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile; repeatable.")],
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to time the stream over.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="OTHER.onnx", help="A second file, and its ratio to the first.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an exported student under hardware profiles: every exit, and the stream of the given images."""
-    rows = commands.profile(model, profile, images)
-    print(json.dumps(rows, indent=1) if as_json else commands.profile_table(rows))
+    """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
+    rows = commands.profile(model, profile, images, compare)
+    if any("error" not in row for row in rows):
+        print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
+    if errors := [row["error"] for row in rows if "error" in row]:
+        raise UserError("\n".join(dict.fromkeys(errors)))
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify image files with an exported student, and say at which exit each one left."""
-    rows = commands.predict(model, images)
+    rows = commands.predict(model, images, resize)
     print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,39 @@ def export(out: Path, student: str, to: Path) -> list[Path]:
     return [*copied, to / "student.json"]
 
 
-def profile(model: Path, names: Sequence[str], images: Path | None) -> list[dict[str, Any]]:
-    """One row per profile: milliseconds per exit, expected mean, and the measured stream where images are given."""
-    from erde_nas.hardware import load_profile
-    from erde_nas.measure.model import profile_model
+def profile(
+    model: Path, names: Sequence[str], images: Path | None, compare: Path | None = None
+) -> list[dict[str, Any]]:
+    """Rows per profile: milliseconds per exit, expected mean, and the measured stream where images are given.
 
-    return [profile_model(model, load_profile(resources.find("profiles", name)), images) for name in names]
+    A profile under which nothing can be measured gives a row with its name and `error`; the others are measured.
+    `compare` is a second file, whose row holds its `ratio` to the first.
+    """
+    from erde_nas.hardware import load_profile
+    from erde_nas.measure.profiling import profile_files
+    from erde_nas.progress import Meter
+
+    loaded = [load_profile(resources.find("profiles", name)) for name in names]
+    files = [path for path in (model, compare) if path is not None]
+    rows: list[dict[str, Any]] = []
+    with Meter() as meter:
+        meter.plan({"measure": float(len(loaded))})
+        for wanted in loaded:
+
+            def progress(number: int, wanted: Any = wanted) -> None:
+                least = wanted.measure.processes
+                more = f"/{least}" if number <= least else ", until the intervals are narrow"
+                meter.add("measure", 1 / least if number <= least else 0.0, f"{wanted.name}, process {number}{more}")
+
+            try:
+                found, ratio = profile_files(files, wanted, images, progress)
+            except UserError as error:
+                rows.append({"profile": wanted.name, "error": str(error)})
+                continue
+            if ratio is not None:
+                found[1]["ratio"] = asdict(ratio)
+            rows += found
+    return rows
 
 
 def distil(
@@ -177,29 +205,11 @@ def distil(
     return headline(summary)
 
 
-def profile_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a table."""
+def predict(model: Path, images: Sequence[Path], resize: bool) -> list[dict[str, Any]]:
+    """One row per image: class, probability, exit, entropy (nats) and logits."""
+    from erde_nas.predict import predict_files
 
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    body = [
-        [row["profile"], row["precision"], "  ".join(number(ms) for ms in row["per_exit"])]
-        + [number(row[key]) for key in ("expected_mean", "mean", "p50", "p95", "p99")]
-        for row in rows
-    ]
-    headers = ["profile", "precision", "ms per exit", "expected ms", "mean ms", "p50", "p95", "p99"]
-    return tabulate(body, headers=headers, disable_numparse=True)
-
-
-def predict(model: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row per image: class, probability, exit and entropy (nats)."""
-    from erde_nas.measure.model import predict_files
-
-    missing = [path for path in images if not path.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]} is not a file; name image files")
-    return predict_files(model, images)
+    return predict_files(model, images, resize=resize)
 
 
 def predict_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -18,7 +18,7 @@ class MeasureSection(Section):
     processes: Positive = 6  # for the report, at least; the search uses one
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
-    allowance_s: Annotated[float, Field(ge=0)] = 120  # or these seconds have passed
+    allowance_s: Annotated[float, Field(ge=0)] = 60  # or these seconds are spent on additional ones
 
 
 class LimitsSection(Section):

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from erde_nas.export.segments import input_name, output_names
+from erde_nas.export.names import input_name, output_names
 
 ROUTE = "route"  # nodes with this prefix decide; all others belong to a segment
 

@@ -12,7 +12,9 @@ from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, pe
 PROTOCOL = (
     "Every measured latency is that of the deployable file in the runtime named, never that of a training framework.",
     "Threads are pinned to their cores. After warm-up calls, blocks of calls alternate with blocks of a reference "
-    "model, and the numbers are medians over several processes.",
+    "model, and the numbers are medians over several processes, six or more: more are added until the 95% interval of "
+    "the median is narrow. Memory is that of a process at its peak beyond what it held before it loaded the file.",
+    "Every file's logits in the runtime are compared with those expected before its numbers count.",
     "Mean, p50, p95 and p99 are per image, over a stream of validation images in their natural mix of easy and hard.",
     "The expected mean is the share of images that leave at each exit times the cost of leaving there; tables show how "
     "far the measured mean is from it.",
