@@ -1,16 +1,21 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.stats import binomtest
 from torch import nn
 
+from erde_nas.compress_section import GoalSection
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.export.segments import export_segments
 from erde_nas.files import read_json, write_json
+from erde_nas.goals import points_for
 from erde_nas.hardware import HardwareProfile
+from erde_nas.int8 import Quantized, accurate, calibration_images, quantization, quantized
 from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
@@ -25,6 +30,7 @@ from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
 
 EXPORT_S = 0.5  # of FILE_S
+WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class _File:
     val_logits: np.ndarray  # (exits, n, classes)
     points: tuple[OperatingPoint, ...] = ()
     mismatch: str = ""  # how it answers differently from its network
+    quantized: Quantized | None = None
+
+    @property
+    def is_student(self) -> bool:
+        return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
 
     @property
     def key(self) -> str:
@@ -88,8 +99,11 @@ def read_measured(store: RunStore) -> Measured:
     )
 
 
-def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
-    """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`."""
+def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
+    """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
+
+    With a `goal`, the operating points that it asks for are among those measured.
+    """
     if set(read_measured(run.store).students) == set(students) and not again:
         return
     teacher, baselines = _teacher_entries(run)
@@ -100,6 +114,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
         run.shared,
         run.store.folder,
         lambda seconds, text: run.meter.add("measure", seconds, text),
+        goal,
     )
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
@@ -154,7 +169,11 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry], shared: Shared, run_folder: Path, progress: Callable[[float, str], None]
+    entries: Sequence[Entry],
+    shared: Shared,
+    run_folder: Path,
+    progress: Callable[[float, str], None],
+    goal: GoalSection | None = None,
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
@@ -166,49 +185,129 @@ def measure_entries(
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
         files += _write(entry, shared)
+    files = _settle_int8(files, shared, lambda text: progress(0.0, text))
     quick: dict[str, Timing] = {}  # under the first profile that a file serves
     for group in settings(shared.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in quick]
         quick |= measure(fresh, group[0], validation.images, QUICK) if fresh else {}
-    files = [_with_points(file, quick[file.key], shared) for file in files]
+    wanted = _wanted(goal, files[0], quick, validation.labels)
+    files = [_with_points(file, quick[file.key], shared, wanted) for file in files]
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
+        timings = _measure_all(files, shared, Path(folder), lambda share, text: progress(share * rest, text))
+    return [point for file in files for point in _points(file, shared, timings, run_folder)]
+
+
+def _measure_all(
+    files: Sequence[_File], shared: Shared, folder: Path, progress: Callable[[float, str], None]
+) -> dict[str, dict[str, Timing]]:
+    """The timings of all files by profile and key; with every student the same one without exits, in `folder`."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(shared.profiles)
+    groups, extra = settings(shared.profiles), dict(_all_without_exits(files, shared, folder))
     for group in groups.values():
         names = ", ".join(profile.name for profile in group)
-        deployed = [file.deployed for file in files if file.precision in allowed(group)]
+        served = [file for file in files if file.precision in allowed(group)]
+        deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
         effort = Effort.full(group[0])
-        share = (FILE_S - EXPORT_S) * len(entries) * len(shared.profiles) / len(groups) / effort.processes
+        share = 1 / len(groups) / effort.processes
 
         def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
             more = f"/{least}" if number <= least else ", until the intervals are narrow"
             progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
 
-        measured = measure(deployed, group[0], validation.images, effort, on_process)
+        measured = measure(deployed, group[0], shared.dataset.validation.images, effort, on_process)
         timings.update({profile.name: measured for profile in group})
-    return [point for file in files for point in _points(file, shared, timings, run_folder)]
+    return timings
+
+
+def _all_without_exits(files: Sequence[_File], shared: Shared, folder: Path) -> Iterator[tuple[str, Deployed]]:
+    """For every file of a student with early exits, by its key, the same network that always runs to the end."""
+    for number, file in enumerate(files):
+        network = file.entry.network
+        if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
+            continue
+        whole, path = drop_early_exits(network), folder / f"{number}.onnx"
+        segments = Segments("fp32", export_segments(whole))
+        if file.quantized is not None:
+            how = replace(file.quantized.how, kept=())  # the fastest that it could be
+            segments = quantized(segments.models, how, calibration_images(shared)).segments
+        write_file(segments, [], path, {})
+        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, file.precision)
+
+
+def _settle_int8(files: Sequence[_File], shared: Shared, say: Callable[[str], None]) -> list[_File]:
+    """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
+    is faster than fp32 at all. Measured briefly under the first profile that allows int8."""
+    groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
+    fp32 = {file.entry: file for file in files if file.precision == "fp32"}
+    students = [file for file in files if file.precision == "int8" and file.is_student]
+    if not groups or not students:
+        return list(files)
+    images, heads = calibration_images(shared), {}
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
+        for number, file in enumerate(students):
+            how = quantization(shared.profiles, heads=True)
+            heads[file.key] = quantized(fp32[file.entry].segments.models, how, images)
+            path = Path(folder) / f"{number}.onnx"
+            write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
+            deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+        timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
+    settled = {}
+    for file in students:
+        assert file.quantized is not None
+        last = {key: timed[key].per_exit[-1] for key in (file.key, f"{file.key} heads", fp32[file.entry].key)}
+        best = heads[file.key] if last[f"{file.key} heads"] < last[file.key] else file.quantized
+        if min(last[file.key], last[f"{file.key} heads"]) < last[fp32[file.entry].key]:
+            assert isinstance(file.entry.network, EarlyExitNetwork)
+            models = fp32[file.entry].segments.models
+            best = accurate(best, models, file.entry.network, file.entry.folder, shared, say)
+        settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
+    return [settled.get(file.key, file) for file in files]
+
+
+def _requantized(file: _File, made: Quantized, shared: Shared) -> _File:
+    logits = made.segments.logits(shared.dataset.validation.images)
+    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
+    return replace(file, segments=made.segments, val_logits=logits, quantized=made)
 
 
 def _write(entry: Entry, shared: Shared) -> list[_File]:
     """Export one entry in every precision; the thresholds follow once the costs are known."""
     validation = shared.dataset.validation
     network = entry.network.cpu().eval()
-    calibration = validation.images[: shared.recipe.compress.calibration_images]
-    files = []
-    for precision, segments in make_segments(network, allowed(shared.profiles), calibration).items():
+    files, how = [], quantization(shared.profiles)
+    made = make_segments(network, allowed(shared.profiles), calibration_images(shared), how)
+    for precision, segments in made.items():
         logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
         path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
         write_file(segments, [0.0] * (len(logits) - 1), path, {})
-        files.append(_File(entry, precision, path, segments, logits))
+        static = Quantized(segments, how, "static") if precision == "int8" else None
+        files.append(_File(entry, precision, path, segments, logits, quantized=static))
     return files
 
 
-def _with_points(file: _File, timing: Timing, shared: Shared) -> _File:
+Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
+
+
+def _wanted(goal: GoalSection | None, teacher: _File, quick: Mapping[str, Timing], labels: np.ndarray) -> Wanted:
+    """Which points of a curve a goal asks for, given the teacher's file."""
+    if goal is None:
+        return lambda curve: ()
+    ms = quick[teacher.key].per_exit[-1]
+    accuracy = float((teacher.val_logits[-1].argmax(-1) == labels).mean())
+    return lambda curve: points_for(curve, goal, accuracy, ms)
+
+
+def _with_points(file: _File, timing: Timing, shared: Shared, wanted: Wanted) -> _File:
     """Choose operating points by the file's own cost per exit, and write the file with the default one."""
     labels = shared.dataset.validation.labels
     tolerance = shared.recipe.search.accuracy_tolerance
     curve = operating_curve(file.val_logits, labels, timing.per_exit)
     default = cheapest_within(curve, tolerance)
     points = tuple(spread(curve, tolerance, file.entry.points))
+    if file.is_student:
+        points = tuple(dict.fromkeys([*points, *wanted(curve)]))
     metadata = {
         "student": file.entry.name,
         "dataset": shared.dataset.name,
@@ -241,7 +340,7 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     points = []
     for number, chosen in enumerate(file.points):
         latency = {
-            profile.name: _latency(timings[profile.name][file.key], number, chosen, profile, file.precision)
+            profile.name: _latency(timings[profile.name], file, number, profile)
             for profile in served
             if profile.name not in wrong
         }
@@ -265,14 +364,17 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
                 label=obstacle or entry.label,
                 offered=bool(latency) and not file.mismatch,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
+                quantization="" if file.quantized is None else file.quantized.text,
             )
         )
     return points
 
 
-def _latency(timing: Timing, stream: int, chosen: OperatingPoint, profile: HardwareProfile, precision: str) -> Latency:
-    record = latency_record(timing, stream, chosen.exit_fractions, profile)
-    return replace(record, precision=precision)
+def _latency(timings: Mapping[str, Timing], file: _File, stream: int, profile: HardwareProfile) -> Latency:
+    record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
+    whole = timings.get(file.key + WITHOUT_EXITS)
+    p50 = None if whole is None else whole.streams[0].p50
+    return replace(record, precision=file.precision, p50_without_exits=p50)
 
 
 def confidence(accuracy: float, dataset: Dataset) -> tuple[float, float]:

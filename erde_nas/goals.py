@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from erde_nas.compress_section import GoalSection
+from erde_nas.measure.policy import OperatingPoint
 from erde_nas.offer import DOMINATED, mean_latency
 from erde_nas.records import Point
 
+SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
 LEAST_DROP = 0.01  # of accuracy: what a miss is held against where less is allowed
 UNITS = {"latency_ms": "{:.4g} ms", "speedup": "{:.3g}x", "size_kb": "{:.4g} kB", "accuracy_drop": "a drop of {:.2%}"}
 
@@ -32,6 +34,23 @@ def misses(reached: Mapping[str, float], goal: GoalSection) -> dict[str, float]:
             found[key] = (reached[key] - wanted - 1e-9) / max(wanted, LEAST_DROP)
         else:
             found[key] = reached[key] / wanted - 1
+    return found
+
+
+def points_for(
+    curve: Sequence[OperatingPoint], goal: GoalSection, teacher_accuracy: float, teacher_ms: float
+) -> list[OperatingPoint]:
+    """The points of a student's curve that a goal asks for: the most accurate one that is fast enough and the cheapest
+    one that is accurate enough. Costs are in milliseconds."""
+    found = []
+    limits = [*([goal.latency_ms] if goal.latency_ms else []), *([teacher_ms / goal.speedup] if goal.speedup else [])]
+    fast = [point for point in curve if limits and point.cost <= SLACK * min(limits)]
+    if fast:
+        found.append(max(fast, key=lambda point: (point.accuracy, -point.cost)))
+    if goal.accuracy_drop is not None:
+        floor = teacher_accuracy - goal.accuracy_drop - 1e-9
+        enough = [point for point in curve if point.accuracy >= floor]
+        found += [min(enough, key=lambda point: point.cost)] if enough else []
     return found
 
 

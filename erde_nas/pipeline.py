@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from erde_nas import candidate, limits
-from erde_nas.assemble import assemble
+from erde_nas.assemble import assemble, parents_of
 from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
@@ -22,9 +22,11 @@ from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
-from erde_nas.finals import measure_run
+from erde_nas.finals import measure_run, read_measured
 from erde_nas.finish import finish, finish_shortlist
+from erde_nas.goals import choose, sentence
 from erde_nas.hardware import HardwareProfile
+from erde_nas.offer import mean_latency, offer
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
@@ -167,7 +169,8 @@ def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, 
     assert measured.teacher is not None
     parents = parents_of(run, measured.students)
     points, _ = offer(measured.points, run.shared.profiles, parents)
-    teacher_ms = comparable_ms(measured.teacher, profile)
+    teacher_ms = mean_latency(measured.teacher, profile.name)
+    assert teacher_ms is not None
     chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
     return {
         "profile": profile.name,

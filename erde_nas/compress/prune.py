@@ -1,4 +1,4 @@
-"""Structured pruning with Torch-Pruning (Fang et al., CVPR 2023): whole channels go, in multiples of what suits a runtime.
+"""Structured pruning with Torch-Pruning (Fang et al., CVPR 2023): whole channels go, in multiples that runtimes like.
 
 Odd channel counts run slower than the next multiple of 8, so fewer removed channels can mean a faster student.
 """

@@ -34,7 +34,7 @@ def by_sensitivity(segments: Models, images: np.ndarray, how: Quantization) -> l
 def keep_sensitive(
     segments: Models, images: np.ndarray, how: Quantization, accurate: Callable[[Models], bool]
 ) -> tuple[list[ModelProto], tuple[str, ...]] | None:
-    """The quantized segments with the fewest of the most sensitive layers in fp32 that are `accurate`, and those layers.
+    """The segments with the fewest of the most sensitive layers in fp32 that are `accurate`, and those layers.
 
     None where half of the layers in fp32 are not enough: little would be gained then.
     """
