@@ -259,9 +259,7 @@ def _settle_int8(files: Sequence[_File], shared: Shared, say: Callable[[str], No
         last = {key: timed[key].per_exit[-1] for key in (file.key, f"{file.key} heads", fp32[file.entry].key)}
         best = heads[file.key] if last[f"{file.key} heads"] < last[file.key] else file.quantized
         if min(last[file.key], last[f"{file.key} heads"]) < last[fp32[file.entry].key]:
-            assert isinstance(file.entry.network, EarlyExitNetwork)
-            models = fp32[file.entry].segments.models
-            best = accurate(best, models, file.entry.network, file.entry.folder, shared, say)
+            best = accurate(best, fp32[file.entry].segments.models, file.entry.folder, shared, say)
         settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
     return [settled.get(file.key, file) for file in files]
 

@@ -22,7 +22,7 @@ from erde_nas.export.segments import export_segments
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.policy import operating_curve
 from erde_nas.shared import Shared
-from erde_nas.students.network import EarlyExitNetwork, on_device
+from erde_nas.students.network import on_device
 from erde_nas.students.weights import load_network, save_weights
 
 QAT_RATE = 0.1  # of the learning rate of pruned students: the network is trained already
@@ -57,9 +57,7 @@ def quantized(fp32: Models, how: Quantization, images: np.ndarray) -> Quantized:
     return Quantized(Segments("int8", quantize_segments(fp32, images, how)), how, text)
 
 
-def accurate(
-    static: Quantized, fp32: Models, network: EarlyExitNetwork, folder: Path, shared: Shared, say: Callable[[str], None]
-) -> Quantized:
+def accurate(static: Quantized, fp32: Models, folder: Path, shared: Shared, say: Callable[[str], None]) -> Quantized:
     """`static`, or what keeps the accuracy on validation within the recipe's `int8_drop` of the fp32 student's.
 
     Where nothing does, the most accurate. The weights of quantization-aware training are kept in `folder`.
@@ -81,15 +79,13 @@ def accurate(
     if not section.qat_epochs:
         return replace(static, text=f"{static.text}, beyond the allowed drop")
     say(f"int8 {folder.name}: fp32 layers are not enough; quantization-aware training")
-    models = _aware(network, static.how, images, folder, shared)
-    choices = [static] if models is None else [Quantized(Segments("int8", models), static.how, "qat"), static]
+    aware = _aware(static.how, images, folder, shared)
+    choices = [static] if aware is None else [Quantized(Segments("int8", aware), static.how, "qat"), static]
     best = max(choices, key=lambda choice: _accuracy(choice.segments, shared))
     return best if fine(best.segments.models) else replace(best, text=f"{best.text}, beyond the allowed drop")
 
 
-def _aware(
-    network: EarlyExitNetwork, how: Quantization, images: np.ndarray, folder: Path, shared: Shared
-) -> list[ModelProto] | None:
+def _aware(how: Quantization, images: np.ndarray, folder: Path, shared: Shared) -> list[ModelProto] | None:
     """int8 segments after quantization-aware training, which is done once; None where it failed."""
     weights = folder / QAT_WEIGHTS
     if not weights.is_file():

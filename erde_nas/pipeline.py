@@ -148,7 +148,8 @@ def compress(
 def _check_front(store: RunStore) -> None:
     """Raises UserError for a run that has no candidate yet, before anything is loaded for it."""
     students = store.folder / "students"
-    if not (store.folder / "study.db").exists() and "storage" not in store.manifest() or not students.is_dir():
+    shared_study = "storage" in store.manifest()
+    if not students.is_dir() or not (shared_study or (store.folder / "study.db").exists()):
         raise UserError(f"{store.folder} holds no candidate yet, so there is no front; continue its search")
 
 

@@ -36,7 +36,7 @@ def test_a_folder_without_a_run(refused, tmp_path):
 
 def test_a_run_without_candidates(refused, run):
     (run / "study.db").unlink()
-    assert refused("compress", run) == f"{run} holds no candidate yet; continue its search"
+    assert refused("compress", run) == f"{run} holds no candidate yet, so there is no front; continue its search"
 
 
 def test_an_unknown_device(refused, run):
