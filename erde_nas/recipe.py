@@ -85,11 +85,15 @@ class TeacherSection(NetworkSection):
         return self
 
 
+SINGLE_CHOICES = ("families", "stems", "stem_strides", "kernels", "expansions", "heads")
+
+
 class SpaceSection(Section):
     """What may vary between students. Lists hold the choices; depths and widths have one list per stage."""
 
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     stems: tuple[Width, ...] = (8, 16)
+    stem_strides: tuple[Literal[1, 2], ...] = (1,)  # 2: everything behind the first convolution at half the resolution
     depths: tuple[tuple[Positive, ...], ...]
     widths: tuple[tuple[Width, ...], ...]
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
@@ -104,7 +108,7 @@ class SpaceSection(Section):
                 "depths and widths need one list of choices per stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
             )
-        named = {key: getattr(self, key) for key in ("families", "stems", "kernels", "expansions", "heads")}
+        named = {key: getattr(self, key) for key in SINGLE_CHOICES}
         named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}
         named |= {f"widths[{i}]": c for i, c in enumerate(self.widths)}
         for key, choices in named.items():
@@ -205,6 +209,11 @@ class Recipe(Section):
             raise ValueError(
                 f"evaluator: supernet cannot train with the loss '{self.distil.loss}': its term '{term}' has "
                 "weights that belong to one student; choose a loss on logits alone, such as kd+entropy, kd, dkd or mld"
+            )
+        if self.search.evaluator == "supernet" and self.space.stem_strides != (1,):
+            raise ValueError(
+                f"evaluator: supernet shares weights between students of one resolution, but space.stem_strides is "
+                f"{list(self.space.stem_strides)}; leave it out, or use evaluator: train"
             )
         if self.search.evaluator == "supernet" and "shufflenet" in self.space.families:
             raise ValueError(
