@@ -102,6 +102,7 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
     point = choice.point
     name = f"{point.student} ({point.stage}) at thresholds {', '.join(f'{t:.3g}' for t in point.thresholds) or 'none'}"
     what = describe({key: choice.reached[key] for key in goal.wanted}, goal)
+    noise = " These numbers are noisy: measure again on a quiet machine." if point.latency_ms[profile].noisy else ""
     if choice.missed:
-        return f"Goal not reached on {profile}. The nearest is {name}: it misses {choice.missed}; {point.file}."
-    return f"Goal reached on {profile} by {name}: {what}; {point.file}."
+        return f"Goal not reached on {profile}. The nearest is {name}: it misses {choice.missed}; {point.file}.{noise}"
+    return f"Goal reached on {profile} by {name}: {what}; {point.file}.{noise}"
