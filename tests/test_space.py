@@ -141,10 +141,14 @@ def test_strides_of_the_stem_vary_where_they_are_asked_for():
     of = space(stem_strides=(1, 2))
     arch = of.smallest()[0]
     assert arch.stem_stride == 2
-    params = next(proposals(of, 1, seed=0))
+    (params,) = proposals(of, 1, seed=0)
     both = [of.decode({**params, "stem_stride": stride}) for stride in (1, 2)]
     assert both[1] == replace(both[0], stem_stride=2)
     assert of.identify({**params, "stem_stride": 2}) == both[1].id != both[0].id
+    rng, parents = np.random.default_rng(0), proposals(of, 2, seed=3)
+    children = [of.variation.cross(*parents, rng) for _ in range(20)]
+    assert all(child.keys() == of.parameters.keys() for child in children)
+    assert {child["stem_stride"] for child in children} == {parent["stem_stride"] for parent in parents}
     with torch.no_grad():
         sizes = [network(arch).parts[0].body[:2](torch.zeros(1, *SHAPE)).shape[-1] for arch in both]
     assert sizes == [8, 4]
