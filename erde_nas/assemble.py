@@ -11,6 +11,7 @@ import numpy as np
 
 from erde_nas.candidate import objective_names
 from erde_nas.finals import read_measured
+from erde_nas.forecast import Forecast
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import describe_machine
 from erde_nas.offer import front_hypervolumes, offer
@@ -37,7 +38,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
     machine = describe_machine()
     return {
         "schema": 1,
-        "objectives": objective_names(recipe.search.objectives, profiles),
+        "objectives": objective_names(recipe.search, profiles),
         "dataset": {
             "name": dataset.name,
             "classes": list(dataset.classes),
@@ -56,6 +57,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "fronts": fronts,
         "searched": [_row(trial) for trial in trials],
         "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
+        "latency_model": _latency_model(run, trials),
         "teacher_check": _teacher_check(run),
         "environment": {
             "python": platform.python_version(),
@@ -67,6 +69,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "timings_s": run.store.manifest()["timings_s"],
         },
         "interrupted": interrupted,
+        "unmeasured": measured.unmeasured,
     }
 
 
@@ -98,6 +101,14 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
     return None if found is None else {"evaluator": evaluator, **asdict(found)}
 
 
+def _latency_model(run: Run, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """How well latency is predicted from what the search has measured, by profile with a limit on it."""
+    forecast = Forecast(run.shared.profiles, run.shared.dataset)
+    for trial in trials:
+        forecast.learn(trial)
+    return forecast.summary(run.store.manifest().get("latency_skipped", {}))
+
+
 def _teacher_check(run: Run) -> dict[str, Any] | None:
     """How the teacher compared with a student without it; None where that was not asked."""
     found = run.store.manifest().get("teacher_check")
@@ -127,6 +138,7 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
             precision="/".join(precisions(profile)),
         )
         for profile in profiles
+        if profile.name in metrics["latency_ms"]  # the others wait for the finished students
     }
     return Point(
         student=trial.student,

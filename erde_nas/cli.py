@@ -134,6 +134,7 @@ def search(
         _print_front(report, out)
         if report["interrupted"]:
             raise KeyboardInterrupt
+        _fail_without_device(report)
 
 
 @app.command()
@@ -172,15 +173,16 @@ def compress(
         _print_front(found, out)
         if "target" in found:
             print(f"\n{found['target']['text']}")
+        _fail_without_device(found)
 
 
 @app.command()
 def export(
     out: Out,
     student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the files to ship.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
 ) -> None:
-    """Copy a student's deployable files, its classes and operating points to a folder."""
+    """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
     for path in commands.export(out, student, to):
         print(path)
 
@@ -339,6 +341,13 @@ def _print_front(found: dict[str, Any], out: Path) -> None:
 
     print(front_table(found))
     print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
+
+
+def _fail_without_device(found: dict[str, Any]) -> None:
+    """A report without the numbers of a profile is not what was asked for."""
+    if lost := found.get("unmeasured"):
+        reasons = "; ".join(f"profile {name} has no numbers: {reason}" for name, reason in lost.items())
+        raise UserError(f"{reasons}. The search, run again, measures what is missing")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,11 +12,14 @@ from torch import nn
 
 from erde_nas.compress_section import GoalSection
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.errors import DeviceLost
+from erde_nas.export.curve import write_curve
 from erde_nas.export.segments import export_segments
 from erde_nas.files import read_json, write_json
 from erde_nas.goals import points_for
 from erde_nas.hardware import HardwareProfile
 from erde_nas.int8 import Quantized, accurate, calibration_images, quantization, quantized
+from erde_nas.ledger import Ledger
 from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
@@ -83,6 +87,7 @@ class Measured:
     teacher: Point | None = None
     baselines: tuple[Point, ...] = ()
     points: tuple[Point, ...] = ()
+    unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
 
 
 def read_measured(store: RunStore) -> Measured:
@@ -96,16 +101,20 @@ def read_measured(store: RunStore) -> Measured:
         Point.from_dict(data["teacher"]),
         tuple(Point.from_dict(point) for point in data["baselines"]),
         tuple(Point.from_dict(point) for point in data["points"]),
+        data.get("unmeasured", {}),
     )
 
 
 def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
     """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
 
-    With a `goal`, the operating points that it asks for are among those measured.
+    Profiles whose device is lost stay without numbers; the next call measures those. With a `goal`, the operating
+    points that it asks for are among those measured.
     """
-    if set(read_measured(run.store).students) == set(students) and not again:
+    before = read_measured(run.store)
+    if set(before.students) == set(students) and not before.unmeasured and not again:
         return
+    ledger = Ledger(run.store.folder, again)
     teacher, baselines = _teacher_entries(run)
     entries = [_student_entry(run, name) for name in students]
     baselines.append(_without_exits(run, entries))
@@ -114,6 +123,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
         run.shared,
         run.store.folder,
         lambda seconds, text: run.meter.add("measure", seconds, text),
+        ledger,
         goal,
     )
     labels = {entry.label for entry in (teacher, *baselines)}
@@ -126,8 +136,12 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
             "teacher": first.to_dict(),
             "baselines": [_named(point).to_dict() for point in compared if point is not first],
             "points": [point.to_dict() for point in points if point not in compared],
+            "unmeasured": ledger.lost,
         },
     )
+    ledger.close()
+    for name, reason in ledger.lost.items():
+        run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
 
 
 def _named(point: Point) -> Point:
@@ -173,12 +187,13 @@ def measure_entries(
     shared: Shared,
     run_folder: Path,
     progress: Callable[[float, str], None],
+    ledger: Ledger,
     goal: GoalSection | None = None,
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
     A file that does not answer as its network gives points that are not offered. `progress` gets estimated seconds
-    done and a text.
+    done and a text, `ledger` the timings, and the profiles whose device is lost. Raises DeviceLost where all are.
     """
     validation = shared.dataset.validation
     files = []
@@ -186,25 +201,36 @@ def measure_entries(
         progress(EXPORT_S, f"export {entry.name}")
         files += _write(entry, shared)
     files = _settle_int8(files, shared, lambda text: progress(0.0, text))
-    quick: dict[str, Timing] = {}  # under the first profile that a file serves
+    ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
-        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in quick]
-        quick |= measure(fresh, group[0], validation.images, QUICK) if fresh else {}
-    wanted = _wanted(goal, files[0], quick, validation.labels)
-    files = [_with_points(file, quick[file.key], shared, wanted) for file in files]
+        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
+        if fresh:
+            ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
+    if not ledger.quick:
+        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+    wanted = _wanted(goal, files[0], ledger.quick, validation.labels)
+    files = [_with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
-        timings = _measure_all(files, shared, Path(folder), lambda share, text: progress(share * rest, text))
-    return [point for file in files for point in _points(file, shared, timings, run_folder)]
+        extra = dict(_all_without_exits(files, shared, Path(folder)))
+        timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
+    timed = [file for file in files if any(file.key in measured for measured in timings.values())]
+    if not timed:
+        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+    return [point for file in timed for point in _points(file, shared, timings, run_folder)]
 
 
 def _measure_all(
-    files: Sequence[_File], shared: Shared, folder: Path, progress: Callable[[float, str], None]
+    files: Sequence[_File],
+    extra: Mapping[str, Deployed],
+    shared: Shared,
+    ledger: Ledger,
+    progress: Callable[[float, str], None],
 ) -> dict[str, dict[str, Timing]]:
-    """The timings of all files by profile and key; with every student the same one without exits, in `folder`."""
+    """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups, extra = settings(shared.profiles), dict(_all_without_exits(files, shared, folder))
-    for group in groups.values():
+    groups = settings(shared.profiles)
+    for setting, group in groups.items():
         names = ", ".join(profile.name for profile in group)
         served = [file for file in files if file.precision in allowed(group)]
         deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
@@ -215,8 +241,9 @@ def _measure_all(
             more = f"/{least}" if number <= least else ", until the intervals are narrow"
             progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
 
-        measured = measure(deployed, group[0], shared.dataset.validation.images, effort, on_process)
-        timings.update({profile.name: measured for profile in group})
+        images = shared.dataset.validation.images
+        measured = ledger.time_fully(setting, group, partial(measure, deployed, group[0], images, effort, on_process))
+        timings.update({profile.name: measured for profile in group if measured})
     return timings
 
 
@@ -252,7 +279,10 @@ def _settle_int8(files: Sequence[_File], shared: Shared, say: Callable[[str], No
             path = Path(folder) / f"{number}.onnx"
             write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
             deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
-        timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
+        try:
+            timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
+        except DeviceLost:
+            return list(files)
     settled = {}
     for file in students:
         assert file.quantized is not None
@@ -315,6 +345,7 @@ def _with_points(file: _File, timing: Timing, shared: Shared, wanted: Wanted) ->
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
     }
     write_file(file.segments, default.thresholds, file.path, metadata)
+    write_curve(file.path, curve)
     mismatch = ""
     if file.precision == "fp32":
         try:
@@ -332,7 +363,7 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     else:
         test_logits = file.segments.logits(dataset.test.images)
     stage: Stage = entry.stage if file.precision == "fp32" else "quantized"
-    served = [profile for profile in shared.profiles if file.precision in precisions(profile)]
+    served = [p for p in shared.profiles if file.precision in precisions(p) and p.name in timings]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
     points = []

@@ -9,7 +9,6 @@ from erde_nas.progress import duration
 from erde_nas.recipe import Recipe
 from erde_nas.run import CANDIDATE_S, FILE_S
 
-
 GOAL_STUDENTS = 3  # trained for each of the shortlist, at most, where pruning heads for a goal
 
 

@@ -85,15 +85,12 @@ class TeacherSection(NetworkSection):
         return self
 
 
-SINGLE_CHOICES = ("families", "stems", "stem_strides", "kernels", "expansions", "heads")
-
-
 class SpaceSection(Section):
     """What may vary between students. Lists hold the choices; depths and widths have one list per stage."""
 
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     stems: tuple[Width, ...] = (8, 16)
-    stem_strides: tuple[Literal[1, 2], ...] = (1,)  # 2: everything behind the first convolution at half the resolution
+    stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)  # of the first convolution in images of at most 48 pixels
     depths: tuple[tuple[Positive, ...], ...]
     widths: tuple[tuple[Width, ...], ...]
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
@@ -108,7 +105,9 @@ class SpaceSection(Section):
                 "depths and widths need one list of choices per stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
             )
-        named = {key: getattr(self, key) for key in SINGLE_CHOICES}
+        named = {
+            key: getattr(self, key) for key in ("families", "stems", "stem_strides", "kernels", "expansions", "heads")
+        }
         named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}
         named |= {f"widths[{i}]": c for i, c in enumerate(self.widths)}
         for key, choices in named.items():
@@ -128,6 +127,7 @@ class SearchSection(Section):
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
@@ -210,10 +210,10 @@ class Recipe(Section):
                 f"evaluator: supernet cannot train with the loss '{self.distil.loss}': its term '{term}' has "
                 "weights that belong to one student; choose a loss on logits alone, such as kd+entropy, kd, dkd or mld"
             )
-        if self.search.evaluator == "supernet" and self.space.stem_strides != (1,):
+        if self.search.evaluator == "supernet" and len(self.space.stem_strides) > 1:
             raise ValueError(
-                f"evaluator: supernet shares weights between students of one resolution, but space.stem_strides is "
-                f"{list(self.space.stem_strides)}; leave it out, or use evaluator: train"
+                "evaluator: supernet shares weights between students of one resolution, but space.stem_strides holds "
+                f"{list(self.space.stem_strides)}; leave one of them, or use evaluator: train"
             )
         if self.search.evaluator == "supernet" and "shufflenet" in self.space.families:
             raise ValueError(

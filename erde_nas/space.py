@@ -20,7 +20,7 @@ class Space:
     def __init__(self, section: SpaceSection, image_shape: tuple[int, int, int], classes: int) -> None:
         self.image_shape, self.classes, self.max_exits = image_shape, classes, section.max_exits
         parameters: dict[str, tuple[Choice, ...]] = {"family": section.families, "stem": section.stems}
-        if section.stem_strides != (1,):  # else the parameters are those of recipes that do not know it
+        if section.stem_strides != (1,):
             parameters["stem_stride"] = section.stem_strides
         for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
             parameters[f"depth{stage}"] = depths
@@ -82,8 +82,7 @@ class Space:
     def smallest(self) -> list[Arch]:
         """For each family and head the cheapest architecture that leaves after its first block."""
         least = {n: min(c) if isinstance(c[0], int) else NO_EXIT for n, c in self.parameters.items()}
-        if "stem_stride" in least:
-            least["stem_stride"] = max(self.parameters["stem_stride"])  # the only choice of which more is less work
+        least |= {n: max(c) for n, c in self.parameters.items() if n == "stem_stride"}
         return [
             self.decode({**least, "family": family, "exit0.0": head, "head": head})
             for family in self.parameters["family"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
 from erde_nas.report.ranks import rank_fact
 from erde_nas.report.tables import Table, setting
@@ -45,8 +46,10 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
+        ("Not measured", "; ".join(f"{name}: {why}" for name, why in (report.get("unmeasured") or {}).items())),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
+        ("Latency model", "; ".join(latency_model_facts(report))),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
