@@ -1,6 +1,6 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -8,21 +8,25 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.stats import binomtest
-from torch import nn
 
 from erde_nas.compress_section import GoalSection
-from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
 from erde_nas.errors import DeviceLost
-from erde_nas.export.curve import write_curve
-from erde_nas.export.segments import export_segments
 from erde_nas.files import read_json, write_json
-from erde_nas.goals import points_for
+from erde_nas.final_files import (
+    WITHOUT_EXITS,
+    Entry,
+    File,
+    all_without_exits,
+    settle_int8,
+    wanted_points,
+    with_points,
+    write_files,
+)
 from erde_nas.hardware import HardwareProfile
-from erde_nas.int8 import Quantized, accurate, calibration_images, quantization, quantized
 from erde_nas.ledger import Ledger
 from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
-from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
+from erde_nas.measure.policy import operate
 from erde_nas.measure.pool import Timing
 from erde_nas.quick_latency import QUICK, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
@@ -34,49 +38,6 @@ from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
 
 EXPORT_S = 0.5  # of FILE_S
-WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A trained network to deploy: a student, the teacher, or a baseline."""
-
-    name: str
-    network: nn.Module
-    folder: Path
-    stage: Stage
-    macs_per_exit: tuple[float, ...]
-    file_stem: str = "model"
-    label: str = ""
-    points: int = 3  # operating points at most
-
-
-@dataclass(frozen=True)
-class _File:
-    """One entry in one precision, with the operating points chosen on validation."""
-
-    entry: Entry
-    precision: str
-    path: Path
-    segments: Segments
-    val_logits: np.ndarray  # (exits, n, classes)
-    points: tuple[OperatingPoint, ...] = ()
-    mismatch: str = ""  # how it answers differently from its network
-    quantized: Quantized | None = None
-
-    @property
-    def is_student(self) -> bool:
-        return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
-
-    @property
-    def key(self) -> str:
-        return f"{self.entry.name}/{self.path.name}"
-
-    @property
-    def deployed(self) -> Deployed:
-        points = tuple(point.thresholds for point in self.points)
-        exits, network = len(self.val_logits), self.entry.network
-        return Deployed(self.key, self.path, exits, points, network, self.precision, self.val_logits)
 
 
 @dataclass(frozen=True)
@@ -199,8 +160,8 @@ def measure_entries(
     files = []
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
-        files += _write(entry, shared)
-    files = _settle_int8(files, shared, lambda text: progress(0.0, text))
+        files += write_files(entry, shared)
+    files = settle_int8(files, shared, lambda text: progress(0.0, text))
     ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
@@ -208,11 +169,11 @@ def measure_entries(
             ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
     if not ledger.quick:
         raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
-    wanted = _wanted(goal, files[0], ledger.quick, validation.labels)
-    files = [_with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
+    wanted = wanted_points(goal, files[0], ledger.quick, validation.labels)
+    files = [with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
-        extra = dict(_all_without_exits(files, shared, Path(folder)))
+        extra = dict(all_without_exits(files, shared, Path(folder)))
         timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
@@ -221,7 +182,7 @@ def measure_entries(
 
 
 def _measure_all(
-    files: Sequence[_File],
+    files: Sequence[File],
     extra: Mapping[str, Deployed],
     shared: Shared,
     ledger: Ledger,
@@ -247,115 +208,7 @@ def _measure_all(
     return timings
 
 
-def _all_without_exits(files: Sequence[_File], shared: Shared, folder: Path) -> Iterator[tuple[str, Deployed]]:
-    """For every file of a student with early exits, by its key, the same network that always runs to the end."""
-    for number, file in enumerate(files):
-        network = file.entry.network
-        if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
-            continue
-        whole, path = drop_early_exits(network), folder / f"{number}.onnx"
-        segments = Segments("fp32", export_segments(whole))
-        if file.quantized is not None:
-            how = replace(file.quantized.how, kept=())  # the fastest that it could be
-            segments = quantized(segments.models, how, calibration_images(shared)).segments
-        write_file(segments, [], path, {})
-        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, file.precision)
-
-
-def _settle_int8(files: Sequence[_File], shared: Shared, say: Callable[[str], None]) -> list[_File]:
-    """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
-    is faster than fp32 at all. Measured briefly under the first profile that allows int8."""
-    groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
-    fp32 = {file.entry: file for file in files if file.precision == "fp32"}
-    students = [file for file in files if file.precision == "int8" and file.is_student]
-    if not groups or not students:
-        return list(files)
-    images, heads = calibration_images(shared), {}
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
-        deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
-        for number, file in enumerate(students):
-            how = quantization(shared.profiles, heads=True)
-            heads[file.key] = quantized(fp32[file.entry].segments.models, how, images)
-            path = Path(folder) / f"{number}.onnx"
-            write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
-            deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
-        try:
-            timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
-        except DeviceLost:
-            return list(files)
-    settled = {}
-    for file in students:
-        assert file.quantized is not None
-        last = {key: timed[key].per_exit[-1] for key in (file.key, f"{file.key} heads", fp32[file.entry].key)}
-        best = heads[file.key] if last[f"{file.key} heads"] < last[file.key] else file.quantized
-        if min(last[file.key], last[f"{file.key} heads"]) < last[fp32[file.entry].key]:
-            best = accurate(best, fp32[file.entry].segments.models, file.entry.folder, shared, say)
-        settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
-    return [settled.get(file.key, file) for file in files]
-
-
-def _requantized(file: _File, made: Quantized, shared: Shared) -> _File:
-    logits = made.segments.logits(shared.dataset.validation.images)
-    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
-    return replace(file, segments=made.segments, val_logits=logits, quantized=made)
-
-
-def _write(entry: Entry, shared: Shared) -> list[_File]:
-    """Export one entry in every precision; the thresholds follow once the costs are known."""
-    validation = shared.dataset.validation
-    network = entry.network.cpu().eval()
-    files, how = [], quantization(shared.profiles)
-    made = make_segments(network, allowed(shared.profiles), calibration_images(shared), how)
-    for precision, segments in made.items():
-        logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
-        path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
-        write_file(segments, [0.0] * (len(logits) - 1), path, {})
-        static = Quantized(segments, how, "static") if precision == "int8" else None
-        files.append(_File(entry, precision, path, segments, logits, quantized=static))
-    return files
-
-
-Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
-
-
-def _wanted(goal: GoalSection | None, teacher: _File, quick: Mapping[str, Timing], labels: np.ndarray) -> Wanted:
-    """Which points of a curve a goal asks for, given the teacher's file."""
-    if goal is None:
-        return lambda curve: ()
-    ms = quick[teacher.key].per_exit[-1]
-    accuracy = float((teacher.val_logits[-1].argmax(-1) == labels).mean())
-    return lambda curve: points_for(curve, goal, accuracy, ms)
-
-
-def _with_points(file: _File, timing: Timing, shared: Shared, wanted: Wanted) -> _File:
-    """Choose operating points by the file's own cost per exit, and write the file with the default one."""
-    labels = shared.dataset.validation.labels
-    tolerance = shared.recipe.search.accuracy_tolerance
-    curve = operating_curve(file.val_logits, labels, timing.per_exit)
-    default = cheapest_within(curve, tolerance)
-    points = tuple(spread(curve, tolerance, file.entry.points))
-    if file.is_student:
-        points = tuple(dict.fromkeys([*points, *wanted(curve)]))
-    metadata = {
-        "student": file.entry.name,
-        "dataset": shared.dataset.name,
-        "classes": "\n".join(shared.dataset.classes),
-        "precision": file.precision,
-        "validation_accuracy": f"{default.accuracy:.4f}",
-        "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
-    }
-    write_file(file.segments, default.thresholds, file.path, metadata)
-    write_curve(file.path, curve)
-    mismatch = ""
-    if file.precision == "fp32":
-        try:
-            check_export(file.path, file.entry.network, shared.dataset.validation.images, default.thresholds)
-        except ExportMismatch as error:
-            mismatch = str(error)
-    return replace(file, points=points, mismatch=mismatch)
-
-
-def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:
+def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:
     """Read test, and write down every operating point of one file."""
     dataset, entry = shared.dataset, file.entry
     if file.precision == "fp32":
@@ -399,7 +252,7 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     return points
 
 
-def _latency(timings: Mapping[str, Timing], file: _File, stream: int, profile: HardwareProfile) -> Latency:
+def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
     whole = timings.get(file.key + WITHOUT_EXITS)
     p50 = None if whole is None else whole.streams[0].p50
