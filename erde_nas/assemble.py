@@ -31,8 +31,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
     recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
     trials, measured = run.store.trials(), read_measured(run.store)
     teacher, baselines = measured.teacher, measured.baselines
-    parents = {name: parent for name in measured.students if (parent := run.store.metrics(name).get("parent"))}
-    points, fronts = offer(measured.points, profiles, parents)
+    points, fronts = offer(measured.points, profiles, parents_of(run, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
     points += [
         _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
@@ -80,6 +79,11 @@ def _device(machine: Machine) -> dict[str, Any]:
     """Another machine that measured, as `environment` describes this one."""
     found = {"cpu": machine.cpu, "cores": machine.usable_cores, "accelerators": list(machine.accelerators)}
     return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
+
+
+def parents_of(run: Run, students: Sequence[str]) -> dict[str, str]:
+    """Which student each pruned one was made from."""
+    return {name: parent for name in students if (parent := run.store.metrics(name).get("parent"))}
 
 
 def searched_front(trials: Sequence[Trial]) -> list[Trial]:

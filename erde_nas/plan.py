@@ -9,6 +9,8 @@ from erde_nas.progress import duration
 from erde_nas.recipe import Recipe
 from erde_nas.run import CANDIDATE_S, FILE_S
 
+GOAL_STUDENTS = 3  # trained for each of the shortlist, at most, where pruning heads for a goal
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -38,7 +40,7 @@ def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple
 def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
     """Estimated seconds of every stage after the search."""
     finish, compress = recipe.finish, recipe.compress
-    pruned = finish.students * len(compress.prune)
+    pruned = finish.students * (GOAL_STUDENTS if compress.goal else len(compress.prune))
     finishing = sum(rung.students * rung.epochs for rung in rungs(finish))
     return {
         "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
@@ -67,6 +69,7 @@ def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) 
         candidates += f", fewer if {recipe.search.patience} in a row add nothing"
     finishing = " -> ".join(f"{rung.students} x {rung.epochs}" for rung in rungs(recipe.finish))
     pruning = ", ".join(f"{ratio:.0%}" for ratio in recipe.compress.prune)
+    pruning = "towards its goal" if recipe.compress.goal else pruning
     pruned = f"; prune {pruning} x {recipe.compress.train.epochs} epochs" if pruning else ""
     total = duration(sum(seconds.values()))
     return f"plan: {candidates}; finish {finishing} epochs{pruned}; about {total} from here"

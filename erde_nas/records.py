@@ -159,6 +159,7 @@ class Latency:
     energy_mj: float | None = None  # per image, where the hardware counts it
     versions: str = ""  # of the packages that ran it
     note: str = ""  # what else used the machine meanwhile
+    p50_without_exits: float | None = None  # of the same student always run to the end, in the same processes
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ class Point:
     label: str = ""  # baselines: what it is; compressed students: why it is not offered
     offered: bool = True
     exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
+    quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
 
     def to_dict(self) -> dict[str, Any]:
         """The point as JSON-ready values."""
