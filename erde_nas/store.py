@@ -26,7 +26,7 @@ from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.interface import Study
 
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
-FREE = {"search": {"trials", "hours", "patience"}}  # what may differ when a run is continued
+FREE = {"search": {"trials", "hours", "patience", "rank_check"}}  # what may differ when a run is continued
 
 
 class RunStore:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from erde_nas.report.points import Report, profile_names, student_rows
-from erde_nas.report.ranks import rank_fact
+from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
@@ -45,6 +45,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Profiles", ", ".join(profile_names(report))),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
+        ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from erde_nas.pareto import non_dominated
 from erde_nas.records import Choice, Proposal, Trial
 from erde_nas.searchers.children import breed, random_params, variation_of
-from erde_nas.searchers.gaussian_process import fit
+from erde_nas.searchers.gaussian_process import Basis, bases, fit
 from erde_nas.searchers.interface import Parameters, Params, SearchSpace, Seen
 from erde_nas.searchers.memory import Memory, best, violation
 from erde_nas.searchers.scalarise import losses, random_weights
@@ -30,6 +30,7 @@ class Strategy:
 
     def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
         self._parameters, self._variation, self._population = space.parameters, variation_of(space), population
+        self._features = features(space.parameters)
         self._memory = Memory()
 
     def suggest(self, seed: int, seen: Seen) -> Proposal:
@@ -52,12 +53,13 @@ class Strategy:
         self, pool: list[dict[str, Choice]], trials: Sequence[Trial], generator: np.random.Generator
     ) -> dict[str, Choice]:
         """The most promising of `pool`."""
-        told, asked = (self._features(params) for params in ([trial.params for trial in trials], pool))
+        told, asked = (self._points(params) for params in ([trial.params for trial in trials], pool))
+        known = bases(told)
         values = np.array([trial.objectives for trial in trials])
-        drawn = np.stack([draw(told, column, asked, generator) for column in values.T], axis=1)  # (pool, objectives)
+        drawn = np.stack([draw(known, column, asked, generator) for column in values.T], axis=1)  # (pool, objectives)
         allowed = np.ones(len(pool), dtype=bool)
         if any(violation(trial) for trial in trials):
-            excess = draw(told, np.array([max(trial.constraints, default=0.0) for trial in trials]), asked, generator)
+            excess = draw(known, np.array([max(trial.constraints, default=0.0) for trial in trials]), asked, generator)
             allowed = excess <= max(0.0, float(excess.min()))
         feasible = np.array([violation(trial) == 0 for trial in trials])
         gain = gains(drawn, values[feasible] if feasible.any() else values)
@@ -65,24 +67,31 @@ class Strategy:
             gain = -losses(drawn, [()] * len(pool), random_weights(drawn.shape[1], generator))
         return pool[int(np.where(allowed, gain, -np.inf).argmax())]
 
-    def _features(self, candidates: Sequence[Params]) -> Floats:
-        """Choices as points (n, features): numbers by their order in [0, 1], names as a corner each."""
-        return np.array([vector(self._variation.canonical(params), self._parameters) for params in candidates])
+    def _points(self, candidates: Sequence[Params]) -> Floats:
+        """Candidates as points (n, features) between which distances mean something."""
+        return np.array([self._vector(self._variation.canonical(params)) for params in candidates])
+
+    def _vector(self, params: Params) -> list[float]:
+        return [value for name, of in self._features.items() for value in of[params[name]]]
 
 
-def vector(params: Params, parameters: Parameters) -> list[float]:
-    """Two names are as far apart as the ends of a row of numbers."""
-    features: list[float] = []
+def features(parameters: Parameters) -> dict[str, dict[Choice, list[float]]]:
+    """What stands for each choice: numbers by their order in [0, 1], names as a corner each.
+
+    Two names are as far apart as the ends of a row of numbers.
+    """
+    found: dict[str, dict[Choice, list[float]]] = {}
     for name, choices in parameters.items():
-        if isinstance(params[name], str):
-            features += [np.sqrt(0.5) * (params[name] == choice) for choice in choices]
+        if any(isinstance(choice, str) for choice in choices):
+            found[name] = {choice: [np.sqrt(0.5) * (choice == other) for other in choices] for choice in choices}
         else:
-            features.append(sorted(choices, key=float).index(params[name]) / max(1, len(choices) - 1))
-    return features
+            ordered = sorted(choices, key=float)
+            found[name] = {choice: [at / max(1, len(choices) - 1)] for at, choice in enumerate(ordered)}
+    return found
 
 
-def draw(told: Floats, values: Floats, asked: Floats, generator: np.random.Generator) -> Floats:
-    """Values (k,) at `asked` of one function drawn from the posterior of `values` (n,) at `told`.
+def draw(told: Sequence[Basis], values: Floats, asked: Floats, generator: np.random.Generator) -> Floats:
+    """Values (k,) at `asked` of one function drawn from the posterior of `values` (n,) at the `told` points.
 
     Positive values are modelled as logarithms: costs and errors are nearer to products of the choices than to sums.
     """

@@ -6,9 +6,10 @@ other's trials, evaluate nothing twice, and take over what a dead one was at.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
@@ -159,6 +160,17 @@ class SharedStudy:
         """See `Study.elsewhere`."""
         with answering(self._url):
             return len(self._claims.others())
+
+    def agree(self, name: str, find_out: Callable[[], Any]) -> Any:
+        """See `Study.agree`."""
+        with answering(self._url):
+            known = self._claims.finding(name)
+        if known is not None:
+            return known
+        own = find_out()
+        with answering(self._url):
+            self._claims.found(name, own)
+            return self._claims.finding(name)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

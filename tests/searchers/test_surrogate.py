@@ -6,7 +6,7 @@ import pytest
 from erde_nas.pareto import hypervolume
 from erde_nas.records import Trial
 from erde_nas.searchers import memory
-from erde_nas.searchers.gaussian_process import fit, kernel
+from erde_nas.searchers.gaussian_process import bases, fit, kernel
 from erde_nas.searchers.memory import Memory, best
 from erde_nas.searchers.surrogate import gains
 
@@ -26,12 +26,13 @@ def test_draws_have_the_posterior_of_the_textbook():
     x, new = rng.random((12, 2)), rng.random((3, 2))
     y = np.sin(4 * x[:, 0]) + x[:, 1]
     y -= y.mean()
-    process = fit(x, y)
-    k, cross = kernel(x, x, process.length), kernel(new, x, process.length)
+    process = fit(bases(x), y)
+    length = process.basis.length
+    k, cross = kernel(x, x, length), kernel(new, x, length)
     noise = np.median(process.spectrum - np.linalg.eigvalsh(k).clip(0))
     inverse = np.linalg.inv(k + noise * np.eye(len(x)))
     mean = cross @ inverse @ y
-    covariance = process.variance * (kernel(new, new, process.length) - cross @ inverse @ cross.T)
+    covariance = process.variance * (kernel(new, new, length) - cross @ inverse @ cross.T)
     drawn = np.array([process.draw(new, rng) for _ in range(20_000)])
     deviation = np.sqrt(np.diag(covariance).max())
     assert drawn.mean(axis=0) == pytest.approx(mean, abs=0.05 * deviation)

@@ -180,6 +180,20 @@ def test_others_are_looked_at_now_and_then_and_own_trials_known_at_once(storage,
         assert [t.student for t in a.news()] == ["student2"]
 
 
+def test_what_the_first_search_found_out_holds_for_all(storage):
+    with opened(storage, "a") as a, opened(storage, "b") as b, opened(storage, "c", study="another") as c:
+        assert a.agree("teacher", lambda: {"teacher": 0.5, "student": None}) == {"teacher": 0.5, "student": None}
+        assert b.agree("teacher", pytest.fail) == {"teacher": 0.5, "student": None}
+        assert b.agree("something else", lambda: 2) == 2
+        assert c.agree("teacher", lambda: 3) == 3
+
+        def meanwhile() -> str:
+            assert a.agree("at once", lambda: "a") == "a"
+            return "b"
+
+        assert b.agree("at once", meanwhile) == "a"
+
+
 def test_a_heart_beats_while_at_work(storage, monkeypatch):
     monkeypatch.setattr(shared, "HEARTBEAT_S", 0.01)
     beaten = threading.Event()
