@@ -80,10 +80,14 @@ def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) 
         return None
     pairs = []
     for first, second in (("one_shot", "full"), ("brief", "full"), ("one_shot", "brief")):
-        values = [[np.nan if row.get(key) is None else row[key] for row in rows] for key in (first, second)]
-        if (found := rank_correlation(*values)) is not None:
+        found = rank_correlation(_values(rows, first), _values(rows, second))
+        if found is not None:
             pairs.append({"first": first, "second": second, **asdict(found)})
     return {"candidates": rows, "correlations": pairs}
+
+
+def _values(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [np.nan if row.get(name) is None else row[name] for row in rows]
 
 
 def _known(store: RunStore) -> Known:

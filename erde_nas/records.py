@@ -67,7 +67,9 @@ class Arch:
     def _to_json(self, **style: Any) -> str:
         defaults = {field.name: field.default for field in fields(self)}
         values = {name: value for name, value in vars(self).items() if value != defaults[name]}
-        return json.dumps(values, default=vars, **style)  # asdict takes ten times as long, and searchers ask for many ids
+        return json.dumps(
+            values, default=vars, **style
+        )  # asdict takes ten times as long, and searchers ask for many ids
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Arch":

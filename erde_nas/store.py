@@ -103,7 +103,7 @@ class RunStore:
         search = manifest.get("search") or str(uuid.uuid4())
         of = Membership(manifest["recipe"], {**manifest["hashes"], **manifest["identity"]}, search)
         url = str(storage or recorded)
-        self._study = SharedStudy(url, of, objectives)
+        self._study = SharedStudy(url, of, objectives, space)
         self.update_manifest(storage=public_url(url), search=search)
 
     def close(self) -> None:

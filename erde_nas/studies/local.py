@@ -14,6 +14,7 @@ from erde_nas.errors import UserError
 from erde_nas.records import Proposal, Trial
 from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.records import distributions, freeze, thaw
+from erde_nas.studies.whole import WholeTrialStorage
 
 STUDY = "erde-nas"
 
@@ -28,7 +29,7 @@ class LocalStudy:
         self._file, self._choices = file, distributions(space)
         with self._writing():
             self._study = optuna.create_study(
-                storage=f"sqlite:///{file}",
+                storage=WholeTrialStorage(f"sqlite:///{file}"),
                 study_name=STUDY,
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
