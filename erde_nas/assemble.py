@@ -18,6 +18,7 @@ from erde_nas.measure.target import machine_of
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
 from erde_nas.quick_latency import precisions
+from erde_nas.rank_check import accuracy_of, rank_check_report
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
@@ -59,6 +60,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "searched": [_row(trial) for trial in trials],
         "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
         "latency_model": _latency_model(run, trials),
+        "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
         "environment": {
             "python": platform.python_version(),
@@ -100,7 +102,7 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
 
     None where fewer than three were finished.
     """
-    searched = {t.student: max(p[0] for p in t.metrics["curve"]) for t in trials if t.state == "complete"}
+    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
     best: dict[str, float] = {}
     for point in finished:
         if point.stage == "finished" and point.student in searched:
