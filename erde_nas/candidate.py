@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from erde_nas.errors import TrainingFailed
+from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.health import check_exits
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve
 from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
+from erde_nas.recipe import SearchSection
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
@@ -35,30 +36,42 @@ def evaluate(
     shared: Shared,
     make: Make = train_briefly,
 ) -> tuple[Trial, EarlyExitNetwork | None]:
-    """Make and measure one candidate. A failure is a trial too, with its reason; the network is None then.
+    """Make and measure one candidate. A failure is a trial too, with its reason and, as far as it was measured, its
+    latency; the network is None then.
 
     Latency comes first, as it does not depend on the weights: what is too slow by its first exit is not trained.
     """
-    begin = time.perf_counter()
+    begin, measured = time.perf_counter(), dict[str, Any]()
+
+    def failed(reason: str) -> tuple[Trial, None]:
+        return Trial(number, arch.id, proposal.params, "failed", (), (), measured, proposal.attrs, reason), None
+
     try:
-        per_exit_ms = latency_per_exit(shared.build(arch), shared.profiles, shared.dataset.validation.images)
+        per_exit_ms = latency_per_exit(
+            shared.build(arch), timed(shared.recipe.search, shared.profiles), shared.dataset.validation.images
+        )
+        measured = latency_metrics(arch, per_exit_ms)
         if reason := too_slow(per_exit_ms, shared.profiles):
-            return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
+            return failed(reason)
         network = make(arch, shared)
         metrics, objectives, constraints = judge(network, per_exit_ms, shared)
     except (TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Trial(number, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason), None
+        return failed(str(error).splitlines()[0] if str(error) else type(error).__name__)
     metrics["seconds"] = round(time.perf_counter() - begin, 3)
     trial = Trial(number, arch.id, proposal.params, "complete", objectives, constraints, metrics, proposal.attrs)
     return trial, network
 
 
+def latency_metrics(arch: Arch, per_exit_ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What every trial that was measured says, also one that failed."""
+    return {"arch": arch.to_dict(), "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit_ms.items()}}
+
+
 def too_slow(per_exit_ms: Mapping[str, Sequence[float]], profiles: tuple[HardwareProfile, ...]) -> str:
     """Which limit on latency an architecture misses even where every image leaves at its first exit; or nothing."""
     for profile in profiles:
-        limit, first = profile.limits.latency_ms, per_exit_ms[profile.name][0]
-        if limit is not None and first > limit * LATENCY_SLACK:
+        limit = profile.limits.latency_ms
+        if limit is not None and (first := per_exit_ms[profile.name][0]) > limit * LATENCY_SLACK:
             return (
                 f"not trained: limits.latency_ms {limit:g} of {profile.name}, but the first exit takes {first:.4g} ms"
             )
@@ -78,13 +91,13 @@ def judge(
     macs = macs_per_exit(network)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
     goals = [goal for goal in shared.recipe.search.objectives if goal in ("macs", "latency")]
-    first = shared.profiles[0].name if goals and goals[0] == "latency" else "macs"
+    first = optimised(shared.recipe.search, shared.profiles)[0].name if goals and goals[0] == "latency" else "macs"
     curve = operating_curve(logits, validation.labels, costs[first])
     point = cheapest_within(curve, shared.recipe.search.accuracy_tolerance)
     expected = {name: operate(logits, validation.labels, cost, point.thresholds).cost for name, cost in costs.items()}
     params = parameter_count(network)
     metrics = {
-        "arch": network.arch.to_dict(),
+        **latency_metrics(network.arch, per_exit_ms),
         "val_accuracy": point.accuracy,
         "thresholds": list(point.thresholds),
         "exit_fractions": list(point.exit_fractions),
@@ -94,7 +107,6 @@ def judge(
         "params": params,
         "size_bytes": 4 * params,
         "latency_ms": expected,
-        "latency_per_exit_ms": {name: list(cost) for name, cost in per_exit_ms.items()},
         "curve": [[p.accuracy, p.cost] for p in curve],
     }
     return metrics, _objectives(point, metrics, shared), limits_exceeded(metrics, shared.profiles)
@@ -106,19 +118,38 @@ def _objectives(point: OperatingPoint, metrics: dict[str, Any], shared: Shared) 
         if goal == "error":
             values.append(1 - point.accuracy)
         elif goal == "latency":
-            values += [metrics["latency_ms"][profile.name] for profile in shared.profiles]
+            profiles = optimised(shared.recipe.search, shared.profiles)
+            values += [metrics["latency_ms"][profile.name] for profile in profiles]
         else:
             values.append(float(metrics[goal]))
     return tuple(values)
 
 
-def objective_names(shared_objectives: tuple[str, ...], profiles: tuple[HardwareProfile, ...]) -> list[str]:
-    """The objectives one by one: `latency` stands for one per profile."""
-    return [
-        name
-        for goal in shared_objectives
-        for name in ([f"latency_ms:{p.name}" for p in profiles] if goal == "latency" else [goal])
-    ]
+def objective_names(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> list[str]:
+    """The objectives one by one: `latency` stands for one per optimised profile."""
+    latencies = [f"latency_ms:{profile.name}" for profile in optimised(search, profiles)]
+    return [name for goal in search.objectives for name in (latencies if goal == "latency" else [goal])]
+
+
+def optimised(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> tuple[HardwareProfile, ...]:
+    """The profiles whose latency the search minimises. Raises UserError where the recipe names one that is not used."""
+    if search.latency_of is None:
+        return profiles
+    names = [profile.name for profile in profiles]
+    for name in search.latency_of:
+        if name not in names:
+            raise UserError(
+                f"the recipe's search.latency_of names '{name}', but the profiles of this run are {', '.join(names)}; "
+                f"name one of those, or add --profile {name}"
+            )
+    return tuple(profile for profile in profiles if profile.name in search.latency_of)
+
+
+def timed(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> tuple[HardwareProfile, ...]:
+    """The profiles under which candidates are measured during the search: the optimised ones, and those that limit
+    latency. The others wait for the finished students."""
+    wanted = optimised(search, profiles)
+    return tuple(p for p in profiles if p in wanted or p.limits.latency_ms is not None)
 
 
 def limits_exceeded(metrics: dict[str, Any], profiles: tuple[HardwareProfile, ...]) -> tuple[float, ...]:

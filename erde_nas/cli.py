@@ -13,6 +13,7 @@ import typer
 
 from erde_nas import __version__, commands, detect, doctor, resources
 from erde_nas.errors import UserError
+from erde_nas.report.profiled import profile_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,6 +134,7 @@ def search(
         _print_front(report, out)
         if report["interrupted"]:
             raise KeyboardInterrupt
+        _fail_without_device(report)
 
 
 @app.command()
@@ -149,44 +151,69 @@ def report(out: Out, as_json: AsJson = False) -> None:
 def compress(
     out: Out,
     student: Annotated[list[str] | None, typer.Option(metavar="ID", help="A candidate of the run; repeatable.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A goal for one student: latency_ms (mean), speedup (over the fp32 teacher), size_kb or accuracy_drop "
+            "(below the teacher, on validation; 0.01 is one point); repeatable, all of them count.",
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The run's profile that --target is about, where it has several.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Prune, quantize and measure again: the given students, or the run's shortlist."""
+    """Prune, quantize and measure again: the given students, or the run's shortlist.
+
+    With --target, prune until a student reaches the goal, and say which one does, or which one comes nearest.
+    """
     with _continuable():
-        _print_front(commands.compress(out, student or [], device=device), out)
+        found = commands.compress(out, student or [], targets=target or [], profile=profile, device=device)
+        _print_front(found, out)
+        if "target" in found:
+            print(f"\n{found['target']['text']}")
+        _fail_without_device(found)
 
 
 @app.command()
 def export(
     out: Out,
     student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the files to ship.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
 ) -> None:
-    """Copy a student's deployable files, its classes and operating points to a folder."""
+    """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
     for path in commands.export(out, student, to):
         print(path)
 
 
 @app.command("profile")
 def profile_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student, or any ONNX classifier.")],
     profile: Annotated[list[str], typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile; repeatable.")],
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to time the stream over.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="OTHER.onnx", help="A second file, and its ratio to the first.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an exported student under hardware profiles: every exit, and the stream of the given images."""
-    rows = commands.profile(model, profile, images)
-    print(json.dumps(rows, indent=1) if as_json else commands.profile_table(rows))
+    """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
+    rows = commands.profile(model, profile, images, compare)
+    if any("error" not in row for row in rows):
+        print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
+    if errors := [row["error"] for row in rows if "error" in row]:
+        raise UserError("\n".join(dict.fromkeys(errors)))
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify image files with an exported student, and say at which exit each one left."""
-    rows = commands.predict(model, images)
+    rows = commands.predict(model, images, resize)
     print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
 
 
@@ -314,6 +341,13 @@ def _print_front(found: dict[str, Any], out: Path) -> None:
 
     print(front_table(found))
     print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
+
+
+def _fail_without_device(found: dict[str, Any]) -> None:
+    """A report without the numbers of a profile is not what was asked for."""
+    if lost := found.get("unmeasured"):
+        reasons = "; ".join(f"profile {name} has no numbers: {reason}" for name, reason in lost.items())
+        raise UserError(f"{reasons}. The search, run again, measures what is missing")
 
 
 @contextmanager

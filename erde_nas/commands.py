@@ -1,8 +1,7 @@
 """What the command line calls. Heavy libraries are imported inside, so that `erde-nas --help` stays quick."""
 
-import shutil
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from tabulate import tabulate
 
 from erde_nas import resources
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.files import read_json, write_atomic
 
 
 def search(
@@ -103,42 +102,65 @@ def _read_report(out: Path) -> dict[str, Any]:
     return read_json(out / "pareto.json")
 
 
-def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, Any]:
-    """Prune, quantize and measure again; returns the report model."""
+def compress(
+    out: Path, students: Sequence[str], *, targets: Sequence[str], profile: str | None, device: str
+) -> dict[str, Any]:
+    """Prune, quantize and measure again, towards a goal where there are targets; returns the report model."""
+    from erde_nas.compress_section import parse_goal
+
+    if profile is not None and not targets:
+        raise UserError(f"--profile {profile} says what --target is about; give one, such as --target speedup=10")
+    goal = parse_goal(targets) if targets else None
+
     from erde_nas import pipeline
     from erde_nas.progress import Meter
 
     with Meter() as meter:
-        return pipeline.compress(out, students, device=device, meter=meter)
+        return pipeline.compress(out, students, device=device, meter=meter, goal=goal, profile=profile)
 
 
 def export(out: Path, student: str, to: Path) -> list[Path]:
-    """Copy a student's deployable files and `student.json` (classes, arch, operating points) to the new folder `to`."""
+    """Write the bundle of a student to the new folder `to`; returns its files."""
     found = _read_report(out)
-    points = [point for point in found["points"] if point["student"] == student and point["file"]]
-    if not points:
-        names = sorted({point["student"] for point in found["points"] if point["file"]})
-        raise UserError(
-            f"{out} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
-            f"candidate of the run gets one with `erde-nas compress {out} --student ID`"
-        )
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to {to} exists already; give a new folder")
-    copied = []
-    for name in dict.fromkeys(point["file"] for point in points):
-        write_atomic(to / Path(name).name, partial(shutil.copyfile, out / name))
-        copied.append(to / Path(name).name)
-    keys = ("name", "classes", "image_shape")
-    write_json(to / "student.json", {"dataset": {key: found["dataset"][key] for key in keys}, "points": points})
-    return [*copied, to / "student.json"]
+    from erde_nas.export.bundle import write_bundle
+    from erde_nas.export.source import find_student
+
+    return write_bundle(find_student(out, student, found), to)
 
 
-def profile(model: Path, names: Sequence[str], images: Path | None) -> list[dict[str, Any]]:
-    """One row per profile: milliseconds per exit, expected mean, and the measured stream where images are given."""
+def profile(
+    model: Path, names: Sequence[str], images: Path | None, compare: Path | None = None
+) -> list[dict[str, Any]]:
+    """Rows per profile: milliseconds per exit, expected mean, and the measured stream where images are given.
+
+    A profile under which nothing can be measured gives a row with its name and `error`; the others are measured.
+    `compare` is a second file, whose row holds its `ratio` to the first.
+    """
     from erde_nas.hardware import load_profile
-    from erde_nas.measure.model import profile_model
+    from erde_nas.measure.profiling import profile_files
+    from erde_nas.progress import Meter
 
-    return [profile_model(model, load_profile(resources.find("profiles", name)), images) for name in names]
+    loaded = [load_profile(resources.find("profiles", name)) for name in names]
+    files = [path for path in (model, compare) if path is not None]
+    rows: list[dict[str, Any]] = []
+    with Meter() as meter:
+        meter.plan({"measure": float(len(loaded))})
+        for wanted in loaded:
+
+            def progress(number: int, wanted: Any = wanted) -> None:
+                least = wanted.measure.processes
+                more = f"/{least}" if number <= least else ", until the intervals are narrow"
+                meter.add("measure", 1 / least if number <= least else 0.0, f"{wanted.name}, process {number}{more}")
+
+            try:
+                found, ratio = profile_files(files, wanted, images, progress)
+            except UserError as error:
+                rows.append({"profile": wanted.name, "error": str(error)})
+                continue
+            if ratio is not None:
+                found[1]["ratio"] = asdict(ratio)
+            rows += found
+    return rows
 
 
 def distil(
@@ -177,29 +199,11 @@ def distil(
     return headline(summary)
 
 
-def profile_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a table."""
+def predict(model: Path, images: Sequence[Path], resize: bool) -> list[dict[str, Any]]:
+    """One row per image: class, probability, exit, entropy (nats) and logits."""
+    from erde_nas.predict import predict_files
 
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    body = [
-        [row["profile"], row["precision"], "  ".join(number(ms) for ms in row["per_exit"])]
-        + [number(row[key]) for key in ("expected_mean", "mean", "p50", "p95", "p99")]
-        for row in rows
-    ]
-    headers = ["profile", "precision", "ms per exit", "expected ms", "mean ms", "p50", "p95", "p99"]
-    return tabulate(body, headers=headers, disable_numparse=True)
-
-
-def predict(model: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row per image: class, probability, exit and entropy (nats)."""
-    from erde_nas.measure.model import predict_files
-
-    missing = [path for path in images if not path.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]} is not a file; name image files")
-    return predict_files(model, images)
+    return predict_files(model, images, resize=resize)
 
 
 def predict_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -230,15 +234,16 @@ def check_recipe(name: str) -> str:
 
 def check_profile(name: str) -> str:
     """Check a profile and this machine against it. Raises UserError with all problems."""
-    from erde_nas.detect import describe_machine, mismatch
     from erde_nas.hardware import load_profile
+    from erde_nas.measure.target import machine_of, obstacle
 
     path = resources.find("profiles", name)
     loaded = load_profile(path)
-    reason = mismatch(loaded, describe_machine())
+    reason = obstacle(loaded, machine_of(loaded))
     if reason:
         raise UserError(reason)
-    return f"{path}: profile '{loaded.name}' is fine, and this machine may answer for it"
+    where = loaded.target if loaded.elsewhere else "this machine"
+    return f"{path}: profile '{loaded.name}' is fine, and {where} may answer for it"
 
 
 def write_new(path: Path, text: str) -> Path:

@@ -10,6 +10,7 @@ from erde_nas.budget import spent
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.limits import Screen
 from erde_nas.plan import Pace, after_search_s, candidate_s
+from erde_nas.postponed import Postponed
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.run import Run
 from erde_nas.searchers import Searcher, make_searcher
@@ -32,6 +33,7 @@ def explore(run: Run, pool: Pool) -> None:
             for _ in range(pool.size):  # what is done is kept; a measurement that was interrupted too is an error
                 with suppress(UserError):
                     search.keep(pool.next(0))
+            search.record()
             raise
     search.conclude()
 
@@ -49,9 +51,10 @@ class _Search:
         self._before, self._begin = run.store.seconds(), time.perf_counter()
         self._trials = self._study.news()
         for trial in self._trials:
-            self._searcher.tell(trial)
+            self._learn(trial)
         self._known = len(self._trials)
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
+        self._postponed = Postponed(pool.size)
         self._own_s = 0.0  # what asking, telling and storing took
 
     def submit(self) -> bool:
@@ -60,6 +63,7 @@ class _Search:
         if self._end:
             return False
         before, total = self._pool.busy, self._section.trials or NO_BOUND
+        self._resume(nothing_else=False)
         for proposal in self._study.lost()[: self._pool.size - self._pool.busy]:
             self._claim(proposal, self._run.space.decode(proposal.params), total)
         while self._pool.busy < self._pool.size and not self._exhausted and self._study.open_places(total) > 0:
@@ -68,7 +72,13 @@ class _Search:
                     self._claim(*self._ask(), total)
             except SpaceExhausted as error:
                 self._exhausted = str(error)
+        self._resume(nothing_else=not self._pool.busy)
         return self._pool.busy > before
+
+    def _resume(self, nothing_else: bool) -> None:
+        """Candidates whose device was lost get their second chance. They are claimed already."""
+        for proposal, student in self._postponed.due(self._pool.size - self._pool.busy, nothing_else):
+            self._pool.submit(proposal, student)
 
     def waits(self) -> bool:
         """Whether there is something to wait for: this search's candidates, or others' that may come back to it."""
@@ -83,7 +93,7 @@ class _Search:
             time.sleep(POLL_S)
         for trial in self._study.news():
             with self._own_time():
-                self._searcher.tell(trial)
+                self._learn(trial)
             self._trials.append(trial)
             self._report(trial)
 
@@ -92,21 +102,39 @@ class _Search:
         if evaluated is None:
             return
         trial, store = evaluated.trial, self._run.store
+        if self._postponed.takes(trial, evaluated.lost):
+            self._run.meter.say(f"search {trial.student} comes back later: {trial.reason}")
+            return
         with self._own_time():
             if evaluated.weights is not None:
                 save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
                 store.update_metrics(trial.student, stage="searched", **trial.metrics)
             store.add(trial)
 
+    def record(self) -> None:
+        """Add to the manifest what the search itself took, and what it did not measure because of a forecast."""
+        store, skipped = self._run.store, self._screen.forecast.skipped
+        before = store.manifest()
+        store.update_manifest(overhead_s=round(before.get("overhead_s", 0.0) + self._own_s, 3))
+        if any(skipped.values()):
+            known = before.get("latency_skipped", {})
+            store.update_manifest(
+                latency_skipped={name: sorted({*known.get(name, ()), *ids}) for name, ids in skipped.items()}
+            )
+
     def conclude(self) -> None:
         """Say why the search ended. Raises UserError where there was nothing to evaluate."""
-        reason, before = self._end or self._exhausted, self._run.store.manifest().get("overhead_s", 0.0)
-        self._run.store.update_manifest(overhead_s=round(before + self._own_s, 3))
+        self.record()
+        reason = self._end or self._exhausted
         if not self._trials:
             raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
         self._run.meter.close("search")
         if reason and len(self._trials) > self._known:
             self._run.meter.say(f"search ended: {reason}")
+
+    def _learn(self, trial: Trial) -> None:
+        self._searcher.tell(trial)
+        self._screen.learn(trial)
 
     def _ask(self) -> tuple[Proposal, Arch]:
         """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""
@@ -149,7 +177,7 @@ class _Search:
 
 def _searcher(run: Run) -> Searcher:
     section = run.shared.recipe.search
-    names = candidate.objective_names(section.objectives, run.shared.profiles)
+    names = candidate.objective_names(section, run.shared.profiles)
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from erde_nas.errors import UserError
+from erde_nas.forecast import Forecast
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
@@ -51,28 +52,41 @@ def _beyond(values: dict[str, float], profile: HardwareProfile) -> dict[str, flo
 
 
 class Screen:
-    """Turns architectures away, before they are trained, that keep a limit of MACs, parameters or size in no case:
-    not even where every image leaves at the first exit. It counts what it has turned away, by limit."""
+    """Turns architectures away, before they are measured or trained, that keep a limit of MACs, parameters or size in
+    no case: not even where every image leaves at the first exit. And those for which, from what it has learnt of this
+    run's candidates, the same is predicted of latency. It counts what it has turned away, by limit."""
 
     def __init__(self, profiles: tuple[HardwareProfile, ...], dataset: Dataset) -> None:
         self._profiles = [p for p in profiles if any(getattr(p.limits, key) is not None for key in LIMITS[1:])]
         self._dataset = dataset
+        self.forecast = Forecast(profiles, dataset)
+        self._latency = {profile.name: profile.limits.latency_ms for profile in profiles}
         self.seen, self.excluded = 0, Counter[str]()
+
+    def learn(self, trial: Trial) -> None:
+        """Take in what was measured of one candidate."""
+        self.forecast.learn(trial)
 
     def admits(self, arch: Arch) -> bool:
         """Whether the architecture could keep all limits."""
-        if not self._profiles:
-            return True
-        network = EarlyExitNetwork(arch, self._dataset.mean, self._dataset.std)
-        first_macs, params = macs_per_exit(network)[0], parameter_count(network)
-        excluding = [
-            f"limits.{key} {getattr(profile.limits, key):g} of {profile.name}"
-            for profile in self._profiles
-            for key in _beyond(_least(first_macs, params, profile), profile)
+        excluding = self._counted(arch) or [
+            f"limits.latency_ms {self._latency[name]:g} of {name} (predicted)" for name in self.forecast.hopeless(arch)
         ]
         self.seen += 1
         self.excluded.update(excluding)
         return not excluding
+
+    def _counted(self, arch: Arch) -> list[str]:
+        """The limits that the architecture misses by what can be counted."""
+        if not self._profiles:
+            return []
+        network = EarlyExitNetwork(arch, self._dataset.mean, self._dataset.std)
+        first_macs, params = macs_per_exit(network)[0], parameter_count(network)
+        return [
+            f"limits.{key} {getattr(profile.limits, key):g} of {profile.name}"
+            for profile in self._profiles
+            for key in _beyond(_least(first_macs, params, profile), profile)
+        ]
 
     def summary(self) -> str:
         """Which limit excludes how much of what was seen, to follow another message; empty where none does."""

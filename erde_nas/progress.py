@@ -80,7 +80,7 @@ class Meter:
     def left(self) -> str:
         """The time left in words; empty where it cannot be told yet."""
         share, elapsed = self.share, time.monotonic() - self._begin
-        if share < 0.02 or share >= 1 or elapsed < 3:
+        if share < 0.02 or share > 0.995 or elapsed < 3:
             return ""
         return f"about {duration(elapsed * (1 - share) / share)} left"
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 RESAMPLES = 1000
 LEAST = 3  # candidates: of two there is but one order to agree on
+PAIRED = 100  # candidates at most whose pairs are all held in memory, for all resamples
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], seed: int 
 
 
 def _resampled(pairs: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """tau-b (resamples,) of the rows that `draws` (resamples, n) chooses from `pairs` (n, 2), all at once: scipy takes
-    one call for each, seconds for an interval. NaN where a resample has no order."""
+    """tau-b (resamples,) of the rows that `draws` (resamples, n) chooses from `pairs` (n, 2); NaN where a resample has
+    no order. All at once, unless there are many: scipy takes one call for each, seconds for an interval."""
+    if len(pairs) > PAIRED:
+        return np.array([stats.kendalltau(*pairs[draw].T).statistic for draw in draws])
     signs = np.sign(pairs[:, None] - pairs[None])  # (n, n, 2): which of two candidates is ahead
     drawn = signs[draws[:, :, None], draws[:, None, :]]  # (resamples, n, n, 2)
     agreeing = drawn.prod(-1).sum((1, 2))

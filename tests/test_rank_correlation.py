@@ -21,7 +21,7 @@ def counted(first: list[float], second: list[float]) -> float:
 
 def test_tau_is_that_of_counted_pairs() -> None:
     generator = np.random.default_rng(0)
-    for n in (3, 8, 25):
+    for n in (3, 8, 25, 120):
         first, second = generator.integers(0, 9, (2, n)).astype(float).tolist()
         found = rank_correlation(first, second)
         assert found is not None

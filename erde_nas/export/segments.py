@@ -13,9 +13,10 @@ import onnx.compose
 import torch
 from torch import Tensor, nn
 
+from erde_nas.export.names import input_name, output_names
 from erde_nas.students.network import EarlyExitNetwork, Segment
 
-OPSET = 17
+OPSET = 18
 
 
 class _LastSegment(nn.Module):
@@ -27,16 +28,6 @@ class _LastSegment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))
-
-
-def input_name(number: int) -> str:
-    """The input of segment `number`."""
-    return "image" if number == 0 else f"features{number - 1}"
-
-
-def output_names(number: int, segments: int) -> list[str]:
-    """The outputs of segment `number` of `segments`, logits first."""
-    return [f"logits{number}"] + ([f"features{number}"] if number < segments - 1 else [])
 
 
 def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:

@@ -37,6 +37,8 @@ class Timing:
     per_exit: tuple[float, ...]
     iqr_over_median: float
     streams: tuple[Stream, ...]
+    process_exits: tuple[tuple[float, ...], ...] = ()  # (processes, exits) in units of the reference
+    process_streams: tuple[tuple[float, ...], ...] = ()  # (processes, streams) likewise
     noisy: bool = False  # the time allowance ended before the intervals were narrow
     contention: str = ""  # what else used the machine meanwhile
     memory_bytes: int | None = None  # at the peak, beyond what the process held before it loaded the file
@@ -56,6 +58,8 @@ def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timi
             _stream([process["streams"][number] for process in found], scale, batch_size, exits)
             for number in range(len(found[0]["streams"]))
         ),
+        tuple(tuple(float(np.median(ratios)) for ratios in process["exits"]) for process in found),
+        tuple(tuple(_mean(stream) for stream in process["streams"]) for process in found),
         memory_bytes=memory["peak"] - memory["before"] if memory else None,
     )
 
@@ -65,7 +69,7 @@ def _stream(found: Found, scale: float, batch_size: int, exits: int) -> Stream:
     per_call = np.median(ratios, axis=0) * scale
     fractions = np.bincount(found[0]["exit_index"], minlength=exits)
     mean, joules = float(per_call.mean()), found[0].get("joules")
-    around = median_interval(_means(found))
+    around = median_interval([_mean(process) for process in found])
     p50, p95, p99 = map(float, np.percentile(per_call, [50, 95, 99]))
     return Stream(
         mean,
@@ -79,9 +83,9 @@ def _stream(found: Found, scale: float, batch_size: int, exits: int) -> Stream:
     )
 
 
-def _means(streams: Found) -> list[float]:
-    """One value per process: the mean ratio of a stream."""
-    return [float(np.mean(stream["ratios"])) for stream in streams]
+def _mean(stream: dict[str, Any]) -> float:
+    """The mean ratio of a stream in one process."""
+    return float(np.mean(stream["ratios"]))
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -96,7 +100,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def narrow(found: Found, interval: float) -> bool:
     """Whether the 95 % interval of every stream (of every exit where there is none) is within ±`interval`."""
     if found[0]["streams"]:
-        series = [_means([process["streams"][i] for process in found]) for i in range(len(found[0]["streams"]))]
+        series = [[_mean(process["streams"][i]) for process in found] for i in range(len(found[0]["streams"]))]
     else:
         exits = range(len(found[0]["exits"]))
         series = [[float(np.median(process["exits"][i])) for process in found] for i in exits]

@@ -29,7 +29,10 @@ FIELDS = (
 )
 LISTS = ("test_accuracy_ci95", "thresholds", "exit_fractions", "exit_accuracy", "macs_per_exit")
 LATENCY = ("mean", "p50", "p95", "p99", "expected_mean")
-CONDITIONS = ("source", "runtime", "device", "threads", "batch_size", "precision", "iqr_over_median", "note")
+CONDITIONS = (
+    *("source", "runtime", "versions", "device", "threads", "batch_size", "precision"),
+    *("iqr_over_median", "noisy", "memory_bytes", "energy_mj", "note"),
+)
 
 
 def write_report(run_dir: Path, report: Report) -> list[Path]:
@@ -86,7 +89,8 @@ def pareto_csv(report: Report) -> str:
     rows = [_csv_row(report, row, fronts) for row in student_rows(report) + comparison_rows(report)]
     header = ["role", "fronts", *FIELDS, "exits", *LISTS]
     for name in profile_names(report):
-        header += [f"{name}.{key}" for key in (*(f"{key}_ms" for key in LATENCY), *CONDITIONS, "speed_up")]
+        times = [f"{key}_ms" for key in (*LATENCY, "mean_low", "mean_high")]
+        header += [f"{name}.{key}" for key in (*times, *CONDITIONS, "speed_up")]
     text = io.StringIO()
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
@@ -102,6 +106,8 @@ def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str,
     for name in profile_names(report):
         entry = row.latency(name) or {}
         cells |= {f"{name}.{key}_ms": entry.get(key) for key in LATENCY}
+        low, high = entry.get("interval") or (None, None)
+        cells |= {f"{name}.mean_low_ms": low, f"{name}.mean_high_ms": high}
         cells |= {f"{name}.{key}": entry.get(key) for key in CONDITIONS}
         cells[f"{name}.speed_up"] = speed_up(report, row, name)
     return cells

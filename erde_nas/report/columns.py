@@ -18,7 +18,6 @@ from erde_nas.report.units import (
     size_unit,
 )
 
-NOISY = 0.1  # spread (interquartile range / median) above which a measurement should be repeated
 NAME_WIDTH = 14  # of the first column in a terminal
 
 
@@ -66,12 +65,13 @@ def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
     if cost != MACS:
         unit = _latency_unit(rows, cost)
         columns += [
-            Column(f"mean ({unit.symbol})", partial(_latency, cost, "mean", unit)),
+            Column(f"mean ({unit.symbol}, 95% CI)", partial(_mean_with_ci, cost, unit)),
             *(Column(f"{key} ({unit.symbol})", partial(_latency, cost, key, unit)) for key in ("p50", "p95", "p99")),
             Column(f"expected mean ({unit.symbol})", partial(_latency, cost, "expected_mean", unit)),
             Column("measured vs expected %", partial(_difference, cost)),
             Column("speed-up over teacher", partial(_speed_up, report, cost)),
         ]
+        columns += [column for column in _resources(cost) if any(column.cell(row) != MISSING for row in rows)]
     size = size_unit(_known(row.point.get("size_bytes") for row in rows))
     columns.append(Column(f"file size ({size.symbol})", lambda row: size.show(row.point.get("size_bytes"))))
     remarked = Column("remarks", partial(remarks, cost), right=False)
@@ -88,9 +88,10 @@ def exits(row: Row) -> str:
 def remarks(cost: str, row: Row) -> str:
     """What a reader must know about this row's latency."""
     entry = row.latency(cost) or {}
-    found = [one_line(str(entry["note"]))] if entry.get("note") else []
-    if (entry.get("iqr_over_median") or 0) > NOISY:
-        found.append(f"noisy: IQR/median {percent(entry['iqr_over_median'], 0)}%")
+    found = [f"int8: {one_line(how)}"] if (how := str(row.point.get("quantization") or "")) else []
+    found += [one_line(str(entry["note"]))] if entry.get("note") else []
+    if entry.get("noisy"):
+        found.append("noisy: its interval was still wide when the time allowance ended")
     if entry and entry.get("mean") is None:
         found.append("estimated, not measured")
     return "; ".join(found)
@@ -118,8 +119,28 @@ def _mean(cost: str, unit: Unit, row: Row) -> str:
     entry = row.latency(cost) or {}
     if entry.get("mean") is None and entry.get("expected_mean") is not None:
         return "~" + unit.show(entry["expected_mean"])
-    mark = "!" if (entry.get("iqr_over_median") or 0) > NOISY else ""
+    mark = "!" if entry.get("noisy") else ""
     return unit.show(entry.get("mean")) + mark
+
+
+def _mean_with_ci(cost: str, unit: Unit, row: Row) -> str:
+    entry = row.latency(cost) or {}
+    interval = entry.get("interval")
+    around = f" ({unit.show(interval[0])}–{unit.show(interval[1])})" if interval else ""
+    return unit.show(entry.get("mean")) + around
+
+
+def _resources(cost: str) -> list[Column]:
+    """What was measured besides time, where it could be."""
+    return [
+        Column("memory (MB)", partial(_scaled, cost, "memory_bytes", 1e-6)),
+        Column("energy (mJ)", partial(_scaled, cost, "energy_mj", 1.0)),
+    ]
+
+
+def _scaled(cost: str, key: str, factor: float, row: Row) -> str:
+    value = (row.latency(cost) or {}).get(key)
+    return MISSING if value is None else significant(value * factor)
 
 
 def _difference(cost: str, row: Row) -> str:

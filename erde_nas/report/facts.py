@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
-from erde_nas.report.ranks import rank_fact
+from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
 PROTOCOL = (
     "Every measured latency is that of the deployable file in the runtime named, never that of a training framework.",
     "Threads are pinned to their cores. After warm-up calls, blocks of calls alternate with blocks of a reference "
-    "model, and the numbers are medians over several processes.",
+    "model, and the numbers are medians over several processes, six or more: more are added until the 95% interval of "
+    "the median is narrow. Memory is that of a process at its peak beyond what it held before it loaded the file.",
+    "Every file's logits in the runtime are compared with those expected before its numbers count.",
     "Mean, p50, p95 and p99 are per image, over a stream of validation images in their natural mix of easy and hard.",
     "The expected mean is the share of images that leave at each exit times the cost of leaving there; tables show how "
     "far the measured mean is from it.",
@@ -43,11 +46,15 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
+        ("Not measured", "; ".join(f"{name}: {why}" for name, why in (report.get("unmeasured") or {}).items())),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
+        ("Latency model", "; ".join(latency_model_facts(report))),
+        ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
+        ("Devices", _devices((report.get("environment") or {}).get("devices") or {})),
     ]
     return [(term, one_line(text)) for term, text in facts if text]
 
@@ -80,6 +87,11 @@ def _unfit_teacher(report: Report) -> str:
 def _machine(environment: Mapping[str, Any]) -> str:
     cores = f"{environment['cores']} cores" if environment.get("cores") else ""
     return ", ".join(str(part) for part in (environment.get("cpu"), cores, environment.get("platform")) if part)
+
+
+def _devices(devices: Mapping[str, Mapping[str, Any]]) -> str:
+    """The other machines that measured, by profile."""
+    return "; ".join(f"{name}: {_machine(device)}" for name, device in devices.items())
 
 
 def _time(created: Any) -> str:

@@ -5,6 +5,7 @@ from html import escape
 from plotly.offline import get_plotlyjs
 
 from erde_nas.report.charts import chart_html
+from erde_nas.report.devices import devices_table
 from erde_nas.report.exits import EXIT_HEADERS, exit_cells, exit_facts, exit_rows
 from erde_nas.report.facts import (
     PROTOCOL,
@@ -45,6 +46,7 @@ def page(report: Report) -> str:
             "</header>\n<main>",
             _section("Accuracy against cost", _figures(report)),
             _section("Students by cost", "\n".join(_titled(table) for table in front_tables(report, full=True))),
+            _compared(report),
             _section("Exits", _exits(report)),
             _section("Not offered", _table(not_offered_table(report), "No student was held back.")),
             _section("Search history", _history(report)),
@@ -86,6 +88,11 @@ def _figures(report: Report) -> str:
         f'<ul class="legend">{legend}</ul>\n<div class="figures">{"".join(figures)}</div>\n'
         f'<p class="note">{escape(note)}</p>'
     )
+
+
+def _compared(report: Report) -> str:
+    table = devices_table(report)
+    return _section(table.title, _table(table, "")) if table.cells else ""
 
 
 def _titled(table: Table) -> str:

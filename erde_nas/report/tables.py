@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.report.columns import NOISY, full_columns, terminal_columns
+from erde_nas.report.columns import full_columns, terminal_columns
 from erde_nas.report.points import (
     MACS,
     Report,
@@ -81,6 +81,7 @@ def setting(report: Report, profile: str) -> str:
     parts = [
         known.get("runtime"),
         known.get("device"),
+        known.get("target") if known.get("target") != "here" else None,
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
         known.get("precision"),
         f"batch {known['batch_size']}" if known.get("batch_size") else None,
@@ -96,8 +97,8 @@ def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) 
     entries = [entry for row in rows if (entry := row.latency(cost))]
     if not full and any(entry.get("mean") is None for entry in entries):
         yield "~ estimated from the cost of each exit, not measured."
-    if not full and any((entry.get("iqr_over_median") or 0) > NOISY for entry in entries):
-        yield f"! noisy: interquartile range above {NOISY:.0%} of the median; measure again on a quiet machine."
+    if not full and any(entry.get("noisy") for entry in entries):
+        yield "! noisy: the 95% interval was still wide when the time allowance ended; measure on a quiet machine."
     compared = (comparable_teacher(report, row, cost) for row in rows)
     other = next((found[0] for found in compared if found and found[0] != cost), None)
     if other:

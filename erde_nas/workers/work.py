@@ -9,9 +9,11 @@ from erde_nas.candidate import Make
 from erde_nas.data.load import load_dataset
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
+from erde_nas.errors import DeviceLost
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import usable_cores
 from erde_nas.progress import Meter
+from erde_nas.rank_check import trainings
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset, Proposal, Trial
 from erde_nas.shared import Shared, pick_device, prepare
@@ -29,6 +31,9 @@ def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly
         arch = space.decode(proposal.params)
         try:
             trial, network = candidate.evaluate(proposal, arch, 0, shared, make)
+        except DeviceLost as error:
+            trial = Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=str(error))
+            return Evaluated(trial, lost=True)
         except RuntimeError as error:
             if NO_MEMORY not in str(error):
                 raise
@@ -41,7 +46,8 @@ def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly
 
 def longest_training(recipe: Recipe) -> int:
     """The epochs of the longest training that reads the teacher's logits."""
-    return max(section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train))
+    sections = [recipe.search_training, recipe.finish.train, recipe.compress.train]
+    return max(section.epochs for section in (*sections, *(options for options, _ in trainings(recipe).values())))
 
 
 def from_cache(

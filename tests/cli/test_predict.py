@@ -50,6 +50,7 @@ def test_answers_are_those_of_the_network(cli, model, pixels, pngs):
             "probability": pytest.approx(shares[taken].max(), abs=1e-4),
             "exit": taken,
             "entropy": pytest.approx(entropy(shares[taken]), abs=1e-3),
+            "logits": pytest.approx(logits[taken, number].tolist(), abs=1e-4),
         }
 
 
@@ -66,17 +67,23 @@ def test_a_model_without_early_exits(cli, finished, pngs):
     assert json.loads(done.out)[0]["exit"] == 0
 
 
-def test_images_of_another_size_and_colour_are_converted(cli, model, tmp_path):
-    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "photo.jpg")
-    assert cli("predict", model, tmp_path / "photo.jpg").code == 0
+def test_images_of_another_size_need_resize(cli, refused, model, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(photo)
+    assert (
+        refused("predict", model, photo) == f"{photo} is 40x30, but the student takes 16x16; give --resize to scale it"
+    )
+    assert cli("predict", model, photo, "--resize").code == 0
 
 
 def test_damaged_and_missing_images(refused, model, pngs, tmp_path):
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(pngs[0].read_bytes()[:30])
     assert f"{damaged}: cannot be read as an image" in refused("predict", model, pngs[0], damaged)
-    assert refused("predict", model, tmp_path / "no.png") == f"{tmp_path / 'no.png'} is not a file; name image files"
-    assert refused("predict", model, tmp_path) == f"{tmp_path} is not a file; name image files"
+    step = "give image files or a folder with some"
+    assert refused("predict", model, tmp_path / "no.png") == f"{tmp_path / 'no.png'} does not exist; {step}"
+    (tmp_path / "empty").mkdir()
+    assert refused("predict", model, tmp_path / "empty") == f"{tmp_path / 'empty'} holds no images; {step}"
 
 
 def test_files_that_are_no_student(refused, model, pngs, tmp_path):

@@ -45,14 +45,22 @@ def test_the_table_has_a_line_per_profile(cli, tiny, tmp_path, model):
     batches = tiny.variant(tmp_path / "b", "name: quick\nprecision: int8", "name: batches\nbatch_size: 2").profile
     done = cli("profile", model, "--profile", tiny.profile, "--profile", batches)
     assert (done.code, done.err) == (0, "")
-    header, _, first, second = done.out.rstrip("\n").split("\n")
-    assert header.split()[:2] == ["profile", "precision"]
-    assert (first.split()[:2], second.split()[:2]) == (["quick", "fp32"], ["batches", "fp32"])
+    header, _, first, second, *notes = done.out.rstrip("\n").split("\n")
+    assert header.split()[:3] == ["profile", "file", "precision"]
+    assert [line.split()[:3] for line in (first, second)] == [[n, str(model), "fp32"] for n in ("quick", "batches")]
+    assert any(note.startswith("batches: onnxruntime ") and note.endswith("batch 2") for note in notes)
+
+
+def test_a_profile_that_fails_leaves_the_others(cli, tiny, tmp_path, model):
+    elsewhere = tiny.variant(tmp_path / "e", "name: quick\nprecision: int8", "name: far\nmatch: {cpu: None}").profile
+    done = cli("profile", model, "--profile", elsewhere, "--profile", tiny.profile)
+    assert done.code == 2
+    assert "profile 'far': it is for a CPU named 'None'" in done.err
+    assert done.out.split("\n")[2].split()[0] == "quick"
 
 
 def test_bad_input(refused, tiny, model, tmp_path):
     assert "no shipped profile 'quick'" in refused("profile", model, "--profile", "quick")
     assert "holds no images" in refused("profile", model, "--profile", tiny.profile, "--images", tmp_path)
-    assert "is not a student" in refused("profile", tiny.recipe, "--profile", tiny.profile)
-    elsewhere = tiny.variant(tmp_path / "elsewhere", "precision: int8", "match: {cpu: Nonexistent}").profile
-    assert "it is for a CPU named 'Nonexistent'" in refused("profile", model, "--profile", elsewhere)
+    assert "is no valid ONNX model" in refused("profile", tiny.recipe, "--profile", tiny.profile)
+    assert "does not exist; give an ONNX file" in refused("profile", tmp_path / "no", "--profile", tiny.profile)

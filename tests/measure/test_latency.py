@@ -1,5 +1,7 @@
 """Latency in fresh processes: what is run, how the processes' ratios are pooled, and what the record says."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.pool import Stream, Timing
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.students.infer import all_logits
 from tests.students.builders import build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:40]
@@ -137,3 +140,44 @@ def test_an_estimate_is_never_called_measured():
     record = latency_record(TIMING, None, (1.0, 0.0), profile())
     assert (record.mean, record.p50, record.p95, record.p99) == (None,) * 4
     assert (record.source, record.expected_mean, record.iqr_over_median) == ("estimated", 1.0, 0.03)
+
+
+def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
+    """File a is steady after six processes; b takes until its outlier no longer counts, and is measured alone."""
+    asked = []
+
+    def agent(path):
+        keys = [model["key"] for model in json.loads(path.read_text())["models"]]
+        asked.append(keys)
+        slow = 1.5 if len(asked) == 1 else 1.0
+
+        def found(key):
+            mean = slow if key == "b" else 1.0
+            return {"exits": [[1.0] * 3] * 2, "streams": [{"ratios": [[mean] * 4], "exit_index": [0, 1, 0, 1]}]}
+
+        models = {key: found(key) for key in keys}
+        return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": [1.0], "models": models}
+
+    monkeypatch.setattr(latency, "run_here", agent)
+    files = [Deployed(key, student[1], 2, ((0.5,),)) for key in "ab"]
+    timings = measure(files, profile(), IMAGES, Effort(6, 3, interval=0.02, allowance_s=1e6))
+    assert asked == [["a", "b"]] * 6 + [["b"]] * 3  # the second smallest and largest of nine hold the median
+    assert not timings["a"].noisy
+    assert not timings["b"].noisy
+    assert timings["b"].streams[0].interval == (1.0, 1.0)
+    asked.clear()
+    timings = measure(files, profile(), IMAGES, Effort(6, 3, interval=0.02, allowance_s=0.0))
+    assert len(asked) == 6
+    assert (timings["a"].noisy, timings["b"].noisy) == (False, True)
+
+
+def test_a_thorough_measurement_compares_answers_and_reads_memory_once(student):
+    network, path, points = student
+    expected = all_logits(network, IMAGES)
+    right = Deployed("right", path, 3, points, expected=expected)
+    wrong = Deployed("wrong", path, 3, points, expected=expected + 1.0)
+    timings = measure([right, wrong], profile(), IMAGES, Effort(2, 3, thorough=True))
+    assert timings["right"].disagreement == ""
+    assert "the runtime's logits differ by up to" in timings["wrong"].disagreement
+    assert timings["right"].memory_bytes > 0
+    assert timings["right"].versions.startswith("onnxruntime ")

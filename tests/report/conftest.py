@@ -41,6 +41,8 @@ def latency(mean: float, profile: str, measured: bool = True, iqr: float = 0.02)
         source="measured" if measured else "estimated",
         **profile_fields,
         iqr_over_median=iqr if measured else None,
+        interval=(0.99 * mean, 1.01 * mean) if measured else None,
+        noisy=iqr > 0.1,
     )
 
 

@@ -1,0 +1,43 @@
+"""What a deployable file says of itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from erde_nas.errors import UserError
+from erde_nas.export.nest import split, thresholds_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the file says of itself. `image_shape` is (channels, size, size), thresholds are in nats."""
+
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    thresholds: tuple[float, ...]
+    exit_fractions: tuple[float, ...]
+    precision: str
+
+
+def read_exported(path: Path) -> Exported:
+    """Raises UserError for a file that is missing, damaged, or was not exported by erde-nas."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give a model.onnx of a run's student")
+    try:
+        model = onnx.load(path)
+        split(model)
+    except (ValueError, DecodeError) as error:
+        raise UserError(f"{path} is not a student that erde-nas exported: {error}") from error
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    if missing := {"classes", "exit_fractions", "precision"} - notes.keys():
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
+    shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
+    return Exported(
+        tuple(notes["classes"].split("\n")),
+        (shape[0], shape[1], shape[2]),
+        thresholds_of(model),
+        tuple(float(share) for share in notes["exit_fractions"].split()),
+        notes["precision"],
+    )

@@ -1,0 +1,468 @@
+"""Classify images with the student in this folder, which answers early where it is sure.
+
+    python run.py IMAGE... | FOLDER [--batch N] [--budget-ms X] [--profile NAME] [--resize] [--json]
+
+Needs Python 3.10, numpy and onnxruntime. PNG files are decoded here; other formats, interlaced PNGs, 16 bits a channel
+and --resize need Pillow. `student.json`, beside this file, says what the student is; its fields and this program are
+explained in erde-nas's docs/deploy.md. Exit codes: 0 done, 2 a mistake in what was given, with one line that says what.
+
+This one file is the whole runner, so that it can be copied to a device: that is why it is longer than others.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the thresholds' default otherwise
+MAX_PIXELS = 178_956_970  # an image beyond is a bomb; it is Pillow's limit, too
+PNG = b"\x89PNG\r\n\x1a\n"
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by PNG's colour type: gray, RGB, palette, gray and RGB with alpha
+
+
+class RunError(Exception):
+    """What was given cannot be used; the message is one line that says why and what to do."""
+
+
+# ---------------------------------------------------------------------------------------------------- images
+
+
+def find_images(given: Sequence[Path]) -> list[Path]:
+    """The files given, and for a folder the image files below it, sorted, without hidden ones. Raises RunError."""
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            files = sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            if not files:
+                raise RunError(f"{path} holds no images; give image files or a folder with some")
+            found += files
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise RunError(f"{path} does not exist; give image files or a folder with some")
+    return found
+
+
+def read_image(path: Path | str, channels: int, size: int, resize: bool = False) -> np.ndarray:
+    """One image as (channels, size, size) uint8, as in training: turned upright, transparency dropped, gray from RGB by
+    ITU-R 601 (19595 R + 38470 G + 7471 B + 32768) >> 16, and with `resize` scaled (bilinear, nothing is cropped).
+
+    Raises RunError for a file that is no image, or is of another size and `resize` is not wanted.
+    """
+    try:
+        data = Path(path).read_bytes()
+        pixels = _decode_png(data, None if resize else size) if data.startswith(PNG) else None
+    except _OtherSize as error:
+        raise _other_size(path, error.shape, size) from None
+    except (ValueError, IndexError, struct.error, zlib.error) as error:
+        raise RunError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away") from error
+    if pixels is None:
+        pixels = _decode_with_pillow(path, "L" if channels == 1 else "RGB")
+    pixels = _to_channels(pixels, channels)
+    if pixels.shape[:2] != (size, size):
+        if not resize:
+            raise _other_size(path, pixels.shape, size)
+        scaled = _pillow(path, "--resize").fromarray(pixels).resize((size, size), 2)  # 2 is Pillow's bilinear
+        pixels = np.asarray(scaled, np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Gray (h, w) or RGB (h, w, 3) -> (h, w) for one channel, (h, w, 3) for three."""
+    if channels == 1 and pixels.ndim == 3:
+        weighted = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+        return ((weighted + 32768) >> 16).astype(np.uint8)
+    return np.repeat(pixels[..., None], 3, axis=2) if channels == 3 and pixels.ndim == 2 else pixels
+
+
+class _OtherSize(Exception):
+    """Found in the header, so that nothing is decoded for it. `shape` is (height, width)."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        super().__init__(shape)
+        self.shape = shape
+
+
+def _other_size(path: Path | str, shape: Sequence[int], size: int) -> RunError:
+    return RunError(f"{path} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it")
+
+
+def _decode_png(data: bytes, size: int | None) -> np.ndarray | None:
+    """Gray (h, w) or RGB (h, w, 3) uint8 of a PNG file (W3C PNG, third edition); alpha is dropped.
+
+    None where Pillow is needed: for 16 bits a channel, interlacing, palettes with holes, and what EXIF or XMP may turn.
+    Raises _OtherSize where `size` is given and it is not that, and ValueError or zlib.error for a damaged file.
+    """
+    chunks = list(_chunks(data))
+    if not chunks or chunks[0][0] != b"IHDR":
+        raise ValueError("a PNG file without a header")
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
+    if width * height > MAX_PIXELS or not width * height:
+        raise ValueError(f"{width}x{height} pixels")
+    if size is not None and (height, width) != (size, size):
+        raise _OtherSize((height, width))
+    turned = any(kind == b"eXIf" or (kind == b"iTXt" and b"adobe.xmp" in body[:64]) for kind, body in chunks)
+    if turned or interlaced or bits == 16:
+        return None
+    if colour not in SAMPLES or bits not in (1, 2, 4, 8):
+        raise ValueError(f"colour type {colour} with {bits} bits")
+    step = SAMPLES[colour]  # bytes from a sample to the same one of the pixel before, where samples have 8 bits
+    stride = -(-width * step * bits // 8)
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"), height * (stride + 1))
+    if len(raw) < height * (stride + 1):
+        raise ValueError("pixels are missing")
+    samples = _unfilter(raw, height, stride, step)
+    if bits < 8:
+        apart = np.unpackbits(samples, axis=1).reshape(height, -1, bits)
+        samples = (apart @ (1 << np.arange(bits)[::-1])).astype(np.uint8)[:, :width]
+    if colour == 3:
+        palette = np.frombuffer(dict(chunks).get(b"PLTE", b""), np.uint8).reshape(-1, 3)
+        return palette[samples] if samples.max() < len(palette) else None
+    pixels = samples.reshape(height, width, step) if bits == 8 else (samples * (255 // (2**bits - 1)))[..., None]
+    return pixels[..., :3] if step > 2 else pixels[..., 0]
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of every chunk before IEND. Raises ValueError where one is damaged."""
+    at = len(PNG)
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + length]
+        if kind == b"IEND":
+            return
+        if len(body) < length or struct.unpack_from(">I", data, at + 8 + length)[0] != zlib.crc32(kind + body):
+            raise ValueError(f"its chunk {kind.decode('latin-1')} is damaged")
+        yield kind, body
+        at += 12 + length
+
+
+def _unfilter(raw: bytes, height: int, stride: int, step: int) -> np.ndarray:
+    """Filtered lines -> bytes (height, stride); each line begins with the number of its filter."""
+    lines = np.frombuffer(raw, np.uint8).reshape(height, stride + 1)
+    out = np.zeros((height + 1, stride), np.uint8)  # with an empty line above the first
+    for y, (kind, line) in enumerate(zip(lines[:, 0], lines[:, 1:], strict=True)):
+        if kind == 0:
+            out[y + 1] = line
+        elif kind == 1:
+            out[y + 1] = np.cumsum(line.reshape(-1, step), axis=0, dtype=np.uint8).reshape(-1)
+        elif kind == 2:
+            out[y + 1] = line + out[y]
+        elif kind in (3, 4):
+            out[y + 1] = np.frombuffer(_predicted(int(kind), line.tobytes(), out[y].tobytes(), step), np.uint8)
+        else:
+            raise ValueError(f"filter {kind}")
+    return out[1:]
+
+
+def _predicted(kind: int, line: bytes, above: bytes, step: int) -> bytearray:
+    """One line of filter 3 (average) or 4 (Paeth), where a byte depends on the one before it."""
+    done = bytearray(len(line))
+    for i, value in enumerate(line):
+        left, corner = (done[i - step], above[i - step]) if i >= step else (0, 0)
+        up = above[i]
+        if kind == 3:
+            guess = (left + up) >> 1
+        else:
+            along, down, across = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+            guess = left if along <= down and along <= across else up if down <= across else corner
+        done[i] = (value + guess) & 255
+    return done
+
+
+def _pillow(path: Path | str, what: str) -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise RunError(f"{path}: {what} needs Pillow; `pip install pillow`, or give 8-bit PNG files") from None
+    return Image
+
+
+def _decode_with_pillow(path: Path | str, mode: str) -> np.ndarray:
+    """Gray (h, w) for mode L, (h, w, 3) uint8 for RGB, upright."""
+    image = _pillow(path, "this format")
+    from PIL import ImageOps
+
+    unreadable = (OSError, SyntaxError, ValueError, EOFError, struct.error, image.DecompressionBombError)
+    try:
+        with image.open(path) as file:
+            if file.mode.startswith(("I", "F")):
+                raise RunError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
+            return np.asarray(ImageOps.exif_transpose(file).convert(mode), np.uint8)
+    except unreadable as error:
+        raise RunError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
+
+
+# --------------------------------------------------------------------------------------------------- student
+
+
+@dataclass(frozen=True)
+class Student:
+    """What `student.json` says. A point of `trade_offs` names a model, its thresholds (nats) and what they give."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    default: dict[str, Any]
+    trade_offs: tuple[dict[str, Any], ...]
+    profiles: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    sha256: dict[str, str]
+
+    def read(self, name: str) -> bytes:
+        """A file of the bundle. Raises RunError where it is missing or is another one."""
+        path = self.folder / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing; export the student again")
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.sha256.get(name):
+            raise RunError(f"{path} is not the file that student.json describes; export the student again")
+        return data
+
+
+def load_student(folder: Path) -> Student:
+    """The student in a bundle. Raises RunError where there is none."""
+    path = folder / "student.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != 1:
+            raise RunError(f"{path} has schema {data['schema']}, but this run.py reads 1; take the run.py beside it")
+        shape = data["input"]
+        return Student(
+            folder=folder,
+            classes=tuple(data["classes"]),
+            channels=shape["channels"],
+            size=shape["size"],
+            default=data["default"],
+            trade_offs=tuple(data["trade_offs"]),
+            profiles=data["profiles"],
+            models=data["models"],
+            sha256={name: entry["sha256"] for name, entry in data["files"].items()},
+        )
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); run.py belongs into an exported folder") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} does not describe an exported student ({error!r}); export it again") from error
+
+
+def usable_profiles(student: Student) -> list[str]:
+    """The profiles whose runtime and device are here, in their order."""
+    providers = onnxruntime.get_available_providers()
+    here = [device for device, provider in PROVIDERS.items() if provider in providers]
+    return [k for k, p in student.profiles.items() if p["runtime"] == "onnxruntime" and p["device"] in here]
+
+
+def choose_profile(student: Student, name: str | None) -> str:
+    """The profile called `name`, or the first that can be kept here. Raises RunError without one."""
+    usable = usable_profiles(student)
+    if name is None and usable:
+        return usable[0]
+    if name in usable:
+        return str(name)
+    have = f"for ONNX Runtime with {', '.join(onnxruntime.get_available_providers())} it has"
+    if name in student.profiles:
+        wanted = student.profiles[name]
+        raise RunError(
+            f"profile '{name}' is for {wanted['runtime']} on {wanted['device']}, which run.py cannot keep here; {have} "
+            f"{', '.join(usable) or 'none'}"
+        )
+    missing = "" if name is None else f" '{name}'"
+    raise RunError(f"the student has no profile{missing}; {have} {', '.join(usable) or 'none'}")
+
+
+def within_budget(student: Student, budget_ms: float, profile: str) -> dict[str, Any]:
+    """The point with the best validation accuracy whose mean latency is within the budget, the cheapest of equal ones.
+
+    Raises RunError where none is.
+    """
+    timed = [(point["latency_ms"][profile], point) for point in student.trade_offs if profile in point["latency_ms"]]
+    if not timed:
+        raise RunError(f"the student was not timed on '{profile}'; leave --budget-ms away, or give another --profile")
+    fitting = [(latency, point) for latency, point in timed if latency["mean"] <= budget_ms]
+    if not fitting:
+        least, _ = min(timed, key=lambda pair: pair[0]["mean"])
+        raise RunError(
+            f"no operating point keeps {budget_ms:g} ms on {profile}: the cheapest takes {least['mean']:.4g} ms "
+            f"({least['source']} mean); raise --budget-ms, or export a faster student"
+        )
+    return max(fitting, key=lambda pair: (pair[1]["val_accuracy"], -pair[0]["mean"]))[1]
+
+
+# ----------------------------------------------------------------------------------------------------- model
+
+
+def open_session(model: bytes, threads: int = 1, device: str = "cpu") -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime. Raises RunError where it cannot run the model here."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = SERIOUS
+    if PROVIDERS[device] not in onnxruntime.get_available_providers():
+        raise RunError(
+            f"onnxruntime has no {PROVIDERS[device]} here; it has {', '.join(onnxruntime.get_available_providers())}"
+        )
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[device]])
+    except Exception as error:  # its exceptions have no common base class of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"onnxruntime {onnxruntime.__version__} cannot run the model here: {reason}") from error
+
+
+def run_one(
+    session: onnxruntime.InferenceSession, image: np.ndarray, thresholds: Sequence[float] | None
+) -> tuple[np.ndarray, int]:
+    """One image (channels, size, size) uint8 -> logits (classes,) and the exit it left at. `thresholds` are in nats;
+    None stands for those in the file."""
+    feed = {"image": image[None]}
+    if thresholds:
+        feed["thresholds"] = np.array(thresholds, np.float32)
+    logits, exit_index = session.run(None, feed)
+    return logits[0], int(exit_index[0])
+
+
+def run_batch(
+    segments: Sequence[onnxruntime.InferenceSession], images: np.ndarray, thresholds: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A batch (n, channels, size, size) uint8 -> logits (n, classes) and exits (n,).
+
+    Segment by segment; images that are sure enough leave, and the batch shrinks to the rest.
+    """
+    levels = np.array(thresholds, np.float32)
+    waiting, taken = np.arange(len(images)), np.full(len(images), len(segments) - 1)
+    answers: list[tuple[np.ndarray, np.ndarray]] = []
+    x = images
+    for number, session in enumerate(segments):
+        logits, *features = session.run(None, {session.get_inputs()[0].name: x})
+        leaves = entropy(logits) < levels[number] if features else np.ones(len(x), bool)
+        answers.append((waiting[leaves], logits[leaves]))
+        taken[waiting[leaves]] = number
+        waiting = waiting[~leaves]
+        if not len(waiting):
+            break
+        x = features[0][~leaves]
+    found = np.empty((len(images), answers[0][1].shape[1]), np.float32)
+    for places, logits in answers:
+        found[places] = logits
+    return found, taken
+
+
+def entropy(logits: np.ndarray) -> np.ndarray:
+    """Entropy in nats of softmax over the last axis, in the precision of `logits`."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return -(np.exp(log_p) * log_p).sum(-1)
+
+
+def describe(path: Path, classes: Sequence[str], logits: np.ndarray, exit_index: int) -> dict[str, Any]:
+    """One image's answer: class, probability, exit, entropy (nats), and the logits (classes,) behind them."""
+    shares = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    return {
+        "image": str(path),
+        "class": classes[best],
+        "probability": float(shares[best] / shares.sum()),
+        "exit": exit_index,
+        "entropy": float(entropy(logits)),
+        "logits": [float(value) for value in logits],
+    }
+
+
+def classify(
+    session: onnxruntime.InferenceSession, paths: Sequence[Path], classes: Sequence[str],
+    thresholds: Sequence[float] | None = None, *, resize: bool = False,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Each image by itself, through the file with its control flow."""
+    _, channels, size, _ = session.get_inputs()[0].shape
+    for path in paths:
+        logits, exit_index = run_one(session, read_image(path, channels, size, resize), thresholds)
+        yield describe(path, classes, logits, exit_index)
+
+
+def classify_batches(
+    segments: Sequence[onnxruntime.InferenceSession], paths: Sequence[Path], classes: Sequence[str],
+    thresholds: Sequence[float], batch: int, *, resize: bool = False,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """`batch` images at a time, through the segments."""
+    _, channels, size, _ = segments[0].get_inputs()[0].shape
+    for start in range(0, len(paths), batch):
+        part = paths[start : start + batch]
+        images = np.stack([read_image(path, channels, size, resize) for path in part])
+        logits, taken = run_batch(segments, images, thresholds)
+        for path, row, exit_index in zip(part, logits, taken, strict=True):
+            yield describe(path, classes, row, int(exit_index))
+
+
+# ----------------------------------------------------------------------------------------------- command line
+
+
+def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
+    """Run the command line for the bundle in `folder` (where this file lies); returns the exit code."""
+    parser = argparse.ArgumentParser(prog="run.py", description=str(__doc__).splitlines()[0])
+    parser.add_argument("images", metavar="IMAGE|FOLDER", nargs="+", type=Path)
+    parser.add_argument("--batch", metavar="N", type=int, help="images at a time, through the segments")
+    parser.add_argument("--budget-ms", metavar="X", type=float, help="mean milliseconds that an image may take")
+    parser.add_argument("--profile", metavar="NAME", help="whose latencies, threads and device count; the first if not")
+    parser.add_argument("--resize", action="store_true", help="scale images of another size")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(words)
+    try:
+        if given.batch is not None and given.batch < 1:
+            raise RunError(f"--batch must be at least 1, but got {given.batch}")
+        rows = answer(load_student(folder or Path(__file__).resolve().parent), given)
+        if given.json:
+            print(json.dumps(list(rows), indent=1))
+        else:
+            for row in rows:
+                print(f"{row['image']}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
+        sys.stdout.flush()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who reads, such as `head`, has enough; Python would try again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def answer(student: Student, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The answers that the command line asks for, at the thresholds that it asks for."""
+    paths = find_images(given.images)
+    point, threads, device = student.default, 1, "cpu"
+    if given.profile is not None or given.budget_ms is not None or usable_profiles(student):
+        name = choose_profile(student, given.profile)
+        threads, device = student.profiles[name]["threads"], student.profiles[name]["device"]
+    if given.budget_ms is not None:
+        point = within_budget(student, given.budget_ms, name)
+        found = point["latency_ms"][name]
+        print(
+            f"{point['model']}, {point['val_accuracy']:.2%} on validation, {found['mean']:.4g} ms mean "
+            f"({found['source']}) on {name}",
+            file=sys.stderr,
+        )
+    model, thresholds = student.models[point["model"]], point["thresholds"]
+    if given.batch is None:
+        session = open_session(student.read(point["model"]), threads, device)
+        return classify(session, paths, student.classes, thresholds, resize=given.resize)
+    segments = [open_session(student.read(part), threads, device) for part in model["segments"]]
+    return classify_batches(segments, paths, student.classes, thresholds, given.batch, resize=given.resize)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

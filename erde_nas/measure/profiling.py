@@ -1,0 +1,78 @@
+"""Files measured by themselves under a hardware profile, and two of them against one another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from erde_nas.errors import UserError
+from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.latency import Effort, latency_record, measure
+from erde_nas.measure.model import Subject, read_images, read_subject
+from erde_nas.measure.pool import Timing, median_interval
+from erde_nas.measure.target import machine_of, obstacle
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How long the second file takes, in units of the first, in the same processes; 95 % interval of the median."""
+
+    ratio: float
+    interval: tuple[float, float] | None
+    processes: int
+
+
+def profile_files(
+    models: Sequence[Path],
+    profile: HardwareProfile,
+    images: Path | None,
+    progress: Callable[[int], None] = lambda number: None,
+) -> tuple[list[dict[str, Any]], Ratio | None]:
+    """One row per file, the record of `records.Latency` as a dict, and the second file's ratio to the first.
+
+    Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
+    All files are measured in the same processes. Raises UserError where one of them cannot be measured.
+    """
+    reason = obstacle(profile, machine_of(profile))
+    if reason:
+        raise UserError(reason)
+    with TemporaryDirectory(prefix="erde-nas-") as name:
+        subjects = [read_subject(path, Path(name)) for path in models]
+        shapes = {subject.image_shape for subject in subjects}
+        if len(shapes) > 1:
+            both = ", ".join(f"{subject.name} takes {subject.image_shape}" for subject in subjects)
+            raise UserError(f"the files cannot be compared on the same images: {both}")
+        pixels = read_images(images, subjects[0].image_shape, profile.batch_size)
+        files = [subject.deployed(profile.precision, pixels, images is not None) for subject in subjects]
+        timings = measure(files, profile, pixels, Effort.full(profile), progress)
+    for file in files:
+        if wrong := timings[file.key].disagreement:
+            raise UserError(f"profile '{profile.name}': {file.key}: {wrong}")
+    rows = [_row(subject, timings[subject.name], profile) for subject in subjects]
+    pair = [_per_process(timings[subject.name], row) for subject, row in zip(subjects, rows, strict=True)]
+    return rows, _ratio(pair[0], pair[1]) if len(pair) > 1 else None
+
+
+def _row(subject: Subject, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:
+    stream = 0 if timing.streams else None
+    fractions = subject.exit_fractions if stream is None else timing.streams[0].exit_fractions
+    record = asdict(latency_record(timing, stream, fractions, profile))
+    record["precision"] = subject.run_in(profile.precision)
+    return {"profile": profile.name, "file": subject.name, "exit_fractions": list(fractions), **record}
+
+
+def _per_process(timing: Timing, row: dict[str, Any]) -> np.ndarray:
+    """What an image takes in each process, in units of the reference: (processes,)."""
+    if timing.streams:
+        return np.array([means[0] for means in timing.process_streams])
+    return np.array(timing.process_exits) @ np.array(row["exit_fractions"])
+
+
+def _ratio(first: np.ndarray, second: np.ndarray) -> Ratio:
+    count = min(len(first), len(second))  # the first processes measured both
+    ratios = second[:count] / first[:count]
+    median, around = float(np.median(ratios)), median_interval(list(ratios))
+    return Ratio(median, None if around is None else (median * around[0], median * around[1]), count)

@@ -1,0 +1,47 @@
+"""What a deployable file says of itself, and which files are none."""
+
+import onnx
+import pytest
+
+from erde_nas.errors import UserError
+from erde_nas.export.exported import Exported, read_exported
+from erde_nas.export.nest import nest
+from erde_nas.export.segments import export_segments
+from tests.students.builders import build, small_arch, write_onnx
+
+
+def test_a_file_says_what_it_is(tmp_path):
+    model = write_onnx(build(small_arch("resnet", ("erde", "gap"))), [0.5], tmp_path / "model.onnx")
+    assert read_exported(model) == Exported(tuple("abcdefghij"), (1, 8, 8), (0.5,), (0.25, 0.75), "fp32")
+
+
+def other_file(kind, folder):
+    path = folder / "other.onnx"
+    if kind == "text":
+        path.write_text("hello " * 50)
+    if kind == "empty":
+        path.write_bytes(b"")
+    segment = export_segments(build(small_arch("resnet", ("gap",))))[0]
+    if kind == "segment":
+        onnx.save(segment, path)
+    if kind == "cut":
+        path.write_bytes(nest([segment], []).SerializeToString()[:-700])
+    if kind == "no metadata":
+        onnx.save(nest([segment], []), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", r"other\.onnx does not exist"),
+        ("text", r"other\.onnx is not a student that erde-nas exported"),
+        ("empty", r"other\.onnx is not a student that erde-nas exported: .*no exit decisions"),
+        ("segment", r"other\.onnx is not a student that erde-nas exported: .*no exit decisions"),
+        ("cut", r"other\.onnx is not a student that erde-nas exported"),
+        ("no metadata", r"other\.onnx lacks classes, exit_fractions, precision in its metadata"),
+    ],
+)
+def test_other_files_are_refused(kind, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        read_exported(other_file(kind, tmp_path))

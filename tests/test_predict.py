@@ -1,0 +1,72 @@
+"""A deployable file by itself classifies images as PyTorch would; what it cannot take is refused in one line."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from erde_nas.errors import UserError
+from erde_nas.predict import predict_files
+from erde_nas.students.network import entropy
+from tests.students.builders import build, digits, medians, small_arch, write_onnx
+
+IMAGES = digits()[0][:24]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build(small_arch("resnet", ("erde", "gap")))
+
+
+@pytest.fixture
+def thresholds(network):
+    return [float(np.float32(threshold)) for threshold in medians(network, IMAGES)]
+
+
+@pytest.fixture
+def model(network, thresholds, tmp_path):
+    return write_onnx(network, thresholds, tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The digits as PNG files."""
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image[0]).save(tmp_path / "images" / f"{number:02}.png")
+    return tmp_path / "images"
+
+
+def test_predictions_are_those_of_pytorch(model, folder, network, thresholds):
+    rows = predict_files(model, [folder])
+    logits, taken = network.forward_until_exit(torch.from_numpy(IMAGES), thresholds)
+    assert [row["exit"] for row in rows] == taken.tolist()
+    assert [row["class"] for row in rows] == ["abcdefghij"[i] for i in logits.argmax(-1)]
+    assert [row["image"] for row in rows] == [str(path) for path in sorted(folder.iterdir())]
+    np.testing.assert_allclose([row["probability"] for row in rows], logits.softmax(-1).max(-1).values, atol=1e-4)
+    np.testing.assert_allclose([row["entropy"] for row in rows], entropy(logits), atol=1e-4)
+    np.testing.assert_allclose([row["logits"] for row in rows], logits, atol=1e-4)
+
+
+def test_images_of_another_size_and_colour_are_fitted_where_that_is_wanted(model, tmp_path):
+    Image.new("RGB", (50, 30), (200, 10, 10)).save(tmp_path / "wide.jpg")
+    (row,) = predict_files(model, [tmp_path / "wide.jpg"], resize=True)
+    assert row["class"] in "abcdefghij"
+    assert 0 <= row["entropy"] <= math.log(10)
+    with pytest.raises(UserError, match=r"wide\.jpg is 50x30, but the student takes 8x8; give --resize to scale it"):
+        predict_files(model, [tmp_path / "wide.jpg"])
+
+
+def test_an_image_that_cannot_be_read(model, tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(UserError, match=r"a\.png: cannot be read as an image"):
+        predict_files(model, [tmp_path / "a.png"])
+
+
+def test_neither_torch_nor_a_search_is_loaded():
+    code = "import sys, erde_nas.predict; print({'torch', 'optuna', 'nni'} & sys.modules.keys() or 'none')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "none\n"
