@@ -17,7 +17,7 @@ from erde_nas.runtimes.compaction import Compacting, Segment
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.runtimes.segments import torch_segments
 
-EXTRA = "executorch"
+PACKAGE = EXTRA = "executorch"
 PRECISIONS = ("fp32",)
 DEVICES = ("cpu",)
 

@@ -1,9 +1,13 @@
 """OpenVINO on the CPU: one image through the nested file, a batch through its segments.
 
 One image: the nested ONNX file with its `If` runs correctly and is the faster way. Against one compiled model per
-segment, whose features never leave OpenVINO's memory, it takes 0.95 of the time at the first exit and 0.90 at the last
-of a ResNet-20 for 32×32 images, 0.80 at the last exit of a student for 8×8 images, and the int8 file 0.87
-(benchmarks/runtimes.py). Inside the branches of an `If` int8 files are executed as integers just as outside.
+segment, whose features never leave OpenVINO's memory, it takes 0.98 of the time at the first exit and 0.93 at the last
+of a ResNet-20 for 32×32 images (0.79 at the last exit of a student for 8×8 images), and as int8 0.92 and 0.91
+(alternated on one shared core of a Sapphire Rapids Xeon).
+
+int8 is the file that ONNX Runtime runs: OpenVINO executes its QDQ form as integers, in the branches of an `If` as well.
+NNCF's post-training quantization (MINMAX ranges, the same layers) gave files that take 1.00 to 1.09 of that file's time
+there and differ more from fp32, after 1 to 14 s a segment, so that it is not used.
 
 The precision is always set: left to itself OpenVINO takes bf16 where the CPU has it. An int8 file is run with fp32 as
 its floating-point type: with bf16 its `If` cannot be compiled (OpenVINO 2026.4).
@@ -23,7 +27,7 @@ from erde_nas.runtimes.compaction import Compacting, Segment
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.runtimes.segments import write_onnx_segments
 
-EXTRA = "openvino"
+PACKAGE = EXTRA = "openvino"
 PRECISIONS = ("fp32", "bf16", "int8")
 DEVICES = ("cpu",)
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -98,13 +102,15 @@ class NestedModel:
         return logits.copy(), exit_index.copy()  # the next call writes there
 
 
-def _segments(openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch_size: int) -> list[Segment]:
-    """Segments for 1 to `batch_size` images, as functions of their input."""
+def _segments(
+    openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch_size: int
+) -> list[Segment]:
+    """Segments for 1 to `batch` images, as functions of their input."""
     segments: list[Segment] = []
     shape = None
     for model in models:
         wanted = model.input(0).partial_shape if shape is None else shape
-        wanted[0] = openvino.Dimension(1, batch_size)
+        wanted[0] = openvino.Dimension(1, batch)
         model.reshape(wanted)
         shape = model.outputs[-1].partial_shape
         segments.append(_as_segment(openvino, core.compile_model(model, "CPU", options)))

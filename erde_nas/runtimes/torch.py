@@ -16,6 +16,7 @@ from erde_nas.runtimes.compaction import Compacting, Segment
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.runtimes.segments import torch_segments
 
+PACKAGE = "torch"
 EXTRA = ""
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")

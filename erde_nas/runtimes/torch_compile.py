@@ -13,10 +13,10 @@ import numpy as np
 
 from erde_nas.runtimes.compaction import Compacting
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
-from erde_nas.runtimes.torch import DEVICES, EXTRA, PRECISIONS, as_segment, load_modules, versions
+from erde_nas.runtimes.torch import DEVICES, EXTRA, PACKAGE, PRECISIONS, as_segment, load_modules, versions
 from erde_nas.runtimes.torch import prepare as prepare_eager
 
-__all__ = ["DEVICES", "EXTRA", "PRECISIONS", "load", "prepare", "versions"]
+__all__ = ["DEVICES", "EXTRA", "PACKAGE", "PRECISIONS", "load", "prepare", "versions"]
 
 COMPILERS = ("g++", "c++", "clang++")
 
