@@ -92,7 +92,7 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
         "ENABLE_CPU_PINNING": False,  # the agent is pinned already
     }
     models = [core.read_model(path) for path in files]
-    if setting.batch_size == 1:
+    if setting.batch_size == 1 and len(models) == 1:
         return NestedModel(openvino, core.compile_model(models[0], "CPU", options))
     return Compacting(_segments(openvino, core, models, options, setting.batch_size))
 

@@ -6,6 +6,7 @@ Batches are compiled for a free batch size, and for single images apart: PyTorch
 
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,10 +47,11 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of processes beside the measured one
     import torch
 
-    modules = [torch.compile(module, dynamic=setting.batch_size > 1) for module in load_modules(segments, setting)]
     images = np.load(image)
-    runner = Compacting([as_segment(module, setting.device) for module in modules])
-    never = np.full(len(modules) - 1, -1, np.float32)
-    for count in {len(images), 1}:
-        runner.run(images[:count], never)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what PyTorch itself deprecates
+        modules = [torch.compile(module, dynamic=setting.batch_size > 1) for module in load_modules(segments, setting)]
+        runner = Compacting([as_segment(module, setting.device) for module in modules])
+        for count in {len(images), 1}:
+            runner.run(images[:count], np.full(len(modules) - 1, -1, np.float32))
     return runner
