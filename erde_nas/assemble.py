@@ -39,7 +39,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
     machine = describe_machine()
     return {
         "schema": 1,
-        "objectives": objective_names(recipe.search.objectives, profiles),
+        "objectives": objective_names(recipe.search, profiles),
         "dataset": {
             "name": dataset.name,
             "classes": list(dataset.classes),
@@ -70,6 +70,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "timings_s": run.store.manifest()["timings_s"],
         },
         "interrupted": interrupted,
+        "unmeasured": measured.unmeasured,
     }
 
 
@@ -133,6 +134,7 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
             precision="/".join(precisions(profile)),
         )
         for profile in profiles
+        if profile.name in metrics["latency_ms"]  # the others wait for the finished students
     }
     return Point(
         student=trial.student,

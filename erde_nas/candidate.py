@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from erde_nas.errors import TrainingFailed
+from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.health import check_exits
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve
 from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
+from erde_nas.recipe import SearchSection
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
@@ -46,7 +47,9 @@ def evaluate(
         return Trial(number, arch.id, proposal.params, "failed", (), (), measured, proposal.attrs, reason), None
 
     try:
-        per_exit_ms = latency_per_exit(shared.build(arch), shared.profiles, shared.dataset.validation.images)
+        per_exit_ms = latency_per_exit(
+            shared.build(arch), timed(shared.recipe.search, shared.profiles), shared.dataset.validation.images
+        )
         measured = latency_metrics(arch, per_exit_ms)
         if reason := too_slow(per_exit_ms, shared.profiles):
             return failed(reason)
@@ -67,8 +70,8 @@ def latency_metrics(arch: Arch, per_exit_ms: Mapping[str, Sequence[float]]) -> d
 def too_slow(per_exit_ms: Mapping[str, Sequence[float]], profiles: tuple[HardwareProfile, ...]) -> str:
     """Which limit on latency an architecture misses even where every image leaves at its first exit; or nothing."""
     for profile in profiles:
-        limit, first = profile.limits.latency_ms, per_exit_ms[profile.name][0]
-        if limit is not None and first > limit * LATENCY_SLACK:
+        limit = profile.limits.latency_ms
+        if limit is not None and (first := per_exit_ms[profile.name][0]) > limit * LATENCY_SLACK:
             return (
                 f"not trained: limits.latency_ms {limit:g} of {profile.name}, but the first exit takes {first:.4g} ms"
             )
@@ -88,7 +91,7 @@ def judge(
     macs = macs_per_exit(network)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
     goals = [goal for goal in shared.recipe.search.objectives if goal in ("macs", "latency")]
-    first = shared.profiles[0].name if goals and goals[0] == "latency" else "macs"
+    first = optimised(shared.recipe.search, shared.profiles)[0].name if goals and goals[0] == "latency" else "macs"
     curve = operating_curve(logits, validation.labels, costs[first])
     point = cheapest_within(curve, shared.recipe.search.accuracy_tolerance)
     expected = {name: operate(logits, validation.labels, cost, point.thresholds).cost for name, cost in costs.items()}
@@ -115,19 +118,38 @@ def _objectives(point: OperatingPoint, metrics: dict[str, Any], shared: Shared) 
         if goal == "error":
             values.append(1 - point.accuracy)
         elif goal == "latency":
-            values += [metrics["latency_ms"][profile.name] for profile in shared.profiles]
+            profiles = optimised(shared.recipe.search, shared.profiles)
+            values += [metrics["latency_ms"][profile.name] for profile in profiles]
         else:
             values.append(float(metrics[goal]))
     return tuple(values)
 
 
-def objective_names(shared_objectives: tuple[str, ...], profiles: tuple[HardwareProfile, ...]) -> list[str]:
-    """The objectives one by one: `latency` stands for one per profile."""
-    return [
-        name
-        for goal in shared_objectives
-        for name in ([f"latency_ms:{p.name}" for p in profiles] if goal == "latency" else [goal])
-    ]
+def objective_names(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> list[str]:
+    """The objectives one by one: `latency` stands for one per optimised profile."""
+    latencies = [f"latency_ms:{profile.name}" for profile in optimised(search, profiles)]
+    return [name for goal in search.objectives for name in (latencies if goal == "latency" else [goal])]
+
+
+def optimised(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> tuple[HardwareProfile, ...]:
+    """The profiles whose latency the search minimises. Raises UserError where the recipe names one that is not used."""
+    if search.latency_of is None:
+        return profiles
+    names = [profile.name for profile in profiles]
+    for name in search.latency_of:
+        if name not in names:
+            raise UserError(
+                f"the recipe's search.latency_of names '{name}', but the profiles of this run are {', '.join(names)}; "
+                f"name one of those, or add --profile {name}"
+            )
+    return tuple(profile for profile in profiles if profile.name in search.latency_of)
+
+
+def timed(search: SearchSection, profiles: tuple[HardwareProfile, ...]) -> tuple[HardwareProfile, ...]:
+    """The profiles under which candidates are measured during the search: the optimised ones, and those that limit
+    latency. The others wait for the finished students."""
+    wanted = optimised(search, profiles)
+    return tuple(p for p in profiles if p in wanted or p.limits.latency_ms is not None)
 
 
 def limits_exceeded(metrics: dict[str, Any], profiles: tuple[HardwareProfile, ...]) -> tuple[float, ...]:

@@ -134,6 +134,7 @@ def search(
         _print_front(report, out)
         if report["interrupted"]:
             raise KeyboardInterrupt
+        _fail_without_device(report)
 
 
 @app.command()
@@ -154,16 +155,18 @@ def compress(
 ) -> None:
     """Prune, quantize and measure again: the given students, or the run's shortlist."""
     with _continuable():
-        _print_front(commands.compress(out, student or [], device=device), out)
+        report = commands.compress(out, student or [], device=device)
+        _print_front(report, out)
+        _fail_without_device(report)
 
 
 @app.command()
 def export(
     out: Out,
     student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the files to ship.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
 ) -> None:
-    """Copy a student's deployable files, its classes and operating points to a folder."""
+    """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
     for path in commands.export(out, student, to):
         print(path)
 
@@ -322,6 +325,13 @@ def _print_front(found: dict[str, Any], out: Path) -> None:
 
     print(front_table(found))
     print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
+
+
+def _fail_without_device(found: dict[str, Any]) -> None:
+    """A report without the numbers of a profile is not what was asked for."""
+    if lost := found.get("unmeasured"):
+        reasons = "; ".join(f"profile {name} has no numbers: {reason}" for name, reason in lost.items())
+        raise UserError(f"{reasons}. The search, run again, measures what is missing")
 
 
 @contextmanager

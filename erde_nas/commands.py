@@ -1,9 +1,7 @@
 """What the command line calls. Heavy libraries are imported inside, so that `erde-nas --help` stays quick."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from tabulate import tabulate
 
 from erde_nas import resources
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.files import read_json, write_atomic
 
 
 def search(
@@ -114,24 +112,12 @@ def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, An
 
 
 def export(out: Path, student: str, to: Path) -> list[Path]:
-    """Copy a student's deployable files and `student.json` (classes, arch, operating points) to the new folder `to`."""
+    """Write the bundle of a student to the new folder `to`; returns its files."""
     found = _read_report(out)
-    points = [point for point in found["points"] if point["student"] == student and point["file"]]
-    if not points:
-        names = sorted({point["student"] for point in found["points"] if point["file"]})
-        raise UserError(
-            f"{out} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
-            f"candidate of the run gets one with `erde-nas compress {out} --student ID`"
-        )
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to {to} exists already; give a new folder")
-    copied = []
-    for name in dict.fromkeys(point["file"] for point in points):
-        write_atomic(to / Path(name).name, partial(shutil.copyfile, out / name))
-        copied.append(to / Path(name).name)
-    keys = ("name", "classes", "image_shape")
-    write_json(to / "student.json", {"dataset": {key: found["dataset"][key] for key in keys}, "points": points})
-    return [*copied, to / "student.json"]
+    from erde_nas.export.bundle import write_bundle
+    from erde_nas.export.source import find_student
+
+    return write_bundle(find_student(out, student, found), to)
 
 
 def profile(
@@ -240,15 +226,16 @@ def check_recipe(name: str) -> str:
 
 def check_profile(name: str) -> str:
     """Check a profile and this machine against it. Raises UserError with all problems."""
-    from erde_nas.detect import describe_machine, mismatch
     from erde_nas.hardware import load_profile
+    from erde_nas.measure.target import machine_of, obstacle
 
     path = resources.find("profiles", name)
     loaded = load_profile(path)
-    reason = mismatch(loaded, describe_machine())
+    reason = obstacle(loaded, machine_of(loaded))
     if reason:
         raise UserError(reason)
-    return f"{path}: profile '{loaded.name}' is fine, and this machine may answer for it"
+    where = loaded.target if loaded.elsewhere else "this machine"
+    return f"{path}: profile '{loaded.name}' is fine, and {where} may answer for it"
 
 
 def write_new(path: Path, text: str) -> Path:

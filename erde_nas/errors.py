@@ -11,3 +11,7 @@ class SpaceExhausted(Exception):
 
 class TrainingFailed(Exception):
     """One candidate could not be trained (NaN, a dead exit head, out of memory); the search goes on without it."""
+
+
+class DeviceLost(UserError):
+    """A device elsewhere cannot be reached, or was lost in the middle; it may answer again later."""

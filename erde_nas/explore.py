@@ -10,6 +10,7 @@ from erde_nas.budget import spent
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.limits import Screen
 from erde_nas.plan import Pace, after_search_s, candidate_s
+from erde_nas.postponed import Postponed
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.run import Run
 from erde_nas.searchers import Searcher, make_searcher
@@ -53,6 +54,7 @@ class _Search:
             self._learn(trial)
         self._known = len(self._trials)
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
+        self._postponed = Postponed(pool.size)
         self._own_s = 0.0  # what asking, telling and storing took
 
     def submit(self) -> bool:
@@ -61,6 +63,7 @@ class _Search:
         if self._end:
             return False
         before, total = self._pool.busy, self._section.trials or NO_BOUND
+        self._resume(nothing_else=False)
         for proposal in self._study.lost()[: self._pool.size - self._pool.busy]:
             self._claim(proposal, self._run.space.decode(proposal.params), total)
         while self._pool.busy < self._pool.size and not self._exhausted and self._study.open_places(total) > 0:
@@ -69,7 +72,13 @@ class _Search:
                     self._claim(*self._ask(), total)
             except SpaceExhausted as error:
                 self._exhausted = str(error)
+        self._resume(nothing_else=not self._pool.busy)
         return self._pool.busy > before
+
+    def _resume(self, nothing_else: bool) -> None:
+        """Candidates whose device was lost get their second chance. They are claimed already."""
+        for proposal, student in self._postponed.due(self._pool.size - self._pool.busy, nothing_else):
+            self._pool.submit(proposal, student)
 
     def waits(self) -> bool:
         """Whether there is something to wait for: this search's candidates, or others' that may come back to it."""
@@ -93,6 +102,9 @@ class _Search:
         if evaluated is None:
             return
         trial, store = evaluated.trial, self._run.store
+        if self._postponed.takes(trial, evaluated.lost):
+            self._run.meter.say(f"search {trial.student} comes back later: {trial.reason}")
+            return
         with self._own_time():
             if evaluated.weights is not None:
                 save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
@@ -165,7 +177,7 @@ class _Search:
 
 def _searcher(run: Run) -> Searcher:
     section = run.shared.recipe.search
-    names = candidate.objective_names(section.objectives, run.shared.profiles)
+    names = candidate.objective_names(section, run.shared.profiles)
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )

@@ -1,7 +1,8 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ from scipy.stats import binomtest
 from torch import nn
 
 from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.errors import DeviceLost
+from erde_nas.export.curve import write_curve
 from erde_nas.files import read_json, write_json
 from erde_nas.hardware import HardwareProfile
+from erde_nas.ledger import Ledger
 from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
@@ -72,6 +76,7 @@ class Measured:
     teacher: Point | None = None
     baselines: tuple[Point, ...] = ()
     points: tuple[Point, ...] = ()
+    unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
 
 
 def read_measured(store: RunStore) -> Measured:
@@ -85,13 +90,19 @@ def read_measured(store: RunStore) -> Measured:
         Point.from_dict(data["teacher"]),
         tuple(Point.from_dict(point) for point in data["baselines"]),
         tuple(Point.from_dict(point) for point in data["points"]),
+        data.get("unmeasured", {}),
     )
 
 
 def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
-    """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`."""
-    if set(read_measured(run.store).students) == set(students) and not again:
+    """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
+
+    Profiles whose device is lost stay without numbers; the next call measures those.
+    """
+    before = read_measured(run.store)
+    if set(before.students) == set(students) and not before.unmeasured and not again:
         return
+    ledger = Ledger(run.store.folder, again)
     teacher, baselines = _teacher_entries(run)
     entries = [_student_entry(run, name) for name in students]
     baselines.append(_without_exits(run, entries))
@@ -100,6 +111,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
         run.shared,
         run.store.folder,
         lambda seconds, text: run.meter.add("measure", seconds, text),
+        ledger,
     )
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
@@ -111,8 +123,12 @@ def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
             "teacher": first.to_dict(),
             "baselines": [_named(point).to_dict() for point in compared if point is not first],
             "points": [point.to_dict() for point in points if point not in compared],
+            "unmeasured": ledger.lost,
         },
     )
+    ledger.close()
+    for name, reason in ledger.lost.items():
+        run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
 
 
 def _named(point: Point) -> Point:
@@ -154,26 +170,29 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry], shared: Shared, run_folder: Path, progress: Callable[[float, str], None]
+    entries: Sequence[Entry], shared: Shared, run_folder: Path, progress: Callable[[float, str], None], ledger: Ledger
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
     A file that does not answer as its network gives points that are not offered. `progress` gets estimated seconds
-    done and a text.
+    done and a text, `ledger` the timings, and the profiles whose device is lost. Raises DeviceLost where all are.
     """
     validation = shared.dataset.validation
     files = []
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
         files += _write(entry, shared)
-    quick: dict[str, Timing] = {}  # under the first profile that a file serves
+    ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
-        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in quick]
-        quick |= measure(fresh, group[0], validation.images, QUICK) if fresh else {}
-    files = [_with_points(file, quick[file.key], shared) for file in files]
+        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
+        if fresh:
+            ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
+    if not ledger.quick:
+        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+    files = [_with_points(file, ledger.quick[file.key], shared) for file in files if file.key in ledger.quick]
     timings: dict[str, dict[str, Timing]] = {}
     groups = settings(shared.profiles)
-    for group in groups.values():
+    for setting, group in groups.items():
         names = ", ".join(profile.name for profile in group)
         deployed = [file.deployed for file in files if file.precision in allowed(group)]
         effort = Effort.full(group[0])
@@ -183,9 +202,14 @@ def measure_entries(
             more = f"/{least}" if number <= least else ", until the intervals are narrow"
             progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
 
-        measured = measure(deployed, group[0], validation.images, effort, on_process)
-        timings.update({profile.name: measured for profile in group})
-    return [point for file in files for point in _points(file, shared, timings, run_folder)]
+        measured = ledger.time_fully(
+            setting, group, partial(measure, deployed, group[0], validation.images, effort, on_process)
+        )
+        timings.update({profile.name: measured for profile in group if measured})
+    timed = [file for file in files if any(file.key in measured for measured in timings.values())]
+    if not timed:
+        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+    return [point for file in timed for point in _points(file, shared, timings, run_folder)]
 
 
 def _write(entry: Entry, shared: Shared) -> list[_File]:
@@ -218,6 +242,7 @@ def _with_points(file: _File, timing: Timing, shared: Shared) -> _File:
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
     }
     write_file(file.segments, default.thresholds, file.path, metadata)
+    write_curve(file.path, curve)
     mismatch = ""
     if file.precision == "fp32":
         try:
@@ -235,7 +260,7 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     else:
         test_logits = file.segments.logits(dataset.test.images)
     stage: Stage = entry.stage if file.precision == "fp32" else "quantized"
-    served = [profile for profile in shared.profiles if file.precision in precisions(profile)]
+    served = [p for p in shared.profiles if file.precision in precisions(p) and p.name in timings]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
     points = []

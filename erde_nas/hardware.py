@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from erde_nas.recipe import Positive, Section
 
+HERE = "here"
+
 
 class MeasureSection(Section):
     """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
@@ -19,6 +21,7 @@ class MeasureSection(Section):
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
     allowance_s: Annotated[float, Field(ge=0)] = 60  # or these seconds are spent on additional ones
+    timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
 
 
 class LimitsSection(Section):
@@ -43,6 +46,8 @@ class HardwareProfile(Section):
 
     name: str
     description: str = ""
+    target: str = HERE  # or ssh:HOST, as ssh knows the host
+    python: Annotated[str, Field(min_length=1)] = "python3"  # on a device elsewhere
     runtime: Literal["onnxruntime"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Positive = 1
@@ -61,6 +66,20 @@ class HardwareProfile(Section):
                 f"a profile's name must be letters, digits, '.', '_' and '-', and not macs, but got '{name}'"
             )
         return name
+
+    @field_validator("target")
+    @classmethod
+    def _reachable(cls, target: str) -> str:
+        """A host that ssh could take for an option is none."""
+        host = r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\]-]*"
+        if target != HERE and not re.fullmatch(f"ssh:{host}", target):
+            raise ValueError(f"target must be {HERE} or ssh:HOST with a host as in ~/.ssh/config, but got '{target}'")
+        return target
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is measured on another machine."""
+        return self.target != HERE
 
     @property
     def bytes_per_parameter(self) -> int:

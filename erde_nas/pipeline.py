@@ -15,7 +15,7 @@ import torch
 from erde_nas import candidate, limits
 from erde_nas.assemble import assemble
 from erde_nas.data.load import load_dataset
-from erde_nas.detect import describe_machine, mismatch
+from erde_nas.detect import describe_machine
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
@@ -23,6 +23,7 @@ from erde_nas.explore import explore
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist, prune_students
 from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
@@ -66,6 +67,7 @@ def search(
             "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
             "cuts them; leave --cluster away, or use evaluator: train"
         )
+    candidate.optimised(recipe.search, profiles)
     check_hardware(profiles)
     with open_placement(placement, profiles, device) as place:
         if place.remark:
@@ -133,10 +135,10 @@ def _finished(store: RunStore) -> list[str]:
 
 
 def check_hardware(profiles: Profiles) -> None:
-    """Raises UserError where this machine may not answer for one of the profiles."""
-    machine = describe_machine()
+    """Raises UserError where a profile's machine, this one or one elsewhere, may not answer for it."""
+    here = describe_machine()
     for profile in profiles:
-        reason = mismatch(profile, machine)
+        reason = obstacle(profile, machine_of(profile) if profile.elsewhere else here)
         if reason:
             raise UserError(reason)
 
@@ -153,7 +155,7 @@ def _prepare(
     storage: str | None = None,
 ) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
-    store.open_study(len(candidate.objective_names(recipe.search.objectives, profiles)), space, storage)
+    store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved, torch_device = store.manifest().get("compute"), pick_device(device)
 
     def on_compute(compute: Compute, steps: float) -> None:

@@ -57,6 +57,8 @@ def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwarePr
     """Profiles that time the same file the same way, so that one measurement serves them."""
     groups: dict[str, list[HardwareProfile]] = {}
     for profile in profiles:
-        key = profile.model_dump_json(include={"runtime", "device", "threads", "batch_size", "measure"})
+        key = profile.model_dump_json(
+            include={"target", "python", "runtime", "device", "threads", "batch_size", "measure"}
+        )
         groups.setdefault(key, []).append(profile)
     return groups

@@ -89,6 +89,7 @@ class SpaceSection(Section):
 
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     stems: tuple[Width, ...] = (8, 16)
+    stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)  # of the first convolution in images of at most 48 pixels
     depths: tuple[tuple[Positive, ...], ...]
     widths: tuple[tuple[Width, ...], ...]
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
@@ -103,7 +104,9 @@ class SpaceSection(Section):
                 "depths and widths need one list of choices per stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
             )
-        named = {key: getattr(self, key) for key in ("families", "stems", "kernels", "expansions", "heads")}
+        named = {
+            key: getattr(self, key) for key in ("families", "stems", "stem_strides", "kernels", "expansions", "heads")
+        }
         named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}
         named |= {f"widths[{i}]": c for i, c in enumerate(self.widths)}
         for key, choices in named.items():
@@ -123,6 +126,7 @@ class SearchSection(Section):
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
@@ -212,6 +216,11 @@ class Recipe(Section):
             raise ValueError(
                 f"evaluator: supernet cannot train with the loss '{self.distil.loss}': its term '{term}' has "
                 "weights that belong to one student; choose a loss on logits alone, such as kd+entropy, kd, dkd or mld"
+            )
+        if self.search.evaluator == "supernet" and len(self.space.stem_strides) > 1:
+            raise ValueError(
+                "evaluator: supernet shares weights between students of one resolution, but space.stem_strides holds "
+                f"{list(self.space.stem_strides)}; leave one of them, or use evaluator: train"
             )
         if self.search.evaluator == "supernet" and "shufflenet" in self.space.families:
             raise ValueError(

@@ -6,6 +6,7 @@ ignored, so several proposals can mean one architecture: `identify` tells.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from erde_nas.recipe import SpaceSection
 from erde_nas.records import Arch, Choice, Exit
@@ -19,6 +20,8 @@ class Space:
     def __init__(self, section: SpaceSection, image_shape: tuple[int, int, int], classes: int) -> None:
         self.image_shape, self.classes, self.max_exits = image_shape, classes, section.max_exits
         parameters: dict[str, tuple[Choice, ...]] = {"family": section.families, "stem": section.stems}
+        if section.stem_strides != (1,):
+            parameters["stem_stride"] = section.stem_strides
         for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
             parameters[f"depth{stage}"] = depths
             parameters[f"width{stage}"] = widths
@@ -56,7 +59,7 @@ class Space:
             block += depth
         early = [exit_ for exit_ in exits if exit_.block != block - 1][-(self.max_exits - 1) :]
         early = early if self.max_exits > 1 else []
-        return make_arch(
+        arch = make_arch(
             str(params["family"]),
             image_shape=self.image_shape,
             classes=self.classes,
@@ -64,6 +67,7 @@ class Space:
             stages=stages,
             exits=[*early, Exit(block - 1, str(params["head"]))],
         )
+        return replace(arch, stem_stride=int(params.get("stem_stride", 1)))
 
     def identify(self, params: Mapping[str, Choice]) -> str:
         """The id of the architecture that `params` mean."""
@@ -78,6 +82,7 @@ class Space:
     def smallest(self) -> list[Arch]:
         """For each family and head the cheapest architecture that leaves after its first block."""
         least = {n: min(c) if isinstance(c[0], int) else NO_EXIT for n, c in self.parameters.items()}
+        least |= {n: max(c) for n, c in self.parameters.items() if n == "stem_stride"}
         return [
             self.decode({**least, "family": family, "exit0.0": head, "head": head})
             for family in self.parameters["family"]

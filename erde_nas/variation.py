@@ -113,7 +113,7 @@ class ArchitectureVariation:
 
     def _groups(self) -> list[list[str]]:
         """The names of parameters that are inherited together: stage by stage."""
-        common = [[name] for name in ("family", "stem", "head")]
+        common = [[name] for name in ("family", "stem", "stem_stride", "head")]
         kinds = ("depth", "width", "kernel", "expansion")
         stages = [[f"{kind}{stage}" for kind in kinds] for stage in range(self._stages)]
         return [[name for name in names if name in self._parameters] for names in (*common, *stages)]

@@ -7,7 +7,7 @@ from erde_nas.errors import UserError
 from erde_nas.hardware import load_profile
 from erde_nas.recipe import load_recipe
 
-PROFILES = ("cpu-1thread", "cpu-1thread-int8", "cpu-batch64", "cuda")
+PROFILES = ("cpu-1thread", "cpu-1thread-int8", "cpu-batch64", "cuda", "jetson-orin-nano", "raspberry-pi-5")
 
 
 @pytest.fixture(params=["checkout", "wheel", "a stranger's project around the wheel"])

@@ -39,6 +39,18 @@ def network(arch):
     return EarlyExitNetwork(arch, [0.5], [0.5]).eval()
 
 
+def test_the_stem_may_halve_the_image_or_more():
+    of = space(stem_strides=(1, 2, 4))
+    for params in proposals(of, 40):
+        arch = of.decode(params)
+        stem_output = network(arch).parts[0].body[1](torch.zeros(1, 1, 8, 8))
+        assert stem_output.shape[-1] == 8 // params["stem_stride"]
+        assert len(network(arch)(torch.zeros(2, 1, 8, 8))) == len(arch.exits)
+    assert {arch.stem_stride for arch in of.smallest()} == {4}
+    assert "stem_stride" not in space().parameters
+    assert space().decode(proposals(space(), 1)[0]).stem_stride == 1
+
+
 def positions(params):
     """The (stage, position) of every block, in order."""
     return [(stage, i) for stage in range(2) for i in range(params[f"depth{stage}"])]

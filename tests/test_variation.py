@@ -12,6 +12,7 @@ from erde_nas.variation import blocks, relative, steps
 SECTION = SpaceSection(
     families=("resnet", "mobilenet", "shufflenet"),
     stems=(8, 16),
+    stem_strides=(1, 2),
     depths=((1, 2, 3), (2, 4)),
     widths=((8, 16), (16, 24, 32)),
     kernels=(3, 5),
@@ -153,7 +154,8 @@ def test_neighbours_are_all_different_and_their_relation_is_mutual():
 
 
 def test_a_space_of_one_architecture_has_no_neighbours():
-    of = space(families=("resnet",), stems=(8,), depths=((1,),), widths=((8,),), heads=("gap",))
+    one = {"stems": (8,), "stem_strides": (1,), "depths": ((1,),), "widths": ((8,),)}
+    of = space(families=("resnet",), heads=("gap",), **one)
     (params,) = proposals(of, 1)
     assert of.variation.mutate(params, np.random.default_rng(0)) == params
 

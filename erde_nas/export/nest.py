@@ -8,6 +8,7 @@ Each branch holds its own initializers: ONNX Runtime optimises a branch only if 
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from erde_nas.export.names import input_name, output_names
 
+Part = TypeVar("Part", NodeProto, TensorProto)
 ROUTE = "route"  # nodes with this prefix decide; all others belong to a segment
 
 
@@ -48,7 +50,7 @@ def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
     source = segments[number].graph
     logits = output_names(number, len(segments))[0]
     nodes = [_without_metadata(node) for node in source.node]
-    initializers = list(source.initializer)
+    initializers = [_without_metadata(tensor) for tensor in source.initializer]
     classes = source.output[0].type.tensor_type.shape.dim[1].dim_value
     outputs = [
         helper.make_tensor_value_info(f"out{number}/logits", TensorProto.FLOAT, [1, classes]),
@@ -115,10 +117,10 @@ def _leaves(number: int, logits: str) -> tuple[list[NodeProto], list[TensorProto
     return nodes, [numpy_helper.from_array(np.array(number, np.int64), f"{at}/number")]
 
 
-def _without_metadata(node: NodeProto) -> NodeProto:
-    """A copy without the exporter's notes, which are half of a small file."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
+def _without_metadata(part: Part) -> Part:
+    """A copy without the exporter's notes: they are half of a small file, and may name places on this machine."""
+    copy = type(part)()
+    copy.CopyFrom(part)
     del copy.metadata_props[:]
     copy.doc_string = ""
     return copy

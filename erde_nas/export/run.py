@@ -12,6 +12,7 @@ This one file is the whole runner, so that it can be copied to a device: that is
 import argparse
 import hashlib
 import json
+import os
 import struct
 import sys
 import zlib
@@ -260,17 +261,29 @@ def load_student(folder: Path) -> Student:
         raise RunError(f"{path} does not describe an exported student ({error!r}); export it again") from error
 
 
+def usable_profiles(student: Student) -> list[str]:
+    """The profiles whose runtime and device are here, in their order."""
+    providers = onnxruntime.get_available_providers()
+    here = [device for device, provider in PROVIDERS.items() if provider in providers]
+    return [k for k, p in student.profiles.items() if p["runtime"] == "onnxruntime" and p["device"] in here]
+
+
 def choose_profile(student: Student, name: str | None) -> str:
-    """The profile called `name`, or the first that ONNX Runtime answers for. Raises RunError without one."""
-    usable = [key for key, profile in student.profiles.items() if profile["runtime"] == "onnxruntime"]
+    """The profile called `name`, or the first that can be kept here. Raises RunError without one."""
+    usable = usable_profiles(student)
     if name is None and usable:
         return usable[0]
     if name in usable:
         return str(name)
+    have = f"for ONNX Runtime with {', '.join(onnxruntime.get_available_providers())} it has"
     if name in student.profiles:
-        raise RunError(f"profile '{name}' is for {student.profiles[name]['runtime']}, but run.py runs ONNX Runtime")
-    wanted = "the student has no profile" if name is None else f"the student has no profile '{name}'"
-    raise RunError(f"{wanted} for ONNX Runtime; it has {', '.join(usable) or 'none'}")
+        wanted = student.profiles[name]
+        raise RunError(
+            f"profile '{name}' is for {wanted['runtime']} on {wanted['device']}, which run.py cannot keep here; {have} "
+            f"{', '.join(usable) or 'none'}"
+        )
+    missing = "" if name is None else f" '{name}'"
+    raise RunError(f"the student has no profile{missing}; {have} {', '.join(usable) or 'none'}")
 
 
 def within_budget(student: Student, budget_ms: float, profile: str) -> dict[str, Any]:
@@ -301,7 +314,9 @@ def open_session(model: bytes, threads: int = 1, device: str = "cpu") -> onnxrun
     options.inter_op_num_threads = 1
     options.log_severity_level = SERIOUS
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
-        raise RunError(f"onnxruntime has no {PROVIDERS[device]} here; give the --profile of another device")
+        raise RunError(
+            f"onnxruntime has no {PROVIDERS[device]} here; it has {', '.join(onnxruntime.get_available_providers())}"
+        )
     try:
         return onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[device]])
     except Exception as error:  # its exceptions have no common base class of their own
@@ -421,6 +436,8 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who reads, such as `head`, has enough; Python would try again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -428,7 +445,7 @@ def answer(student: Student, given: argparse.Namespace) -> Iterator[dict[str, An
     """The answers that the command line asks for, at the thresholds that it asks for."""
     paths = find_images(given.images)
     point, threads, device = student.default, 1, "cpu"
-    if student.profiles or given.profile or given.budget_ms is not None:
+    if given.profile is not None or given.budget_ms is not None or usable_profiles(student):
         name = choose_profile(student, given.profile)
         threads, device = student.profiles[name]["threads"], student.profiles[name]["device"]
     if given.budget_ms is not None:

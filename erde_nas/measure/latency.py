@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.agreement import disagreement
 from erde_nas.measure.pool import Timing, contention_text, narrow, pool
 from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
-from erde_nas.measure.target import run_here
+from erde_nas.measure.target import run_here, run_there
 from erde_nas.records import Latency
 from erde_nas.runtimes import runtime
 from erde_nas.runtimes.interface import Deployable, Setting
@@ -76,7 +77,8 @@ def measure(
     Raises UserError where the runtime cannot run the files here.
     """
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
-        found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress)
+        work = partial(run_there, profile) if profile.elsewhere else run_here
+        found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress, work)
     reference_ms = float(np.median(found.reference_ms))
     contention = contention_text(found.contention)
     return {
@@ -101,13 +103,20 @@ class _Found:
     versions: str = ""
 
 
-def _run_processes(job: dict[str, Any], folder: Path, effort: Effort, progress: Callable[[int], None]) -> _Found:
-    """Run the job in the wanted processes, and what is not narrow by then in more, while the allowance lasts."""
+def _run_processes(
+    job: dict[str, Any],
+    folder: Path,
+    effort: Effort,
+    progress: Callable[[int], None],
+    work: Callable[[Path], dict[str, Any]],
+) -> _Found:
+    """Let `work` do the job in the wanted processes, and what is not narrow by then in more, while the allowance
+    lasts."""
     found = _Found({model["key"]: [] for model in job["models"]})
     models, number, deadline = job["models"], 0, math.inf
     while models and time.monotonic() < deadline:
         (folder / "job.json").write_text(json.dumps({**job, "models": models}))
-        result = run_here(folder / "job.json")
+        result = work(folder / "job.json")
         job = {**job, "memory": False, "answers": 0}  # once is enough
         number += 1
         found.reference_ms += result["reference_ms"]

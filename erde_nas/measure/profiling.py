@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from erde_nas.detect import describe_machine, mismatch
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.latency import Effort, latency_record, measure
 from erde_nas.measure.model import Subject, read_images, read_subject
 from erde_nas.measure.pool import Timing, median_interval
+from erde_nas.measure.target import machine_of, obstacle
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def profile_files(
     Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
     All files are measured in the same processes. Raises UserError where one of them cannot be measured.
     """
-    reason = mismatch(profile, describe_machine())
+    reason = obstacle(profile, machine_of(profile))
     if reason:
         raise UserError(reason)
     with TemporaryDirectory(prefix="erde-nas-") as name:

@@ -1,4 +1,4 @@
-"""Where the agent runs: in a fresh process of this machine."""
+"""Where the agent runs: in a fresh process of this machine, or on a device elsewhere."""
 
 import json
 import os
@@ -7,7 +7,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from erde_nas.detect import describe_machine, mismatch
 from erde_nas.errors import UserError
+from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import Machine
+from erde_nas.measure.device import device
+
+START_S = 60  # of the time-out of a job elsewhere: Python, the runtime, the reference model
+
+
+def machine_of(profile: HardwareProfile) -> Machine:
+    """The machine that would answer for the profile. Raises UserError where it cannot be asked."""
+    return device(profile.target, profile.python).describe() if profile.elsewhere else describe_machine()
+
+
+def obstacle(profile: HardwareProfile, machine: Machine) -> str | None:
+    """Why `machine`, the one of `machine_of`, may not answer for the profile; None if it may."""
+    reason = mismatch(profile, machine)
+    return f"{profile.target}: {reason}" if reason and profile.elsewhere else reason
+
+
+def run_there(profile: HardwareProfile, job: Path) -> dict[str, Any]:
+    """As `run_here`, on the profile's device. Raises DeviceLost where it is lost twice in a row."""
+    models = len(json.loads(job.read_text())["models"])
+    return device(profile.target, profile.python).run(job, START_S + profile.measure.timeout_s * models)
 
 
 def run_here(job: Path) -> dict[str, Any]:

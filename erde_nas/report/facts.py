@@ -46,6 +46,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
+        ("Not measured", "; ".join(f"{name}: {why}" for name, why in (report.get("unmeasured") or {}).items())),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
         ("Latency model", "; ".join(latency_model_facts(report))),

@@ -45,7 +45,7 @@ def check_measurable(workers: int, cores: int, profiles: Sequence[HardwareProfil
     """Raises UserError where a worker would measure with fewer cores than one of the profiles has threads."""
     share = max(1, cores // workers)
     for profile in profiles:
-        if profile.device == "cpu" and profile.threads > share:
+        if profile.device == "cpu" and not profile.elsewhere and profile.threads > share:
             most = max(1, cores // profile.threads)
             raise UserError(
                 f"--workers {workers} leaves each worker {share} of the {cores} usable cores, but profile "

@@ -9,10 +9,14 @@ from erde_nas.records import Proposal, Trial
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A trial and, unless it failed, the trained weights as a safetensors file's bytes: they travel as they are."""
+    """A trial and, unless it failed, the trained weights as a safetensors file's bytes: they travel as they are.
+
+    `lost`: it failed for a device that may come back.
+    """
 
     trial: Trial
     weights: bytes | None = None
+    lost: bool = False
 
 
 Evaluate = Callable[[Proposal], Evaluated]

@@ -49,7 +49,7 @@ def open_placement(placement: Placement, profiles: tuple[HardwareProfile, ...], 
     if placement.workers is not None and placement.workers < 1:
         raise UserError(f"--workers must be 1 or more, but got {placement.workers}")
     if placement.cluster is not None:
-        threads = max([1, *(profile.threads for profile in profiles if profile.device == "cpu")])
+        threads = max([1, *(p.threads for p in profiles if p.device == "cpu" and not p.elsewhere)])
         has = cluster.connect(placement.cluster)
         try:
             needs = cluster.slots(has, placement.workers, device, threads)

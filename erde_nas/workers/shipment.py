@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from erde_nas.data.views import Views
-from erde_nas.detect import describe_machine, mismatch
 from erde_nas.distil.teacher import Teacher, image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
+from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset, Split
 from erde_nas.shared import Shared, pick_device
@@ -60,9 +60,8 @@ def ship(shared: Shared) -> Shipment:
 
 def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
     """An evaluator on another machine. Raises UserError where that may not answer for one of the profiles."""
-    machine = describe_machine()
     for profile in shipment.profiles:
-        if reason := mismatch(profile, machine):
+        if reason := obstacle(profile, machine_of(profile)):
             raise UserError(f"a machine of the cluster: {reason}")
     place, dataset, recipe = pick_device(device), shipment.dataset, shipment.recipe
     with warnings.catch_warnings():

@@ -9,6 +9,7 @@ from erde_nas.candidate import Make
 from erde_nas.data.load import load_dataset
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
+from erde_nas.errors import DeviceLost
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import usable_cores
 from erde_nas.progress import Meter
@@ -29,6 +30,9 @@ def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly
         arch = space.decode(proposal.params)
         try:
             trial, network = candidate.evaluate(proposal, arch, 0, shared, make)
+        except DeviceLost as error:
+            trial = Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=str(error))
+            return Evaluated(trial, lost=True)
         except RuntimeError as error:
             if NO_MEMORY not in str(error):
                 raise

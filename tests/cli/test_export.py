@@ -1,34 +1,152 @@
-"""erde-nas export: the files to ship."""
+"""erde-nas export: the folder to ship, all of it or nothing."""
 
+import hashlib
 import json
 
+import numpy as np
 import onnx
+import pytest
+
+from erde_nas.data.licences import LICENCES
+from erde_nas.data.load import load_dataset
+from erde_nas.export.nest import thresholds_of
+from erde_nas.measure.policy import entropies, exit_indices
+from erde_nas.recipe import DatasetSection, load_recipe
+from erde_nas.students.infer import all_logits
+from erde_nas.students.weights import load_network
+
+
+@pytest.fixture
+def bundle(cli, finished, shortlisted, tmp_path):
+    done = cli("export", finished, "--student", shortlisted, "--to", tmp_path / "deep" / "ship")
+    assert (done.code, done.err) == (0, "")
+    return tmp_path / "deep" / "ship"
+
+
+@pytest.fixture
+def described(bundle):
+    return json.loads((bundle / "student.json").read_text())
+
+
+@pytest.fixture
+def report(finished, shortlisted):
+    found = json.loads((finished / "pareto.json").read_text())
+    return {**found, "points": [point for point in found["points"] if point["student"] == shortlisted]}
 
 
 def test_a_student_goes_to_a_new_folder(cli, finished, shortlisted, tmp_path):
     to = tmp_path / "deep" / "ship"
     done = cli("export", finished, "--student", shortlisted, "--to", to)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == [str(to / name) for name in done_names(to, done.out)]
-    assert "model.onnx" in done_names(to, done.out)
-    onnx.checker.check_model(onnx.load(to / "model.onnx"))
-    assert (to / "model.onnx").read_bytes() == (finished / "students" / shortlisted / "model.onnx").read_bytes()
-    described = json.loads((to / "student.json").read_text())
-    assert described["dataset"] == {"name": "digits", "classes": list("0123456789"), "image_shape": [1, 16, 16]}
-    report = json.loads((finished / "pareto.json").read_text())
-    assert described["points"] == [point for point in report["points"] if point["student"] == shortlisted]
+    printed, there = done.out.splitlines(), {str(path) for path in to.rglob("*") if path.is_file()}
+    assert set(printed) == there
+    assert printed[-1] == str(to / "student.json")
+    assert {"model.onnx", "model.int8.onnx", "README.md", "run.py", "segments"} <= {path.name for path in to.iterdir()}
+    assert [path.name for path in to.parent.iterdir()] == ["ship"]
 
 
-def done_names(to, out: str) -> list[str]:
-    """The printed names, in their order; they are exactly what the folder holds."""
-    names = [line.rsplit("/", 1)[-1] for line in out.splitlines()]
-    assert set(names) == {path.name for path in to.iterdir()}
-    assert names[-1] == "student.json"
-    return names
+def test_files_are_those_of_the_run_and_described_by_their_hash(bundle, described, finished, shortlisted):
+    for name in ("model.onnx", "model.int8.onnx"):
+        assert (bundle / name).read_bytes() == (finished / "students" / shortlisted / name).read_bytes()
+    there = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
+    assert set(described["files"]) == there - {"student.json"}
+    for name, entry in described["files"].items():
+        data = (bundle / name).read_bytes()
+        assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def test_every_model_is_valid_onnx_without_a_trace_of_the_machine(bundle):
+    models = sorted(bundle.rglob("*.onnx"))
+    assert len(models) > 4
+    for path in models:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert {entry.domain: entry.version for entry in model.opset_import}[""] >= 18
+        graphs = [model.graph]
+        for graph in graphs:
+            graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+            for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+                assert not part.doc_string
+                assert not part.metadata_props
+        assert not model.doc_string
+        allowed = {"student", "dataset", "classes", "precision", "validation_accuracy", "exit_fractions"}
+        assert {entry.key for entry in model.metadata_props} <= allowed
+
+
+def test_two_exports_hold_the_same_bytes(cli, bundle, finished, shortlisted, tmp_path):
+    assert cli("export", finished, "--student", shortlisted, "--to", tmp_path / "again").code == 0
+    for path in bundle.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(bundle)).read_bytes(), path.name
+
+
+def test_what_student_json_says(described, report, finished, shortlisted):
+    dataset = load_dataset(load_recipe(finished / "recipe.yaml").dataset, None)
+    assert (described["schema"], described["student"]) == (1, shortlisted)
+    assert described["classes"] == list("0123456789")
+    assert (described["input"]["channels"], described["input"]["size"]) == (1, 16)
+    assert described["input"]["normalisation"] == {
+        "where": "in the file",
+        "mean": pytest.approx(dataset.mean, abs=1e-6),
+        "std": pytest.approx(dataset.std, abs=1e-6),
+    }
+    assert described["data"] == {
+        **{
+            "name": "digits",
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+        },
+        **{"fingerprint": dataset.fingerprint, "licence": LICENCES["digits"]},
+    }
+    assert described["measurements"] == report["points"]
+    assert described["provenance"]["recipe"] == "tiny"
+    assert described["arch"] == report["points"][0]["arch"]
+    assert described["profiles"]["quick"]["precision"] == "int8"
+    assert not described["profiles"]["quick"]["elsewhere"]
+
+
+def test_the_default_is_the_best_file_at_the_thresholds_in_it(bundle, described, report):
+    default = described["default"]
+    assert default["thresholds"] == pytest.approx(thresholds_of(onnx.load(bundle / default["model"])))
+    offered = {point["file"].rsplit("/", 1)[1] for point in report["points"] if point["offered"]}
+    assert default["model"] in (offered or set(described["models"]))
+    assert default in described["trade_offs"]
+    for name, model in described["models"].items():
+        assert model["offered"] == (name in offered)
+        assert model["thresholds"] == pytest.approx(thresholds_of(onnx.load(bundle / name)))
+
+
+def test_trade_offs_hold_on_validation(described, report, finished, shortlisted):
+    validation = load_dataset(load_recipe(finished / "recipe.yaml").dataset, None).validation
+    logits = all_logits(load_network(finished / "students" / shortlisted / "weights.safetensors"), validation.images)
+    per_exit = next(p for p in report["points"] if p["stage"] == "finished")["latency_ms"]["quick"]["per_exit"]
+    rows = [row for row in described["trade_offs"] if row["model"] == "model.onnx"]
+    for row in rows:
+        taken = exit_indices(entropies(logits), row["thresholds"])
+        right = logits.argmax(-1)[taken, np.arange(len(taken))] == validation.labels
+        assert row["val_accuracy"] == pytest.approx(right.mean())
+        assert row["exit_fractions"] == pytest.approx(np.bincount(taken, minlength=len(logits)) / len(taken))
+        latency = row["latency_ms"]["quick"]
+        assert latency["source"] == ("estimated" if row["test_accuracy"] is None else "measured")
+        if latency["source"] == "estimated":
+            assert latency["mean"] == pytest.approx(np.dot(row["exit_fractions"], per_exit))
+    assert len({tuple(row["thresholds"]) for row in rows}) == len(rows) <= 23
+    means = [row["latency_ms"]["quick"]["mean"] for row in described["trade_offs"]]
+    assert means == sorted(means)
+
+
+def test_the_model_card_says_what_there_is(bundle, described):
+    card = (bundle / "README.md").read_text()
+    for text in (described["student"], "16×16", LICENCES["digits"], "recipe tiny", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"):
+        assert text in card
+    assert f"{100 * described['default']['test_accuracy']:.1f} %" in card
 
 
 def test_an_empty_folder_will_do(cli, finished, shortlisted, tmp_path):
-    assert cli("export", finished, "--student", f"{shortlisted}-p50", "--to", tmp_path).code == 0
+    (tmp_path / "empty").mkdir()
+    assert cli("export", finished, "--student", f"{shortlisted}-p50", "--to", tmp_path / "empty").code == 0
+    assert json.loads((tmp_path / "empty" / "student.json").read_text())["stage"] == "pruned"
 
 
 def test_an_existing_folder_or_file_is_left_alone(refused, finished, shortlisted, tmp_path):
@@ -47,5 +165,26 @@ def test_a_student_without_a_file(refused, finished, shortlisted, other, tmp_pat
     assert not (tmp_path / "ship").exists()
 
 
+def test_files_that_do_not_fit_the_report(refused, run, shortlisted, tmp_path):
+    """A measurement that was cut short leaves a file whose thresholds the report does not know: nothing is written."""
+    folder = run / "students" / shortlisted
+    to = tmp_path / "ship"
+    model = onnx.load(folder / "model.onnx")
+    thresholds = next(tensor for tensor in model.graph.initializer if tensor.name == "thresholds")
+    thresholds.CopyFrom(onnx.numpy_helper.from_array(np.full(thresholds.dims, 0.123, np.float32), "thresholds"))
+    onnx.save(model, folder / "model.onnx")
+    message = refused("export", run, "--student", shortlisted, "--to", to)
+    assert f"model.onnx was written after the report of {run}; measure it with `erde-nas compress {run}`" in message
+    (folder / "model.onnx").unlink()
+    assert "model.onnx does not exist" in refused("export", run, "--student", shortlisted, "--to", to)
+    assert not to.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_no_run(refused, tmp_path):
     assert "holds no run" in refused("export", tmp_path, "--student", "x", "--to", tmp_path / "ship")
+
+
+def test_every_data_set_has_its_licence():
+    names = DatasetSection.model_fields["name"].annotation.__args__
+    assert set(names) == set(LICENCES)

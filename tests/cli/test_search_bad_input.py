@@ -227,3 +227,8 @@ def test_learning_rates_that_break_everything_can_be_corrected_in_the_same_folde
     done = cli(*tiny.search(out, "--trials", "1"))
     assert done.code == 0, done.err
     assert "search 1/1: " in done.err
+
+
+def test_a_latency_objective_of_a_profile_that_is_not_used(rejected, tiny, out, tmp_path):
+    other = tiny.variant(tmp_path / "other", "search: {", "search: {latency_of: [phone], ")
+    assert "search.latency_of names 'phone', but the profiles of this run are quick" in rejected(*other.search(out))

@@ -40,8 +40,8 @@ def test_values_of_one_row(report: Report) -> None:
     table = front_tables(report, True)[0]
     (line,) = (line for line in table.cells if line[:2] == ("c51e0f9a33", "finished"))
     assert line[2:] == (
-        "1 2 4", "92.00 (91.55-92.46)", "92.40", "5.16", "467 (463–472)", "327", "982", "1120", "454", "+3.0", "4.94x", "516",
-        "students/c51e0f9a33/model.onnx",
+        "1 2 4", "92.00 (91.55-92.46)", "92.40", "5.16", "467 (463–472)", "327", "982", "1120", "454", "+3.0", "4.94x",
+        "516", "students/c51e0f9a33/model.onnx",
     )  # fmt: skip
     assert [h for h in table.headers if "µs" in h][:1] == ["mean (µs)"]
 

@@ -1,0 +1,151 @@
+"""student.json -> the model card of a bundle, in Markdown."""
+
+from typing import Any
+
+from tabulate import tabulate
+
+EXAMPLE = """\
+import json, sys
+import onnxruntime
+from run import read_image
+
+student = json.loads(open("student.json", encoding="utf-8").read())
+session = onnxruntime.InferenceSession(student["default"]["model"])
+image = read_image(sys.argv[1], student["input"]["channels"], student["input"]["size"])
+logits, exit_index = session.run(None, {"image": image[None]})
+print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
+"""
+
+
+def model_card(student: dict[str, Any]) -> str:
+    """The card of a student as `bundle.describe` describes it."""
+    parts = (_what(student), _use(student), _limits(student), _data(student), _numbers(student), _origin(student))
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(student: dict[str, Any]) -> str:
+    shape, exits = student["input"], len(student["arch"]["exits"])
+    count = f"{exits} exits" if exits > 1 else "one exit"
+    return f"""# Student {student["student"]}
+
+An image classifier with {count} ({student["arch"]["family"]}, {student["stage"]}), for {len(student["classes"])}
+classes and images of {shape["size"]}×{shape["size"]} pixels, {shape["colour"]}. It answers at the first exit where the
+entropy of its answer is below that exit's threshold, and what comes after that exit does not run.
+
+- Classes: {_some(student["classes"])}
+- Default: `{student["default"]["model"]}` at the thresholds {_list(student["default"]["thresholds"])} (nats)"""
+
+
+def _some(classes: list[str]) -> str:
+    shown = ", ".join(classes[:20])
+    return shown if len(classes) <= 20 else f"{shown} and {len(classes) - 20} more (student.json)"
+
+
+def _list(values: list[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values) or "none"
+
+
+def _use(student: dict[str, Any]) -> str:
+    budgets = [entry["mean"] for row in student["trade_offs"] for entry in row["latency_ms"].values()]
+    budget = f"{max(budgets):.2g}" if budgets else "1"
+    return f"""## Use
+
+    python run.py photo.png                       # one image: class, probability, and the exit it left at
+    python run.py folder --batch 64 --json        # batches: images that are sure leave, the rest goes on
+    python run.py folder --budget-ms {budget:<10} # the most accurate thresholds within a mean latency
+
+`run.py` needs numpy and onnxruntime; Pillow for other formats than PNG and for `--resize`. Ten lines of your own:
+
+```python
+{EXAMPLE}```"""
+
+
+def _limits(student: dict[str, Any]) -> str:
+    return f"""## Intended use and limits
+
+- For images like those of {student["data"]["name"]}, prepared in the same way. It always names one of its classes,
+  also for an image that shows none of them.
+- Images that differ from the validation images change the accuracy, and the shares of the exits and so the latency.
+- Probabilities are softmax values, not calibrated ones. It was not examined for bias between groups of any kind.
+- Latencies hold for the machine and the conditions below; `erde-nas profile` measures the file on another one."""
+
+
+def _data(student: dict[str, Any]) -> str:
+    data = student["data"]
+    return f"""## Data
+
+{data["name"]}: {data["train"]:,} images for training, {data["validation"]:,} for choosing students and thresholds,
+{data["test"]:,} for the test accuracy, which was read once.
+
+Licence of the data: {data["licence"]}."""
+
+
+def _numbers(student: dict[str, Any]) -> str:
+    rows = [row for row in student["trade_offs"] if row["test_accuracy"] is not None]
+    timed = [(row["model"], row, row["latency_ms"]) for row in rows]
+    timed += [(point["label"], point, point["latency_ms"]) for point in student["baselines"]]
+    body = [
+        [name, _percent(row["val_accuracy"]), _with_interval(row), profiles, *numbers]
+        for name, row, latency in timed
+        for profiles, numbers in _by_numbers(latency)
+    ]
+    headers = ["", "validation", "test (95 % interval)", "profile", "mean ms", "p50", "p95", "p99"]
+    table = tabulate(body, headers, tablefmt="github", disable_numparse=True)
+    where = student["provenance"]["measured_on"]
+    conditions = "\n".join(
+        f"- {name}: {p['runtime']}, {p['device']}, {p['threads']} thread(s), batch {p['batch_size']}"
+        + (f"; on another device: {p['description'] or name}" if p["elsewhere"] else "")
+        for name, p in student["profiles"].items()
+    )
+    return f"""## Measured
+
+Milliseconds per image over the stream of validation images in their natural mix, on {where["cpu"]},
+ONNX Runtime {where["versions"].get("onnxruntime", "")}.{_estimated(len(student["trade_offs"]) - len(rows))}
+
+{table}
+
+{conditions}{_not_offered(student)}"""
+
+
+def _by_numbers(latency: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Profiles that share a measurement stand in one row."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for profile, entry in latency.items():
+        numbers = tuple(f"{entry[key]:.4g}" for key in ("mean", "p50", "p95", "p99"))
+        found.setdefault(numbers, []).append(profile)
+    return [(", ".join(profiles), list(numbers)) for numbers, profiles in found.items()]
+
+
+def _estimated(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f" `student.json` has {count} more operating points, whose mean is estimated: the share of every exit\n"
+        "times its measured cost."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    low, high = row["test_accuracy_ci95"]
+    return f"{_percent(row['test_accuracy'])} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _not_offered(student: dict[str, Any]) -> str:
+    lines = [
+        f"- `{name}` was not offered: {'; '.join(model['reasons'])}"
+        for name, model in student["models"].items()
+        if not model["offered"] and model["reasons"]
+    ]
+    return "\n" + "\n".join(lines) if lines else ""
+
+
+def _origin(student: dict[str, Any]) -> str:
+    origin = student["provenance"]
+    return f"""## Origin
+
+{origin["made_with"]}, recipe {origin["recipe"]}, seed {origin["seed"]}; taught by {origin["teacher"]}. Data fingerprint
+`{student["data"]["fingerprint"][:16]}…`. The SHA-256 of every file is in `student.json`."""

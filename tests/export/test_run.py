@@ -1,0 +1,123 @@
+"""The runner's choices and its errors; tests/cli/test_bundle_runs.py runs it as users do."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from erde_nas.export import run
+from erde_nas.export.segments import export_segments
+from erde_nas.measure.policy import entropies
+from erde_nas.students.infer import all_logits
+from tests.students.builders import build, digits, medians, small_arch
+
+IMAGES = digits()[0][:50]
+
+
+def point(accuracy, mean, source="measured"):
+    return {"val_accuracy": accuracy, "latency_ms": {"here": {"mean": mean, "source": source}}}
+
+
+def student(folder=None, *points, **profiles):
+    known = {name: {"runtime": runtime, "device": "cpu", "threads": 1} for name, runtime in profiles.items()}
+    return run.Student(folder, ("a", "b"), 1, 8, {}, points, known, {}, {})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_budget_takes_the_most_accurate_point_that_fits(seed):
+    rng = np.random.default_rng(seed)
+    values = [(float(rng.choice([0.5, 0.75, 0.9])), int(rng.integers(1, 10))) for _ in range(rng.integers(1, 9))]
+    points, budget = [point(*value) for value in values], int(rng.integers(0, 11))
+    fitting = [value for value in values if value[1] <= budget]
+    if not fitting:
+        least = min(mean for _, mean in values)
+        with pytest.raises(run.RunError, match=f"keeps {budget} ms on here: the cheapest takes {least} ms"):
+            run.within_budget(student(None, *points), budget, "here")
+        return
+    found = run.within_budget(student(None, *points), budget, "here")
+    accuracy = max(value[0] for value in fitting)
+    assert found["val_accuracy"] == accuracy
+    assert found["latency_ms"]["here"]["mean"] == min(mean for a, mean in fitting if a == accuracy)
+
+
+def test_a_budget_needs_latencies():
+    with pytest.raises(run.RunError, match="not timed on 'there'"):
+        run.within_budget(student(None, point(0.5, 1)), 1, "there")
+
+
+def test_profiles_that_cannot_be_kept_here_are_not_promised(monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    found = student(None, phone="ncnn", server="onnxruntime", edge="onnxruntime")
+    found.profiles["gpu"] = {"runtime": "onnxruntime", "device": "cuda", "threads": 1}
+    assert run.usable_profiles(found) == ["server", "edge"]
+    assert run.choose_profile(found, None) == "server"
+    assert run.choose_profile(found, "edge") == "edge"
+    have = "for ONNX Runtime with CPUExecutionProvider it has server, edge"
+    with pytest.raises(run.RunError, match=rf"'phone' is for ncnn on cpu, which run\.py cannot keep here; {have}"):
+        run.choose_profile(found, "phone")
+    with pytest.raises(run.RunError, match="'gpu' is for onnxruntime on cuda, which"):
+        run.choose_profile(found, "gpu")
+    with pytest.raises(run.RunError, match=f"the student has no profile 'moon'; {have}"):
+        run.choose_profile(found, "moon")
+    with pytest.raises(run.RunError, match=r"the student has no profile; for ONNX .* it has none"):
+        run.choose_profile(student(None, phone="ncnn"), None)
+
+
+def test_a_batch_is_routed_as_the_network_routes(tmp_path):
+    network = build(small_arch("mobilenet", ("gap", "erde", "conv")))
+    thresholds = medians(network, IMAGES)
+    logits = all_logits(network, IMAGES)
+    levels = [*thresholds, np.inf]
+    entropy = entropies(logits)
+    expected = [next(i for i in range(3) if entropy[i, n] < levels[i]) for n in range(len(IMAGES))]
+    sessions = [run.open_session(segment.SerializeToString()) for segment in export_segments(network)]
+    found, taken = run.run_batch(sessions, IMAGES, thresholds)
+    assert taken.tolist() == expected
+    assert set(expected) == {0, 1, 2}
+    np.testing.assert_allclose(found, logits[expected, np.arange(len(IMAGES))], atol=1e-4)
+    alone, exit_index = run.run_batch(sessions, IMAGES[:1], [np.inf, np.inf])
+    assert exit_index.tolist() == [0]
+    np.testing.assert_allclose(alone, logits[0, :1], atol=1e-4)
+
+
+def write(folder, **changes):
+    described = {
+        "schema": 1, "classes": ["a"], "input": {"channels": 1, "size": 8}, "default": {}, "trade_offs": [],
+        "profiles": {}, "models": {}, "files": {"model.onnx": {"sha256": "0" * 64}},
+    }  # fmt: skip
+    (folder / "student.json").write_text(json.dumps({**described, **changes}))
+
+
+def test_damaged_bundles(tmp_path):
+    with pytest.raises(run.RunError, match=r"student\.json cannot be read \(No such file"):
+        run.load_student(tmp_path)
+    for text in ("", "[]", "{}", '{"schema": 1}'):
+        (tmp_path / "student.json").write_text(text)
+        with pytest.raises(run.RunError, match=r"student\.json does not describe an exported student"):
+            run.load_student(tmp_path)
+    write(tmp_path, schema=2)
+    with pytest.raises(run.RunError, match=r"student\.json has schema 2, but this run\.py reads 1"):
+        run.load_student(tmp_path)
+    write(tmp_path)
+    found = run.load_student(tmp_path)
+    with pytest.raises(run.RunError, match=r"model\.onnx is missing; export the student again"):
+        found.read("model.onnx")
+    (tmp_path / "model.onnx").write_bytes(b"other")
+    with pytest.raises(run.RunError, match=r"model\.onnx is not the file that student\.json describes"):
+        found.read("model.onnx")
+
+
+def test_a_model_that_cannot_be_run_here():
+    with pytest.raises(run.RunError, match=r"onnxruntime [\d.]+ cannot run the model here: "):
+        run.open_session(b"no model")
+    with pytest.raises(run.RunError, match="no CUDAExecutionProvider here"):
+        run.open_session(onnx.ModelProto().SerializeToString(), device="cuda")
+
+
+def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(run.RunError, match=r"a\.png: cannot be read \(denied\); make it readable"):
+        run.read_image(tmp_path / "a.png", 1, 8)
