@@ -18,6 +18,7 @@ from erde_nas.measure.target import machine_of
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
 from erde_nas.quick_latency import precisions
+from erde_nas.rank_check import accuracy_of, rank_check_report
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
@@ -31,8 +32,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
     recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
     trials, measured = run.store.trials(), read_measured(run.store)
     teacher, baselines = measured.teacher, measured.baselines
-    parents = {name: parent for name in measured.students if (parent := run.store.metrics(name).get("parent"))}
-    points, fronts = offer(measured.points, profiles, parents)
+    points, fronts = offer(measured.points, profiles, parents_of(run, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
     points += [
         _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
@@ -60,6 +60,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "searched": [_row(trial) for trial in trials],
         "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
         "latency_model": _latency_model(run, trials),
+        "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
         "environment": {
             "python": platform.python_version(),
@@ -82,6 +83,11 @@ def _device(machine: Machine) -> dict[str, Any]:
     return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
 
 
+def parents_of(run: Run, students: Sequence[str]) -> dict[str, str]:
+    """Which student each pruned one was made from."""
+    return {name: parent for name in students if (parent := run.store.metrics(name).get("parent"))}
+
+
 def searched_front(trials: Sequence[Trial]) -> list[Trial]:
     """The feasible trials that no other dominates in the search's own objectives."""
     feasible = [t for t in trials if t.state == "complete" and all(excess <= 0 for excess in t.constraints)]
@@ -96,7 +102,7 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
 
     None where fewer than three were finished.
     """
-    searched = {t.student: max(p[0] for p in t.metrics["curve"]) for t in trials if t.state == "complete"}
+    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
     best: dict[str, float] = {}
     for point in finished:
         if point.stage == "finished" and point.student in searched:

@@ -151,13 +151,29 @@ def report(out: Out, as_json: AsJson = False) -> None:
 def compress(
     out: Out,
     student: Annotated[list[str] | None, typer.Option(metavar="ID", help="A candidate of the run; repeatable.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A goal for one student: latency_ms (mean), speedup (over the fp32 teacher), size_kb or accuracy_drop "
+            "(below the teacher, on validation; 0.01 is one point); repeatable, all of them count.",
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The run's profile that --target is about, where it has several.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Prune, quantize and measure again: the given students, or the run's shortlist."""
+    """Prune, quantize and measure again: the given students, or the run's shortlist.
+
+    With --target, prune until a student reaches the goal, and say which one does, or which one comes nearest.
+    """
     with _continuable():
-        report = commands.compress(out, student or [], device=device)
-        _print_front(report, out)
-        _fail_without_device(report)
+        found = commands.compress(out, student or [], targets=target or [], profile=profile, device=device)
+        _print_front(found, out)
+        if "target" in found:
+            print(f"\n{found['target']['text']}")
+        _fail_without_device(found)
 
 
 @app.command()

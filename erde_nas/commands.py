@@ -102,13 +102,21 @@ def _read_report(out: Path) -> dict[str, Any]:
     return read_json(out / "pareto.json")
 
 
-def compress(out: Path, students: Sequence[str], *, device: str) -> dict[str, Any]:
-    """Prune, quantize and measure again; returns the report model."""
+def compress(
+    out: Path, students: Sequence[str], *, targets: Sequence[str], profile: str | None, device: str
+) -> dict[str, Any]:
+    """Prune, quantize and measure again, towards a goal where there are targets; returns the report model."""
+    from erde_nas.compress_section import parse_goal
+
+    if profile is not None and not targets:
+        raise UserError(f"--profile {profile} says what --target is about; give one, such as --target speedup=10")
+    goal = parse_goal(targets) if targets else None
+
     from erde_nas import pipeline
     from erde_nas.progress import Meter
 
     with Meter() as meter:
-        return pipeline.compress(out, students, device=device, meter=meter)
+        return pipeline.compress(out, students, device=device, meter=meter, goal=goal, profile=profile)
 
 
 def export(out: Path, student: str, to: Path) -> list[Path]:

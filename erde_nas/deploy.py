@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from torch import nn
 
-from erde_nas.compress.quantize import quantize_segments
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
@@ -37,8 +37,10 @@ class Segments:
         return run_segments([model.SerializeToString() for model in self.models], images)
 
 
-def make_segments(network: nn.Module, precisions: Sequence[str], calibration: np.ndarray) -> dict[str, Segments]:
-    """Export a network once, in every one of `precisions`.
+def make_segments(
+    network: nn.Module, precisions: Sequence[str], calibration: np.ndarray, how: Quantization | None = None
+) -> dict[str, Segments]:
+    """Export a network once, in every one of `precisions`; int8 is made as `how` says, or as suits this machine.
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
@@ -47,7 +49,7 @@ def make_segments(network: nn.Module, precisions: Sequence[str], calibration: np
     else:
         models = [export_whole(network, calibration.shape[1:])]
     return {
-        precision: Segments(precision, quantize_segments(models, calibration) if precision == "int8" else models)
+        precision: Segments(precision, quantize_segments(models, calibration, how) if precision == "int8" else models)
         for precision in precisions
     }
 

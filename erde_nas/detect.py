@@ -5,6 +5,7 @@ import re
 
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import Machine, describe_machine
+from erde_nas.runtimes import runtime
 
 __all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
 
@@ -29,9 +30,20 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
         reasons += _missing_for_cuda(machine)
     elif "CPUExecutionProvider" not in machine.providers:
         reasons.append("it needs onnxruntime, which cannot be imported here; install the package onnxruntime")
+    if profile.precision == "int8" and not reasons:
+        reasons += _without_int8(profile)
     if profile.threads > machine.usable_cores:
         reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
     return f"profile '{profile.name}': " + "; ".join(reasons) if reasons else None
+
+
+def _without_int8(profile: HardwareProfile) -> list[str]:
+    """Why the profile's runtime cannot calculate in int8 on its device."""
+    if "int8" not in runtime(profile.runtime).PRECISIONS:
+        return [f"its runtime {profile.runtime} cannot run int8; use precision: fp32"]
+    if profile.runtime == "onnxruntime" and profile.device != "cpu":
+        return [f"onnxruntime calculates int8 files in floats on {profile.device}; use precision: fp32, or device: cpu"]
+    return []
 
 
 def detect_profile(machine: Machine) -> str:

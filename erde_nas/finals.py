@@ -1,23 +1,32 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.stats import binomtest
-from torch import nn
 
-from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.compress_section import GoalSection
 from erde_nas.errors import DeviceLost
-from erde_nas.export.curve import write_curve
 from erde_nas.files import read_json, write_json
+from erde_nas.final_files import (
+    WITHOUT_EXITS,
+    Entry,
+    File,
+    all_without_exits,
+    settle_int8,
+    wanted_points,
+    with_points,
+    write_files,
+)
 from erde_nas.hardware import HardwareProfile
 from erde_nas.ledger import Ledger
 from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
-from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve, spread
+from erde_nas.measure.policy import operate
 from erde_nas.measure.pool import Timing
 from erde_nas.quick_latency import QUICK, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
@@ -29,43 +38,6 @@ from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
 
 EXPORT_S = 0.5  # of FILE_S
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A trained network to deploy: a student, the teacher, or a baseline."""
-
-    name: str
-    network: nn.Module
-    folder: Path
-    stage: Stage
-    macs_per_exit: tuple[float, ...]
-    file_stem: str = "model"
-    label: str = ""
-    points: int = 3  # operating points at most
-
-
-@dataclass(frozen=True)
-class _File:
-    """One entry in one precision, with the operating points chosen on validation."""
-
-    entry: Entry
-    precision: str
-    path: Path
-    segments: Segments
-    val_logits: np.ndarray  # (exits, n, classes)
-    points: tuple[OperatingPoint, ...] = ()
-    mismatch: str = ""  # how it answers differently from its network
-
-    @property
-    def key(self) -> str:
-        return f"{self.entry.name}/{self.path.name}"
-
-    @property
-    def deployed(self) -> Deployed:
-        points = tuple(point.thresholds for point in self.points)
-        exits, network = len(self.val_logits), self.entry.network
-        return Deployed(self.key, self.path, exits, points, network, self.precision, self.val_logits)
 
 
 @dataclass(frozen=True)
@@ -94,10 +66,11 @@ def read_measured(store: RunStore) -> Measured:
     )
 
 
-def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
+def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
     """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
 
-    Profiles whose device is lost stay without numbers; the next call measures those.
+    Profiles whose device is lost stay without numbers; the next call measures those. With a `goal`, the operating
+    points that it asks for are among those measured.
     """
     before = read_measured(run.store)
     if set(before.students) == set(students) and not before.unmeasured and not again:
@@ -112,6 +85,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool) -> None:
         run.store.folder,
         lambda seconds, text: run.meter.add("measure", seconds, text),
         ledger,
+        goal,
     )
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
@@ -170,7 +144,12 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry], shared: Shared, run_folder: Path, progress: Callable[[float, str], None], ledger: Ledger
+    entries: Sequence[Entry],
+    shared: Shared,
+    run_folder: Path,
+    progress: Callable[[float, str], None],
+    ledger: Ledger,
+    goal: GoalSection | None = None,
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
@@ -181,7 +160,8 @@ def measure_entries(
     files = []
     for entry in entries:
         progress(EXPORT_S, f"export {entry.name}")
-        files += _write(entry, shared)
+        files += write_files(entry, shared)
+    files = settle_int8(files, shared, lambda text: progress(0.0, text))
     ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
@@ -189,70 +169,46 @@ def measure_entries(
             ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
     if not ledger.quick:
         raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
-    files = [_with_points(file, ledger.quick[file.key], shared) for file in files if file.key in ledger.quick]
-    timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(shared.profiles)
-    for setting, group in groups.items():
-        names = ", ".join(profile.name for profile in group)
-        deployed = [file.deployed for file in files if file.precision in allowed(group)]
-        effort = Effort.full(group[0])
-        share = (FILE_S - EXPORT_S) * len(entries) * len(shared.profiles) / len(groups) / effort.processes
-
-        def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
-            more = f"/{least}" if number <= least else ", until the intervals are narrow"
-            progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
-
-        measured = ledger.time_fully(
-            setting, group, partial(measure, deployed, group[0], validation.images, effort, on_process)
-        )
-        timings.update({profile.name: measured for profile in group if measured})
+    wanted = wanted_points(goal, files[0], ledger.quick, validation.labels)
+    files = [with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
+        extra = dict(all_without_exits(files, shared, Path(folder)))
+        timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
         raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
     return [point for file in timed for point in _points(file, shared, timings, run_folder)]
 
 
-def _write(entry: Entry, shared: Shared) -> list[_File]:
-    """Export one entry in every precision; the thresholds follow once the costs are known."""
-    validation = shared.dataset.validation
-    network = entry.network.cpu().eval()
-    calibration = validation.images[: shared.recipe.compress.calibration_images]
-    files = []
-    for precision, segments in make_segments(network, allowed(shared.profiles), calibration).items():
-        logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
-        path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
-        write_file(segments, [0.0] * (len(logits) - 1), path, {})
-        files.append(_File(entry, precision, path, segments, logits))
-    return files
+def _measure_all(
+    files: Sequence[File],
+    extra: Mapping[str, Deployed],
+    shared: Shared,
+    ledger: Ledger,
+    progress: Callable[[float, str], None],
+) -> dict[str, dict[str, Timing]]:
+    """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
+    timings: dict[str, dict[str, Timing]] = {}
+    groups = settings(shared.profiles)
+    for setting, group in groups.items():
+        names = ", ".join(profile.name for profile in group)
+        served = [file for file in files if file.precision in allowed(group)]
+        deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
+        effort = Effort.full(group[0])
+        share = 1 / len(groups) / effort.processes
+
+        def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
+            more = f"/{least}" if number <= least else ", until the intervals are narrow"
+            progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
+
+        images = shared.dataset.validation.images
+        measured = ledger.time_fully(setting, group, partial(measure, deployed, group[0], images, effort, on_process))
+        timings.update({profile.name: measured for profile in group if measured})
+    return timings
 
 
-def _with_points(file: _File, timing: Timing, shared: Shared) -> _File:
-    """Choose operating points by the file's own cost per exit, and write the file with the default one."""
-    labels = shared.dataset.validation.labels
-    tolerance = shared.recipe.search.accuracy_tolerance
-    curve = operating_curve(file.val_logits, labels, timing.per_exit)
-    default = cheapest_within(curve, tolerance)
-    points = tuple(spread(curve, tolerance, file.entry.points))
-    metadata = {
-        "student": file.entry.name,
-        "dataset": shared.dataset.name,
-        "classes": "\n".join(shared.dataset.classes),
-        "precision": file.precision,
-        "validation_accuracy": f"{default.accuracy:.4f}",
-        "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
-    }
-    write_file(file.segments, default.thresholds, file.path, metadata)
-    write_curve(file.path, curve)
-    mismatch = ""
-    if file.precision == "fp32":
-        try:
-            check_export(file.path, file.entry.network, shared.dataset.validation.images, default.thresholds)
-        except ExportMismatch as error:
-            mismatch = str(error)
-    return replace(file, points=points, mismatch=mismatch)
-
-
-def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:
+def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:
     """Read test, and write down every operating point of one file."""
     dataset, entry = shared.dataset, file.entry
     if file.precision == "fp32":
@@ -266,7 +222,7 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
     points = []
     for number, chosen in enumerate(file.points):
         latency = {
-            profile.name: _latency(timings[profile.name][file.key], number, chosen, profile, file.precision)
+            profile.name: _latency(timings[profile.name], file, number, profile)
             for profile in served
             if profile.name not in wrong
         }
@@ -290,14 +246,17 @@ def _points(file: _File, shared: Shared, timings: dict[str, dict[str, Timing]], 
                 label=obstacle or entry.label,
                 offered=bool(latency) and not file.mismatch,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
+                quantization="" if file.quantized is None else file.quantized.text,
             )
         )
     return points
 
 
-def _latency(timing: Timing, stream: int, chosen: OperatingPoint, profile: HardwareProfile, precision: str) -> Latency:
-    record = latency_record(timing, stream, chosen.exit_fractions, profile)
-    return replace(record, precision=precision)
+def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:
+    record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
+    whole = timings.get(file.key + WITHOUT_EXITS)
+    p50 = None if whole is None else whole.streams[0].p50
+    return replace(record, precision=file.precision, p50_without_exits=p50)
 
 
 def confidence(accuracy: float, dataset: Dataset) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What happens to the shortlist: trained on from its own checkpoints by successive halving, pruned, and trained again.
+"""What happens to the shortlist: trained on from its own checkpoints by successive halving.
 
 A student's weights are kept after every rung, so that whatever is cut short goes on from the rung before.
 """
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from erde_nas import candidate, limits
-from erde_nas.compress.prune import prune
 from erde_nas.distil.together import train_together
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.halving import Rung, rungs
@@ -20,7 +19,7 @@ from erde_nas.regain import regain
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, on_device
-from erde_nas.students.weights import load_network, save_network, save_weights
+from erde_nas.students.weights import load_network, save_weights
 
 Group = Sequence[tuple[str, EarlyExitNetwork]]  # students by name that are trained at once
 
@@ -81,7 +80,7 @@ def _climb(run: Run, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
             run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")
     for start in range(0, len(missing), run.shared.workers):
         group = [(name, _checkpoint(run, name, rung)) for name in missing[start : start + run.shared.workers]]
-        for name, network in _train_on(run, group, options, "finish"):
+        for name, network in train_on(run, group, options, "finish"):
             _keep(run, name, network, rung, last)
     return [name for name in names if _stage(run, name) != "failed"]
 
@@ -115,30 +114,7 @@ def _keep(run: Run, name: str, network: EarlyExitNetwork, rung: Rung, last: bool
     run.store.update_metrics(name, stage=stage, rungs=[*_rungs(run, name), entry])
 
 
-def prune_students(run: Run, names: Sequence[str]) -> list[str]:
-    """Prune finished students at every ratio of the recipe and train the results; the names of the fit ones."""
-    pruned = {
-        f"{name}-p{ratio * 100:.0f}": (name, ratio) for name in names for ratio in run.shared.recipe.compress.prune
-    }
-    missing = []
-    for pruned_name, (name, ratio) in pruned.items():
-        if _stage(run, pruned_name) is None:
-            network = load_network(run.store.student(name) / "weights.safetensors")
-            smaller, arch = prune(network, ratio)
-            if arch == network.arch:
-                run.meter.say(f"prune {name}: {ratio:.0%} removes nothing in multiples of 8 channels")
-            else:
-                missing.append((pruned_name, smaller))
-    for start in range(0, len(missing), run.shared.workers):
-        group = missing[start : start + run.shared.workers]
-        for pruned_name, network in _train_on(run, group, run.shared.recipe.compress.train, "prune"):
-            name, ratio = pruned[pruned_name]
-            save_network(network, run.store.student(pruned_name))
-            run.store.update_metrics(pruned_name, stage="pruned", parent=name, ratio=ratio)
-    return [pruned_name for pruned_name in pruned if _stage(run, pruned_name) == "pruned"]
-
-
-def _train_on(run: Run, group: Group, options: OptimizerSection, stage: str) -> Iterator[tuple[str, EarlyExitNetwork]]:
+def train_on(run: Run, group: Group, options: OptimizerSection, stage: str) -> Iterator[tuple[str, EarlyExitNetwork]]:
     """Train networks in place, all at once, and leave them on the CPU; those that the training did not break."""
     shared, share = run.shared, run.shared.training_seconds(options) / options.epochs
     jobs = [shared.job(on_device(network, shared.device), options) for _, network in group]

@@ -53,6 +53,7 @@ class HardwareProfile(Section):
     threads: Positive = 1
     precision: Literal["fp32", "int8"] = "fp32"
     batch_size: Positive = 1
+    channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
     measure: MeasureSection = MeasureSection()
     limits: LimitsSection = LimitsSection()
     match: MatchSection = MatchSection()

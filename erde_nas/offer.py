@@ -43,8 +43,11 @@ def mean_latency(point: Point, profile: str) -> float | None:
 
 
 def _usable_latency(point: Point, profile: HardwareProfile) -> float | None:
-    """The measured mean, unless the point is beyond a limit of this profile: another one may still offer it."""
-    return None if _over(point, profile) else mean_latency(point, profile.name)
+    """The measured mean, unless the point is beyond a limit of this profile, or its exits do not pay there: another
+    profile may still offer it."""
+    return (
+        None if _over(point, profile) or _exits_do_not_pay(point, profile.name) else mean_latency(point, profile.name)
+    )
 
 
 def _with_obstacle(
@@ -52,7 +55,7 @@ def _with_obstacle(
 ) -> Point:
     if not point.offered:
         return point
-    reason = _beyond_limits(point, profiles) or _not_faster(point, points, parents)
+    reason = _beyond_limits(point, profiles) or _not_faster(point, points, parents) or _no_exits_pay(point)
     return replace(point, offered=False, label=reason) if reason else point
 
 
@@ -97,6 +100,24 @@ def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) 
         before = "fp32" if point.stage == "quantized" else "unpruned"
         return f"not faster than {before}: {', '.join(slower)} at the last exit"
     return ""
+
+
+def _exits_do_not_pay(point: Point, profile: str) -> str:
+    """How the median is above that of the same student always run to the end, which was timed beside it; or nothing."""
+    latency = point.latency_ms.get(profile)
+    if latency is None or latency.p50 is None or latency.p50_without_exits is None:
+        return ""
+    if latency.p50 <= latency.p50_without_exits:
+        return ""
+    return f"{latency.p50:.4f} against {latency.p50_without_exits:.4f} ms on {profile}"
+
+
+def _no_exits_pay(point: Point) -> str:
+    """A point whose exits pay on no profile is of no use: the same student without exits has the better median."""
+    reasons = [_exits_do_not_pay(point, profile) for profile in point.latency_ms]
+    if not reasons or not all(reasons):
+        return ""
+    return f"p50 is worse than that of the same student without exits: {', '.join(reasons)}"
 
 
 def _front(points: Sequence[Point], cost_of: Callable[[Point], float | None]) -> list[int]:

@@ -13,19 +13,24 @@ from typing import Any
 import torch
 
 from erde_nas import candidate, limits
-from erde_nas.assemble import assemble
+from erde_nas.assemble import assemble, parents_of
+from erde_nas.compress_section import GoalSection
+from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
 from erde_nas.detect import describe_machine
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
-from erde_nas.finals import measure_run
-from erde_nas.finish import finish, finish_shortlist, prune_students
+from erde_nas.finals import measure_run, read_measured
+from erde_nas.finish import finish, finish_shortlist
+from erde_nas.goals import choose, sentence
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
+from erde_nas.offer import mean_latency, offer
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
+from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
@@ -42,6 +47,7 @@ from erde_nas.workers.work import longest_training
 
 Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]
+Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
 
 
@@ -100,6 +106,7 @@ def _search(
             with place.pool(run.shared, space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
                 explore(run, pool)
             _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
+            check_ranks(run)
         except KeyboardInterrupt:
             if not store.trials():
                 raise
@@ -107,13 +114,27 @@ def _search(
         return _report(run, interrupted=False)
 
 
-def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -> Report:
-    """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist."""
+def compress(
+    out: Path,
+    students: Sequence[str],
+    *,
+    device: str,
+    meter: Meter,
+    goal: GoalSection | None = None,
+    profile: str | None = None,
+) -> Report:
+    """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist.
+
+    With a `goal`, on the run's profile of that name, pruning heads for it, and the report says under `target` what came
+    of it.
+    """
     existing_run(out)
     with ExitStack() as stack:
         stack.enter_context(locked(out))
         store = stack.enter_context(closing(existing_run(out)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
+        target = None if goal is None else (goal, _profile_of(profiles, profile, out))
+        _check_front(store)
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
@@ -124,8 +145,47 @@ def compress(out: Path, students: Sequence[str], *, device: str, meter: Meter) -
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
         chosen = list(dict.fromkeys([*_finished(store), *students]))
-        _complete(run, finish(run, chosen) if chosen else finish_shortlist(run), again=True)
-        return _report(run, interrupted=False)
+        _complete(run, finish(run, chosen) if chosen else finish_shortlist(run), True, target)
+        return _report(run, interrupted=False) | ({} if target is None else {"target": came_of(run, *target)})
+
+
+def _check_front(store: RunStore) -> None:
+    """Raises UserError for a run that has no candidate yet, before anything is loaded for it."""
+    students = store.folder / "students"
+    shared_study = "storage" in store.manifest()
+    if not students.is_dir() or not (shared_study or (store.folder / "study.db").exists()):
+        raise UserError(f"{store.folder} holds no candidate yet, so there is no front; continue its search")
+
+
+def _profile_of(profiles: Profiles, name: str | None, out: Path) -> HardwareProfile:
+    """The profile that a goal is about. Raises UserError where several would do, or none has that name."""
+    names = ", ".join(profile.name for profile in profiles)
+    if name is None and len(profiles) > 1:
+        raise UserError(f"{out} has several profiles; say with --profile which one --target is about: {names}")
+    found = [profile for profile in profiles if name in (None, profile.name)]
+    if not found:
+        raise UserError(f"{out} has no profile '{name}'; it has {names}")
+    return found[0]
+
+
+def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, Any]:
+    """Whether a measured student reaches the goal, and which one does or comes nearest."""
+    measured = read_measured(run.store)
+    assert measured.teacher is not None
+    parents = parents_of(run, measured.students)
+    points, _ = offer(measured.points, run.shared.profiles, parents)
+    teacher_ms = mean_latency(measured.teacher, profile.name)
+    assert teacher_ms is not None
+    chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
+    return {
+        "profile": profile.name,
+        "goal": goal.wanted,
+        "reached": chosen is not None and not chosen.missed,
+        "student": None if chosen is None else chosen.point.student,
+        "file": None if chosen is None else chosen.point.file,
+        "thresholds": [] if chosen is None else list(chosen.point.thresholds),
+        "text": sentence(chosen, goal, profile.name),
+    }
 
 
 def _finished(store: RunStore) -> list[str]:
@@ -185,20 +245,24 @@ def _prepare(
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:
-    """`shared`, or without its teacher where a student is better; what was found out once stays."""
+    """`shared`, or without its teacher where a student is better.
+
+    What was found out once stays, and holds for all searches of the study: their students learn alike.
+    """
     if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
         return shared
     saved = store.manifest().get("teacher_check")
     with store.timed("teacher"):
-        verdict = Verdict(**saved) if saved else check_teacher(shared, space.middle())
-    store.update_manifest(teacher_check=asdict(verdict))
+        saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(shared, space.middle())))
+    verdict = Verdict(**saved)
+    store.update_manifest(teacher_check=saved)
     if verdict.trusted:
         return shared
     meter.say(f"{verdict.text()}; give a better teacher, or say search.check_teacher: false")
     return without_teacher(shared)
 
 
-def _complete(run: Run, fit: Sequence[str], again: bool = False) -> None:
+def _complete(run: Run, fit: Sequence[str], again: bool = False, target: Target | None = None) -> None:
     """Prune the finished students, then deploy and measure everything that came out fit."""
     if not fit:
         raise UserError(
@@ -206,10 +270,10 @@ def _complete(run: Run, fit: Sequence[str], again: bool = False) -> None:
             "and search in a new folder"
         )
     run.meter.close("finish")
-    pruned = prune_students(run, fit)
+    pruned = compress_students(run, fit, target)
     run.meter.close("prune")
     with run.store.timed("measure"):
-        measure_run(run, [*fit, *pruned], again)
+        measure_run(run, [*fit, *pruned], again, None if target is None else target[0])
     run.meter.close("measure")
 
 

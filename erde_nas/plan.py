@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from erde_nas import rank_check
 from erde_nas.budget import expected_trials
 from erde_nas.halving import rungs
 from erde_nas.progress import duration
 from erde_nas.recipe import Recipe
 from erde_nas.run import CANDIDATE_S, FILE_S
+
+GOAL_STUDENTS = 3  # trained for each of the shortlist, at most, where pruning heads for a goal
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,17 @@ def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple
 def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
     """Estimated seconds of every stage after the search."""
     finish, compress = recipe.finish, recipe.compress
-    pruned = finish.students * len(compress.prune)
+    pruned = finish.students * (GOAL_STUDENTS if compress.goal else len(compress.prune))
     finishing = sum(rung.students * rung.epochs for rung in rungs(finish))
-    return {
+    seconds = {
         "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
         "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
         "measure": (finish.students + pruned + 3) * FILE_S * pace.profiles,
     }
+    if checked := recipe.search.rank_check:
+        epochs = sum(options.epochs for options, _ in rank_check.trainings(recipe).values())
+        seconds[rank_check.STAGE] = checked * epochs * pace.epoch_s / min(pace.parallel, checked)
+    return seconds
 
 
 def _supernet_s(recipe: Recipe, pace: Pace) -> float:
@@ -67,6 +74,9 @@ def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) 
         candidates += f", fewer if {recipe.search.patience} in a row add nothing"
     finishing = " -> ".join(f"{rung.students} x {rung.epochs}" for rung in rungs(recipe.finish))
     pruning = ", ".join(f"{ratio:.0%}" for ratio in recipe.compress.prune)
+    pruning = "towards its goal" if recipe.compress.goal else pruning
     pruned = f"; prune {pruning} x {recipe.compress.train.epochs} epochs" if pruning else ""
-    total = duration(sum(seconds.values()))
+    total, lengths = duration(sum(seconds.values())), rank_check.trainings(recipe).values()
+    if lengths:
+        pruned += f"; rank check {recipe.search.rank_check} x {' + '.join(str(o.epochs) for o, _ in lengths)} epochs"
     return f"plan: {candidates}; finish {finishing} epochs{pruned}; about {total} from here"

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from erde_nas.compress_section import CompressOptions
 from erde_nas.distil_section import DistilSection, Weight
 from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
 from erde_nas.section import Section
@@ -32,7 +33,7 @@ class DatasetSection(Section):
     name: DatasetName
     path: str | None = None  # folder and npz: where the images are
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
-    validation: Fraction = 0.1  # share of train kept for search, thresholds and calibration
+    validation: Fraction = 0.1  # share of train kept for search and thresholds
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
     stream: Literal["auto", "always", "never"] = "auto"  # folder: read images while they are used; auto: if many
@@ -128,6 +129,7 @@ class SearchSection(Section):
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
     latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
+    rank_check: Annotated[int, Field(ge=0)] = 0  # candidates trained in full at the end, to see how well it ranked them
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
     @property
@@ -140,6 +142,12 @@ class SearchSection(Section):
     def _some_end(self) -> "SearchSection":
         if self.trials is None and self.hours is None and self.patience is None:
             raise ValueError("trials: null needs hours or patience, or the search would never end")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_rank(self) -> "SearchSection":
+        if self.rank_check in (1, 2):
+            raise ValueError(f"rank_check must be 0 or at least 3 candidates (20 say something), got {self.rank_check}")
         return self
 
     @model_validator(mode="after")
@@ -172,18 +180,10 @@ class FinishSection(Section):
     train: OptimizerSection  # to the end, over all rungs
 
 
-class CompressSection(Section):
-    """Pruning and quantization of the finished students. They are quantized where a profile allows int8."""
+class CompressSection(CompressOptions):
+    """Pruning and quantization, with the training that they need."""
 
-    prune: tuple[Fraction, ...] = (0.5,)  # shares of channels removed; one pruned student for each
     train: OptimizerSection  # ERDE fine-tuning after pruning
-    calibration_images: Positive = 256
-
-    @model_validator(mode="after")
-    def _distinct_names(self) -> "CompressSection":
-        if len({f"{ratio:.0%}" for ratio in self.prune}) != len(self.prune):  # a pruned student is named after it
-            raise ValueError(f"prune must hold shares that differ in whole per cents, but got {list(self.prune)}")
-        return self
 
 
 class Recipe(Section):

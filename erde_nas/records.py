@@ -56,15 +56,20 @@ class Arch:
     @property
     def id(self) -> str:
         """Ten hexadecimal digits that depend on the shape alone."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        canonical = self._to_json(sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
     def to_dict(self) -> dict[str, Any]:
         """The architecture as JSON-ready values. What has a default is left out where it has that value, so that a
         field that comes later changes no id."""
+        return json.loads(self._to_json())
+
+    def _to_json(self, **style: Any) -> str:
         defaults = {field.name: field.default for field in fields(self)}
-        values = {name: value for name, value in asdict(self).items() if value != defaults[name]}
-        return json.loads(json.dumps(values))
+        values = {name: value for name, value in vars(self).items() if value != defaults[name]}
+        return json.dumps(
+            values, default=vars, **style
+        )  # asdict takes ten times as long, and searchers ask for many ids
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Arch":
@@ -159,6 +164,7 @@ class Latency:
     energy_mj: float | None = None  # per image, where the hardware counts it
     versions: str = ""  # of the packages that ran it
     note: str = ""  # what else used the machine meanwhile
+    p50_without_exits: float | None = None  # of the same student always run to the end, in the same processes
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,7 @@ class Point:
     label: str = ""  # baselines: what it is; compressed students: why it is not offered
     offered: bool = True
     exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
+    quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
 
     def to_dict(self) -> dict[str, Any]:
         """The point as JSON-ready values."""

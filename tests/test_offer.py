@@ -204,3 +204,25 @@ def test_points_beyond_the_teacher_and_empty_fronts_add_no_volume() -> None:
     teacher = point("teacher", 0.95, 10.0, fast=4.0)
     dear = [point("a", 0.99, 11.0, fast=5.0)]
     assert front_hypervolumes(dear, {"macs": [0], "fast": []}, teacher) == {"macs": 0.0}
+
+
+def with_median(one: Point, profile: str, p50: float, without_exits: float) -> Point:
+    changed = replace(one.latency_ms[profile], p50=p50, p50_without_exits=without_exits)
+    return replace(one, latency_ms={**one.latency_ms, profile: changed})
+
+
+def test_exits_that_make_the_median_worse_are_not_offered() -> None:
+    good = with_median(point("good", 0.9, 1, fast=2.0), "fast", 1.0, 1.1)
+    bad = with_median(point("bad", 0.95, 2, fast=3.0), "fast", 1.2, 1.1)
+    points, fronts = offer([good, bad], [FAST], {})
+    assert [p.offered for p in points] == [True, False]
+    assert points[1].label.startswith("p50 is worse than that of the same student without exits: 1.2000 against 1.1000")
+    assert fronts["fast"] == [0]
+
+
+def test_exits_may_pay_on_one_profile_alone() -> None:
+    both = with_median(point("a", 0.9, 1, fast=2.0, slow=4.0), "slow", 3.0, 2.0)
+    both = with_median(both, "fast", 1.0, 1.5)
+    points, fronts = offer([both], [FAST, SLOW], {})
+    assert points[0].offered
+    assert (fronts["fast"], fronts["slow"]) == ([0], [])

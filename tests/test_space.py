@@ -1,6 +1,7 @@
 """The search space: every proposal means a network that can be built, and the same network has one id."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,24 @@ def test_middle_is_middling_and_has_two_exits():
 def test_a_space_without_early_exits_still_has_its_smallest_and_its_middle():
     of = space(max_exits=1)
     assert {len(arch.exits) for arch in [*of.smallest(), of.middle()]} == {1}
+
+
+def test_strides_of_the_stem_vary_where_they_are_asked_for():
+    assert "stem_stride" not in space().parameters  # so that older recipes propose what they did
+    of = space(stem_strides=(1, 2))
+    arch = of.smallest()[0]
+    assert arch.stem_stride == 2
+    (params,) = proposals(of, 1, seed=0)
+    both = [of.decode({**params, "stem_stride": stride}) for stride in (1, 2)]
+    assert both[1] == replace(both[0], stem_stride=2)
+    assert of.identify({**params, "stem_stride": 2}) == both[1].id != both[0].id
+    rng, parents = np.random.default_rng(0), proposals(of, 2, seed=3)
+    children = [of.variation.cross(*parents, rng) for _ in range(20)]
+    assert all(child.keys() == of.parameters.keys() for child in children)
+    assert {child["stem_stride"] for child in children} == {parent["stem_stride"] for parent in parents}
+    with torch.no_grad():
+        sizes = [network(arch).parts[0].body[:2](torch.zeros(1, *SHAPE)).shape[-1] for arch in both]
+    assert sizes == [8, 4]
 
 
 def test_parameters_belong_to_families_that_use_them():

@@ -68,7 +68,7 @@ def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
             [helper.make_tensor_value_info(branch_names[0], TensorProto.FLOAT, [1, classes]),
              helper.make_tensor_value_info(branch_names[1], TensorProto.INT64, [1])],
         )  # fmt: skip
-        condition, constants = _leaves(number, logits)
+        condition, constants = _leaves(number, logits, len(segments) - 1)
         nodes += condition
         initializers += constants
         nodes.append(
@@ -97,24 +97,27 @@ def _answer(number: int, logits: str, names: Sequence[str]) -> list[NodeProto]:
     ]
 
 
-def _leaves(number: int, logits: str) -> tuple[list[NodeProto], list[TensorProto]]:
+def _leaves(number: int, logits: str, early_exits: int) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes and constants of the exit rule: entropy(softmax(logits)) < thresholds[number], as one boolean.
 
-    Written as Σ p·log p > -θ, which saves the negation.
+    In few nodes, since each costs a small student a share of its time: the matrix product -p · (log p)^T is the
+    entropy, and a single threshold need not be picked.
     """
     at = f"{ROUTE}{number}"
-    nodes = [
+    threshold, nodes, constants = "thresholds", [], []
+    if early_exits > 1:
+        threshold = f"{at}/threshold"
+        nodes.append(helper.make_node("Gather", ["thresholds", f"{at}/number"], [threshold], axis=0))
+        constants.append(numpy_helper.from_array(np.array(number, np.int64), f"{at}/number"))
+    nodes += [
         helper.make_node("LogSoftmax", [logits], [f"{at}/log_p"], axis=-1),
         helper.make_node("Exp", [f"{at}/log_p"], [f"{at}/p"]),
-        helper.make_node("Mul", [f"{at}/p", f"{at}/log_p"], [f"{at}/terms"]),
-        helper.make_node("ReduceSum", [f"{at}/terms"], [f"{at}/minus_entropy"], keepdims=0),
-        helper.make_node("Gather", ["thresholds", f"{at}/number"], [f"{at}/threshold"], axis=0),
-        helper.make_node("Neg", [f"{at}/threshold"], [f"{at}/minus_threshold"]),
-        helper.make_node("Greater", [f"{at}/minus_entropy", f"{at}/minus_threshold"], [f"{at}/leaves"]),
+        helper.make_node("Gemm", [f"{at}/p", f"{at}/log_p"], [f"{at}/entropy"], transB=1, alpha=-1.0),
+        helper.make_node("Less", [f"{at}/entropy", threshold], [f"{at}/leaves"]),
     ]
     for node in nodes:
         node.name = node.output[0]
-    return nodes, [numpy_helper.from_array(np.array(number, np.int64), f"{at}/number")]
+    return nodes, constants
 
 
 def _without_metadata(part: Part) -> Part:

@@ -88,7 +88,8 @@ def exits(row: Row) -> str:
 def remarks(cost: str, row: Row) -> str:
     """What a reader must know about this row's latency."""
     entry = row.latency(cost) or {}
-    found = [one_line(str(entry["note"]))] if entry.get("note") else []
+    found = [f"int8: {one_line(how)}"] if (how := str(row.point.get("quantization") or "")) else []
+    found += [one_line(str(entry["note"]))] if entry.get("note") else []
     if entry.get("noisy"):
         found.append("noisy: its interval was still wide when the time allowance ended")
     if entry and entry.get("mean") is None:

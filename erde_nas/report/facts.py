@@ -6,7 +6,7 @@ from typing import Any
 
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
-from erde_nas.report.ranks import rank_fact
+from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
@@ -50,6 +50,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
         ("Latency model", "; ".join(latency_model_facts(report))),
+        ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),

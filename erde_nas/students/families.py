@@ -101,6 +101,13 @@ def stage_ends(blocks: Sequence[Block]) -> list[int]:
     return [number for number, after in enumerate(blocks[1:]) if after.stride > 1] + [len(blocks) - 1]
 
 
+def with_exits(arch: Arch, kept: Sequence[int]) -> Arch:
+    """The same network with the exits `kept` (numbers, rising) alone, up to the last of them."""
+    exits = tuple(arch.exits[number] for number in kept)
+    blocks = arch.blocks[: exits[-1].block + 1]
+    return replace(arch, blocks=blocks, exits=exits, head_widths=tuple(arch.head_widths[number] for number in kept))
+
+
 def without_early_exits(arch: Arch) -> Arch:
     """The same network with its last exit alone: the baseline that cannot stop early."""
-    return replace(arch, exits=arch.exits[-1:], head_widths=arch.head_widths[-1:])
+    return with_exits(arch, [len(arch.exits) - 1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from erde_nas.records import Arch
 from erde_nas.students.blocks import BLOCK_CLASSES, BLOCKS
-from erde_nas.students.families import stage_ends, without_early_exits
+from erde_nas.students.families import stage_ends, with_exits
 from erde_nas.students.heads import Head, build_head
 from erde_nas.students.stem import build_stem
 
@@ -194,10 +194,21 @@ def describe(network: EarlyExitNetwork) -> Arch:
     )
 
 
+def keep_exits(network: EarlyExitNetwork, kept: Sequence[int]) -> EarlyExitNetwork:
+    """A copy with the same weights and the exits `kept` (numbers, rising) alone; the last of them answers always, and
+    what is behind it goes."""
+    copied = copy.deepcopy(network)
+    segments, layers = [], []
+    for number, segment in enumerate(copied.parts):
+        layers += list(segment.body)
+        if number in kept:
+            segments.append(Segment(nn.Sequential(*layers), segment.head))
+            layers = []
+    copied.segments = nn.ModuleList(segments)
+    copied.arch = with_exits(network.arch, kept)
+    return copied
+
+
 def drop_early_exits(network: EarlyExitNetwork) -> EarlyExitNetwork:
     """A copy with the same weights that always runs to the end: the baseline that cannot stop early."""
-    copied = copy.deepcopy(network)
-    layers = [layer for segment in copied.parts for layer in segment.body]
-    copied.segments = nn.ModuleList([Segment(nn.Sequential(*layers), copied.parts[-1].head)])
-    copied.arch = without_early_exits(network.arch)
-    return copied
+    return keep_exits(network, [len(network.segments) - 1])

@@ -1,6 +1,9 @@
 """erde-nas compress: further students of a run are finished, pruned, quantized and measured."""
 
 import json
+import shutil
+
+import pytest
 
 
 def test_a_student_that_was_not_on_the_shortlist(cli, tiny, run, shortlisted, other, monkeypatch):
@@ -36,8 +39,54 @@ def test_a_folder_without_a_run(refused, tmp_path):
 
 def test_a_run_without_candidates(refused, run):
     (run / "study.db").unlink()
-    assert refused("compress", run) == f"{run} holds no candidate yet; continue its search"
+    assert refused("compress", run) == f"{run} holds no candidate yet, so there is no front; continue its search"
 
 
 def test_an_unknown_device(refused, run):
     assert "--device must be auto, cpu or cuda" in refused("compress", run, "--device", "tpu")
+
+
+def test_a_goal_that_can_be_reached(cli, run, shortlisted):
+    done = cli("compress", run, "--target", "size_kb=100", "--target", "accuracy_drop=0.9")
+    assert done.code == 0, done.err
+    last = done.out.strip().splitlines()[-1]
+    assert last.startswith(f"Goal reached on quick by {shortlisted}")
+    assert "(wanted: 100 kB)" in last
+    assert "(wanted: a drop of 90.00%)" in last
+    assert (run / last.rstrip(".").split("; ")[-1].split(". ")[0]).is_file()
+    points = json.loads((run / "pareto.json").read_text())["points"]
+    quantized = [point for point in points if point["stage"] == "quantized"]
+    assert quantized
+    assert all(point["quantization"] for point in quantized)
+    early = [point for point in points if point["file"] and len(point["exit_fractions"]) > 1]
+    assert all(point["latency_ms"]["quick"]["p50_without_exits"] > 0 for point in early)
+
+
+def test_a_goal_that_nothing_reaches(cli, run, shortlisted):
+    """The most pruned student is made on the way, and the nearest one is named; that is a result, not an error."""
+    done = cli("compress", run, "--student", shortlisted, "--target", "latency_ms=0.000001")
+    assert done.code == 0, done.err
+    assert "Goal not reached on quick. The nearest is " in done.out
+    assert "no share is enough on quick; the largest is taken" in done.err
+    made = {path.name for path in (run / "students").glob(f"{shortlisted}-p*")}
+    assert made > {f"{shortlisted}-p50"} or made == {f"{shortlisted}-p50"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "speed=2"], "'speed' is none of latency_ms, speedup, size_kb, accuracy_drop"),
+        (["--target", "speedup=fast"], "'fast' is no number"),
+        (["--target", "speedup=2", "--profile", "slow"], "has no profile 'slow'; it has quick"),
+        (["--profile", "quick"], "--profile quick says what --target is about"),
+    ],
+)
+def test_malformed_targets(refused, run, words, said):
+    before = (run / "pareto.json").read_text()
+    assert said in refused("compress", run, *words)
+    assert (run / "pareto.json").read_text() == before
+
+
+def test_a_run_without_a_front(refused, run):
+    shutil.rmtree(run / "students")
+    assert "holds no candidate yet, so there is no front; continue its search" in refused("compress", run)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch_pruning
 
-from erde_nas.compress.prune import prune
+from erde_nas.compress.prune import GRID, Pruning, prune, shapes
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.records import Arch, Block, Exit
 from erde_nas.students.models import MODELS, model_arch
@@ -154,3 +154,60 @@ def test_nothing_goes_where_a_multiple_of_8_is_all_there_is():
     pruned, arch = prune(network, 0.5)
     assert arch == network.arch
     assert all(torch.equal(a, b) for a, b in zip(pruned.eval()(IMAGES), network(IMAGES), strict=True))
+
+
+def channels(arch):
+    return sum(widths(arch))
+
+
+@pytest.mark.parametrize("multiple", [4, 8, 16])
+def test_channels_are_multiples_of_what_the_profile_wants(multiple):
+    network = build(small_arch("resnet", HEADS, width=32))
+    _, arch = prune(network, 0.4, Pruning(multiple=multiple))
+    pairs = list(zip(widths(arch), widths(network.arch), strict=True))
+    assert all(new % multiple == 0 for new, old in pairs if new != old)
+    assert channels(arch) < channels(network.arch)
+
+
+@pytest.mark.parametrize("scope", ["stage", "global"])
+def test_layers_whose_channels_matter_less_lose_more(scope):
+    """Most inner channels of the first block are next to nothing: ranked among other layers', they go first."""
+    network = build(small_arch("resnet", HEADS, width=32))
+    with torch.no_grad():
+        network.parts[0].body[2].first[0].weight[:24] *= 0.01
+    alone = prune(network, 0.4)[1].blocks[0]
+    together = prune(network, 0.4, Pruning(importance="magnitude", scope=scope))[1].blocks[0]
+    assert together.hidden < alone.hidden
+
+
+def test_taylor_keeps_the_channels_that_the_loss_needs():
+    """Large weights without a gradient go before small ones that have one."""
+    blocks = (Block(8, 16), Block(8, 16))
+    network = build(Arch("resnet", 1, 8, 10, 8, blocks, (Exit(0, "gap"), Exit(1, "erde")), (0, 0)))
+    needed = torch.randperm(16, generator=torch.Generator().manual_seed(1))[:8]
+    block = network.parts[0].body[-1]
+    with torch.no_grad():
+        block.first[0].weight[needed] *= 0.01
+
+    def gradients(copied):
+        for parameter in copied.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        inner = copied.parts[0].body[-1].first
+        for parameter in (*inner.parameters(), copied.parts[0].body[-1].second[0].weight):
+            parameter.grad.zero_()
+        inner[0].weight.grad[needed] = 1
+
+    pruned, _ = prune(network, 0.5, Pruning(importance="taylor"), gradients)
+    kept = block.first[0].weight[sorted(needed.tolist())]
+    assert torch.equal(pruned.parts[0].body[-1].first[0].weight, kept)
+    with pytest.raises(ValueError, match="needs gradients"):
+        prune(network, 0.5, Pruning(importance="taylor"))
+
+
+def test_shapes_are_all_different_ones_with_their_least_share():
+    network = build(small_arch("resnet", ("gap", "gap"), width=24))
+    found = shapes(network)
+    every = [(ratio, prune(network, ratio)[1]) for ratio in GRID]
+    assert {arch for _, arch in found} == {arch for _, arch in every} - {network.arch}
+    assert all(ratio == min(r for r, other in every if other == arch) for ratio, arch in found)
+    assert [ratio for ratio, _ in found] == sorted(ratio for ratio, _ in found)

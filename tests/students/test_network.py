@@ -8,7 +8,7 @@ from scipy.stats import entropy as scipy_entropy
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
 from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork, Normalize, describe, drop_early_exits, entropy
+from erde_nas.students.network import EarlyExitNetwork, Normalize, describe, drop_early_exits, entropy, keep_exits
 from tests.students.builders import FAMILIES, build, digits, medians, small_arch
 
 HEADS = ("erde", "gap", "conv", "gap")
@@ -111,6 +111,18 @@ def test_without_early_exits_the_last_answers_stay_the_same(family):
     assert describe(whole) == whole.arch
     assert EarlyExitNetwork(whole.arch, [0.0], [1.0]).load_state_dict(whole.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(network(images), before, strict=True))
+
+
+@pytest.mark.parametrize("kept", [[0], [1], [0, 1], [0, 2], [1, 2]])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_exits_that_are_kept_answer_as_before(family, kept):
+    network, images = build(small_arch(family, HEADS)), torch.from_numpy(IMAGES[:16])
+    before, less = network(images), keep_exits(network, kept)
+    assert all(torch.equal(ours, before[i]) for ours, i in zip(less(images), kept, strict=True))
+    assert describe(less) == less.arch
+    assert len(less.arch.blocks) == network.arch.exits[kept[-1]].block + 1  # nothing runs behind the last
+    assert EarlyExitNetwork(less.arch, [0.0], [1.0]).load_state_dict(less.state_dict())
+    assert len(network.segments) == len(HEADS)
 
 
 @pytest.mark.parametrize("batch_size", [7, 20, 256])

@@ -1,0 +1,180 @@
+"""Networks -> files in every precision, in their best form, with the operating points chosen on validation.
+
+Exported, quantized (int8.py), checked against PyTorch; what is measured briefly on the way decides between forms.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from torch import nn
+
+from erde_nas.compress_section import GoalSection
+from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.errors import DeviceLost
+from erde_nas.export.curve import write_curve
+from erde_nas.export.segments import export_segments
+from erde_nas.goals import points_for
+from erde_nas.int8 import Quantized, accurate, calibration_images, quantization, quantized
+from erde_nas.measure.latency import Deployed, measure
+from erde_nas.measure.policy import OperatingPoint, cheapest_within, operating_curve, spread
+from erde_nas.measure.pool import Timing
+from erde_nas.quick_latency import QUICK, allowed, settings
+from erde_nas.records import Stage
+from erde_nas.shared import Shared
+from erde_nas.students.infer import all_logits
+from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
+
+WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained network to deploy: a student, the teacher, or a baseline."""
+
+    name: str
+    network: nn.Module
+    folder: Path
+    stage: Stage
+    macs_per_exit: tuple[float, ...]
+    file_stem: str = "model"
+    label: str = ""
+    points: int = 3  # operating points at most
+
+
+@dataclass(frozen=True)
+class File:
+    """One entry in one precision, with the operating points chosen on validation."""
+
+    entry: Entry
+    precision: str
+    path: Path
+    segments: Segments
+    val_logits: np.ndarray  # (exits, n, classes)
+    points: tuple[OperatingPoint, ...] = ()
+    mismatch: str = ""  # how it answers differently from its network
+    quantized: Quantized | None = None
+
+    @property
+    def is_student(self) -> bool:
+        return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
+
+    @property
+    def key(self) -> str:
+        return f"{self.entry.name}/{self.path.name}"
+
+    @property
+    def deployed(self) -> Deployed:
+        points = tuple(point.thresholds for point in self.points)
+        exits, network = len(self.val_logits), self.entry.network
+        return Deployed(self.key, self.path, exits, points, network, self.precision, self.val_logits)
+
+
+def write_files(entry: Entry, shared: Shared) -> list[File]:
+    """Export one entry in every precision; the thresholds follow once the costs are known."""
+    validation = shared.dataset.validation
+    network = entry.network.cpu().eval()
+    files, how = [], quantization(shared.profiles)
+    made = make_segments(network, allowed(shared.profiles), calibration_images(shared), how)
+    for precision, segments in made.items():
+        logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
+        path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
+        write_file(segments, [0.0] * (len(logits) - 1), path, {})
+        static = Quantized(segments, how, "static") if precision == "int8" else None
+        files.append(File(entry, precision, path, segments, logits, quantized=static))
+    return files
+
+
+Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
+
+
+def wanted_points(goal: GoalSection | None, teacher: File, quick: Mapping[str, Timing], labels: np.ndarray) -> Wanted:
+    """Which points of a curve a goal asks for, given the teacher's file."""
+    if goal is None:
+        return lambda curve: ()
+    ms = quick[teacher.key].per_exit[-1]
+    accuracy = float((teacher.val_logits[-1].argmax(-1) == labels).mean())
+    return lambda curve: points_for(curve, goal, accuracy, ms)
+
+
+def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> File:
+    """Choose operating points by the file's own cost per exit, and write the file with the default one."""
+    labels = shared.dataset.validation.labels
+    tolerance = shared.recipe.search.accuracy_tolerance
+    curve = operating_curve(file.val_logits, labels, timing.per_exit)
+    default = cheapest_within(curve, tolerance)
+    points = tuple(spread(curve, tolerance, file.entry.points))
+    if file.is_student:
+        points = tuple(dict.fromkeys([*points, *wanted(curve)]))
+    metadata = {
+        "student": file.entry.name,
+        "dataset": shared.dataset.name,
+        "classes": "\n".join(shared.dataset.classes),
+        "precision": file.precision,
+        "validation_accuracy": f"{default.accuracy:.4f}",
+        "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
+    }
+    write_file(file.segments, default.thresholds, file.path, metadata)
+    write_curve(file.path, curve)
+    mismatch = ""
+    if file.precision == "fp32":
+        try:
+            check_export(file.path, file.entry.network, shared.dataset.validation.images, default.thresholds)
+        except ExportMismatch as error:
+            mismatch = str(error)
+    return replace(file, points=points, mismatch=mismatch)
+
+
+def all_without_exits(files: Sequence[File], shared: Shared, folder: Path) -> Iterator[tuple[str, Deployed]]:
+    """For every file of a student with early exits, by its key, the same network that always runs to the end."""
+    for number, file in enumerate(files):
+        network = file.entry.network
+        if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
+            continue
+        whole, path = drop_early_exits(network), folder / f"{number}.onnx"
+        segments = Segments("fp32", export_segments(whole))
+        if file.quantized is not None:
+            how = replace(file.quantized.how, kept=())  # the fastest that it could be
+            segments = quantized(segments.models, how, calibration_images(shared)).segments
+        write_file(segments, [], path, {})
+        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, file.precision)
+
+
+def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None]) -> list[File]:
+    """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
+    is faster than fp32 at all. Measured briefly under the first profile that allows int8."""
+    groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
+    fp32 = {file.entry: file for file in files if file.precision == "fp32"}
+    students = [file for file in files if file.precision == "int8" and file.is_student]
+    if not groups or not students:
+        return list(files)
+    images, heads = calibration_images(shared), {}
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
+        for number, file in enumerate(students):
+            how = quantization(shared.profiles, heads=True)
+            heads[file.key] = quantized(fp32[file.entry].segments.models, how, images)
+            path = Path(folder) / f"{number}.onnx"
+            write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
+            deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+        try:
+            timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
+        except DeviceLost:
+            return list(files)
+    settled = {}
+    for file in students:
+        assert file.quantized is not None
+        last = {key: timed[key].per_exit[-1] for key in (file.key, f"{file.key} heads", fp32[file.entry].key)}
+        best = heads[file.key] if last[f"{file.key} heads"] < last[file.key] else file.quantized
+        if min(last[file.key], last[f"{file.key} heads"]) < last[fp32[file.entry].key]:
+            best = accurate(best, fp32[file.entry].segments.models, file.entry.folder, shared, say)
+        settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
+    return [settled.get(file.key, file) for file in files]
+
+
+def _requantized(file: File, made: Quantized, shared: Shared) -> File:
+    logits = made.segments.logits(shared.dataset.validation.images)
+    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
+    return replace(file, segments=made.segments, val_logits=logits, quantized=made)

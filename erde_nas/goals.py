@@ -1,0 +1,108 @@
+"""Whether a student reaches a goal, and which measured point is the one to ship for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from erde_nas.compress_section import GoalSection
+from erde_nas.measure.policy import OperatingPoint
+from erde_nas.offer import DOMINATED, mean_latency
+from erde_nas.records import Point
+
+SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
+LEAST_DROP = 0.01  # of accuracy: what a miss is held against where less is allowed
+UNITS = {"latency_ms": "{:.4g} ms", "speedup": "{:.3g}x", "size_kb": "{:.4g} kB", "accuracy_drop": "a drop of {:.2%}"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The point that reaches a goal, or comes nearest to it; `missed` says in words what it does not reach."""
+
+    point: Point
+    reached: Mapping[str, float]
+    missed: str = ""
+
+
+def misses(reached: Mapping[str, float], goal: GoalSection) -> dict[str, float]:
+    """By how much of itself each wanted value that is known is missed; at most 0 where it is reached."""
+    found = {}
+    for key, wanted in goal.wanted.items():
+        if key not in reached:
+            continue
+        if key == "speedup":
+            found[key] = wanted / reached[key] - 1
+        elif key == "accuracy_drop":
+            found[key] = (reached[key] - wanted - 1e-9) / max(wanted, LEAST_DROP)
+        else:
+            found[key] = reached[key] / wanted - 1
+    return found
+
+
+def points_for(
+    curve: Sequence[OperatingPoint], goal: GoalSection, teacher_accuracy: float, teacher_ms: float
+) -> list[OperatingPoint]:
+    """The points of a student's curve that a goal asks for: the most accurate one that is fast enough and the cheapest
+    one that is accurate enough. Costs are in milliseconds."""
+    found = []
+    limits = [*([goal.latency_ms] if goal.latency_ms else []), *([teacher_ms / goal.speedup] if goal.speedup else [])]
+    fast = [point for point in curve if limits and point.cost <= SLACK * min(limits)]
+    if fast:
+        found.append(max(fast, key=lambda point: (point.accuracy, -point.cost)))
+    if goal.accuracy_drop is not None:
+        floor = teacher_accuracy - goal.accuracy_drop - 1e-9
+        enough = [point for point in curve if point.accuracy >= floor]
+        found += [min(enough, key=lambda point: point.cost)] if enough else []
+    return found
+
+
+def values_of(point: Point, teacher: Point, profile: str, teacher_ms: float) -> dict[str, float]:
+    """What a goal is about, of a point that was measured under `profile`. Accuracy is that on validation."""
+    latency = mean_latency(point, profile) or 0.0
+    return {
+        "latency_ms": latency,
+        "speedup": teacher_ms / latency,
+        "size_kb": (point.size_bytes or 0) / 1000,
+        "accuracy_drop": teacher.val_accuracy - point.val_accuracy,
+    }
+
+
+def choose(
+    points: Sequence[Point], teacher: Point, teacher_ms: float, profile: str, goal: GoalSection
+) -> Choice | None:
+    """The most accurate of the points that reach the goal, then the fastest; otherwise the one that misses it least.
+
+    Points that others dominate count, since they may be smaller. None where nothing was measured under `profile`.
+    """
+    usable = [p for p in points if (p.offered or p.label == DOMINATED) and mean_latency(p, profile)]
+    choices = [(point, values_of(point, teacher, profile, teacher_ms)) for point in usable]
+    if not choices:
+        return None
+
+    def order(choice: tuple[Point, dict[str, float]]) -> tuple[float, float, float]:
+        point, reached = choice
+        return max(0.0, *misses(reached, goal).values()), -point.val_accuracy, reached["latency_ms"]
+
+    point, reached = min(choices, key=order)
+    missed = [key for key, miss in misses(reached, goal).items() if miss > 0]
+    return Choice(point, reached, describe({key: reached[key] for key in missed}, goal))
+
+
+def describe(reached: Mapping[str, float], goal: GoalSection) -> str:
+    """The values and, beside each, what was wanted: "0.12 ms (wanted: 0.1 ms)"."""
+    wanted = goal.wanted
+    return ", ".join(
+        UNITS[key].format(value) + (f" (wanted: {UNITS[key].format(wanted[key])})" if key in wanted else "")
+        for key, value in reached.items()
+    )
+
+
+def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
+    """What came of the goal."""
+    if choice is None:
+        return f"Goal not reached: no student was measured under {profile}."
+    point = choice.point
+    name = f"{point.student} ({point.stage}) at thresholds {', '.join(f'{t:.3g}' for t in point.thresholds) or 'none'}"
+    what = describe({key: choice.reached[key] for key in goal.wanted}, goal)
+    noise = " These numbers are noisy: measure again on a quiet machine." if point.latency_ms[profile].noisy else ""
+    if choice.missed:
+        return f"Goal not reached on {profile}. The nearest is {name}: it misses {choice.missed}; {point.file}.{noise}"
+    return f"Goal reached on {profile} by {name}: {what}; {point.file}.{noise}"

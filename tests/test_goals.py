@@ -1,0 +1,103 @@
+"""Goals: what is asked for, which point reaches it, and which one comes nearest."""
+
+from itertools import product
+
+import pytest
+
+from erde_nas.compress_section import GoalSection, parse_goal
+from erde_nas.errors import UserError
+from erde_nas.goals import choose, misses, points_for, sentence
+from erde_nas.measure.policy import OperatingPoint
+from erde_nas.offer import DOMINATED
+from tests.test_offer import point
+
+TEACHER = point("teacher", 0.95, 100.0, fast=10.0)
+
+
+def test_targets_are_read():
+    goal = parse_goal(["speedup=20", "accuracy_drop=0.01"])
+    assert goal.wanted == {"speedup": 20.0, "accuracy_drop": 0.01}
+    assert goal.needs_no_training
+    assert not parse_goal(["accuracy_drop=0.01"]).needs_no_training
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["speed=2"], "'speed' is none of latency_ms, speedup, size_kb, accuracy_drop"),
+        (["speedup"], "'' is no number"),
+        (["speedup=fast"], "'fast' is no number"),
+        (["speedup=2", "speedup=3"], "'speedup' is given twice"),
+        (["latency_ms=-1"], "latency_ms=-1.0"),
+        (["latency_ms=nan"], "latency_ms=nan"),
+        (["accuracy_drop=1.5"], "accuracy_drop=1.5"),
+    ],
+)
+def test_malformed_targets(texts, said):
+    with pytest.raises(UserError, match=r"--target ") as caught:
+        parse_goal(texts)
+    assert said in str(caught.value)
+
+
+def test_a_goal_needs_something():
+    with pytest.raises(ValueError, match="at least one of"):
+        GoalSection()
+
+
+def test_misses_are_shares_of_what_is_wanted():
+    goal = GoalSection(latency_ms=2, speedup=4, size_kb=10, accuracy_drop=0.02)
+    found = misses({"latency_ms": 3, "speedup": 2, "size_kb": 5, "accuracy_drop": 0.03}, goal)
+    assert found == pytest.approx({"latency_ms": 0.5, "speedup": 1.0, "size_kb": -0.5, "accuracy_drop": 0.5})
+
+
+def test_the_most_accurate_point_that_reaches_it_is_chosen():
+    """Against a look at every point of a grid."""
+    points = [
+        point(f"s{i}", accuracy, 1.0, fast=ms, size_bytes=size)
+        for i, (accuracy, ms, size) in enumerate(product((0.9, 0.93, 0.94), (0.4, 0.8, 2.0), (3000, 9000)))
+    ]
+    goal = GoalSection(speedup=10, size_kb=5)
+    chosen = choose(points, TEACHER, 10.0, "fast", goal)
+    fitting = [p for p in points if p.latency_ms["fast"].mean <= 1.0 and p.size_bytes <= 5000]
+    best = max(fitting, key=lambda p: (p.val_accuracy, -p.latency_ms["fast"].mean))
+    assert (chosen.point, chosen.missed) == (best, "")
+    assert sentence(chosen, goal, "fast").startswith(f"Goal reached on fast by {best.student} (finished)")
+
+
+def test_the_nearest_is_named_where_none_reaches_it():
+    points = [point("far", 0.95, 1.0, fast=2.0), point("near", 0.90, 1.0, fast=1.1), point("also", 0.90, 1.0, fast=1.2)]
+    goal = GoalSection(speedup=10)
+    chosen = choose(points, TEACHER, 10.0, "fast", goal)
+    assert chosen.point.student == "near"
+    text = sentence(chosen, goal, "fast")
+    assert text.startswith("Goal not reached on fast. The nearest is near")
+    assert "9.09x (wanted: 10x)" in text
+
+
+def test_accuracy_is_held_against_the_teachers_on_validation():
+    goal = GoalSection(accuracy_drop=0.01)
+    points = [point("a", 0.94, 1.0, fast=3.0), point("b", 0.93, 1.0, fast=1.0)]
+    assert choose(points, TEACHER, 10.0, "fast", goal).point.student == "a"
+    assert choose(points[1:], TEACHER, 10.0, "fast", goal).missed == "a drop of 2.00% (wanted: a drop of 1.00%)"
+
+
+def test_points_that_are_broken_or_were_not_measured_do_not_count():
+    slow = point("b", 0.9, 1.0, fast=0.1, offered=False, label=DOMINATED)
+    points = [point("a", 0.94, 1.0, fast=0.1, offered=False, label="wrong answers"), point("c", 0.94, 1.0), slow]
+    assert choose(points, TEACHER, 10.0, "fast", GoalSection(speedup=2)).point is slow
+    assert choose(points[:2], TEACHER, 10.0, "fast", GoalSection(speedup=2)) is None
+    assert "no student was measured" in sentence(None, GoalSection(speedup=2), "fast")
+
+
+def test_thresholds_are_chosen_for_the_goal():
+    curve = [OperatingPoint((t,), (0.5, 0.5), accuracy, cost) for t, accuracy, cost in
+             ((3.0, 0.80, 1.0), (2.0, 0.90, 2.0), (1.0, 0.95, 3.0), (0.5, 0.96, 4.0))]  # fmt: skip
+
+    def thresholds(**wanted):
+        return [p.thresholds[0] for p in points_for(curve, GoalSection(**wanted), 0.97, 10.0)]
+
+    assert thresholds(latency_ms=3.3) == [1.0]
+    assert thresholds(speedup=4) == [2.0]  # 2.5 ms
+    assert thresholds(accuracy_drop=0.05) == [1.0]
+    assert thresholds(latency_ms=2.2, accuracy_drop=0.01) == [2.0, 0.5]
+    assert thresholds(latency_ms=0.1) == thresholds(accuracy_drop=0.001) == thresholds(size_kb=3) == []
