@@ -4,7 +4,7 @@ Every objective has a process over the choices and over what an architecture cos
 and expected cost follow the MACs of the exits more than any single choice. The child is taken that is expected to add
 the most hypervolume to the front so far (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463, by draws); with other
 than two objectives, the one of most expected improvement under random weights (see `scalarise`). Where there are
-constraints, what is expected counts with the probability that the largest excess is none.
+constraints, only children count that should keep them, each by the probability that it does.
 """
 
 from collections.abc import Sequence
@@ -73,9 +73,10 @@ class Strategy:
             likely = ndtr(-excess / deviation)
         weights = random_weights(values.shape[1], generator)
         score = likely * expected_gains(draws, values[feasible] if feasible.any() else values, weights)
-        if not (score > 0).any():
+        allowed = excess <= max(0.0, float(excess.min()))  # much to gain does not make up for a limit
+        if not (score[allowed] > 0).any():
             score = -losses(draws.mean(axis=0), [(value,) for value in excess], weights)
-        return pool[int(score.argmax())]
+        return pool[int(np.where(allowed, score, -np.inf).argmax())]
 
 
 class Description:
