@@ -72,7 +72,7 @@ def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]
 
 
 def precisions(profile: HardwareProfile) -> tuple[str, ...]:
-    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower; a bf16 profile has
+    """Which files may serve a profile: int8 allows fp32 as well, since int8 can be slower; a bf16 profile has
     a file of its own, with the thresholds that suit how its runtime rounds."""
     if profile.precision == "bf16":
         return ("bf16-openvino" if profile.runtime == "openvino" else "bf16-torch",)
