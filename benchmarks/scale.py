@@ -200,7 +200,7 @@ def open_study(
     def opened() -> LocalStudy | SharedStudy:
         if kind == "sqlite":
             return LocalStudy(folder / "study.db", 2, space)
-        return SharedStudy(options.storage, Membership(f"scale{stored}", {"is": "a benchmark"}, folder.name), 2)
+        return SharedStudy(options.storage, Membership(f"scale{stored}", {"is": "a benchmark"}, folder.name), 2, space)
 
     study = opened()
     if stored:

@@ -52,7 +52,7 @@ class KnownIds:
     """A space that remembers the ids it has worked out: a replay asks for the same few hundred all the time."""
 
     def __init__(self, space: Space) -> None:
-        self.parameters, self.variation = space.parameters, space.variation
+        self.parameters, self.variation, self.costs = space.parameters, space.variation, space.costs
         self._identify: Callable[[dict[str, Choice]], str] = space.identify
         self._known: dict[tuple[Choice, ...], str] = {}
 

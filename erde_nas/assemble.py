@@ -13,10 +13,12 @@ from erde_nas.candidate import objective_names
 from erde_nas.finals import read_measured
 from erde_nas.forecast import Forecast
 from erde_nas.hardware import HardwareProfile
-from erde_nas.machine import describe_machine
+from erde_nas.machine import Machine, describe_machine
+from erde_nas.measure.target import machine_of
 from erde_nas.offer import front_hypervolumes, offer
 from erde_nas.pareto import non_dominated
 from erde_nas.quick_latency import precisions
+from erde_nas.rank_check import accuracy_of, rank_check_report
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
@@ -58,6 +60,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "searched": [_row(trial) for trial in trials],
         "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
         "latency_model": _latency_model(run, trials),
+        "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
         "environment": {
             "python": platform.python_version(),
@@ -66,11 +69,18 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "cores": machine.usable_cores,
             "accelerators": list(machine.accelerators),
             "platform": platform.platform(),
+            "devices": {p.name: _device(machine_of(p)) for p in profiles if p.elsewhere},
             "timings_s": run.store.manifest()["timings_s"],
         },
         "interrupted": interrupted,
         "unmeasured": measured.unmeasured,
     }
+
+
+def _device(machine: Machine) -> dict[str, Any]:
+    """Another machine that measured, as `environment` describes this one."""
+    found = {"cpu": machine.cpu, "cores": machine.usable_cores, "accelerators": list(machine.accelerators)}
+    return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
 
 
 def parents_of(run: Run, students: Sequence[str]) -> dict[str, str]:
@@ -92,7 +102,7 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
 
     None where fewer than three were finished.
     """
-    searched = {t.student: max(p[0] for p in t.metrics["curve"]) for t in trials if t.state == "complete"}
+    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
     best: dict[str, float] = {}
     for point in finished:
         if point.stage == "finished" and point.student in searched:

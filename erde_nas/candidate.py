@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from erde_nas.errors import TrainingFailed, UserError
+from erde_nas.errors import RuntimeRefused, TrainingFailed, UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.health import check_exits
 from erde_nas.measure.macs import macs_per_exit, parameter_count
@@ -55,7 +55,7 @@ def evaluate(
             return failed(reason)
         network = make(arch, shared)
         metrics, objectives, constraints = judge(network, per_exit_ms, shared)
-    except (TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeRefused, TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
         return failed(str(error).splitlines()[0] if str(error) else type(error).__name__)
     metrics["seconds"] = round(time.perf_counter() - begin, 3)
     trial = Trial(number, arch.id, proposal.params, "complete", objectives, constraints, metrics, proposal.attrs)

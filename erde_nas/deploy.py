@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+import torch
 from torch import nn
 
 from erde_nas.compress.quantize import Quantization, quantize_segments
@@ -13,10 +15,13 @@ from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
 from erde_nas.measure.policy import entropies, exit_indices
+from erde_nas.runtimes.answers import answers
+from erde_nas.runtimes.interface import Deployable, Setting
 from erde_nas.runtimes.onnxruntime import NestedModel, open_session, run_segments
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 
+BATCH = 64  # images at once, in a runtime of which every exit's logits are wanted
 LOGITS_TOLERANCE = 1e-4
 ENTROPY_MARGIN = 1e-4  # nats: closer to its threshold than this, an image may leave at either exit
 
@@ -27,14 +32,31 @@ class ExportMismatch(Exception):
 
 @dataclass(frozen=True)
 class Segments:
-    """A network's segments as ONNX models in one precision."""
+    """A network's segments as ONNX models. `precision` is the kind of file: fp32, int8, or bf16 and the runtime that
+    calculates in it (bf16-openvino, bf16-torch), whose models are those of fp32."""
 
     precision: str
     models: Sequence[onnx.ModelProto]
+    network: nn.Module | None = None  # what they were exported from
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes) in ONNX Runtime."""
+        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes), in ONNX Runtime or the kind's own runtime."""
+        if arithmetic(self.precision) == "bf16":
+            return self._in_bf16(images)
         return run_segments([model.SerializeToString() for model in self.models], images)
+
+    def _in_bf16(self, images: np.ndarray) -> np.ndarray:
+        setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)
+        with TemporaryDirectory(prefix="erde-nas-") as folder:
+            path = Path(folder) / "model.onnx"
+            write_file(self, [0.0] * (len(self.models) - 1), path, {})
+            student = Deployable(path, self.network)
+            return answers(self.precision.partition("-")[2], student, setting, images, len(self.models))
+
+
+def arithmetic(kind: str) -> str:
+    """The precision that a kind of file is calculated in: fp32, bf16 or int8."""
+    return kind.partition("-")[0]
 
 
 def make_segments(
@@ -49,7 +71,9 @@ def make_segments(
     else:
         models = [export_whole(network, calibration.shape[1:])]
     return {
-        precision: Segments(precision, quantize_segments(models, calibration, how) if precision == "int8" else models)
+        precision: Segments(
+            precision, quantize_segments(models, calibration, how) if precision == "int8" else models, network
+        )
         for precision in precisions
     }
 

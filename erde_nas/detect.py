@@ -10,6 +10,7 @@ from erde_nas.runtimes import runtime
 __all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
 
 INT8_FEATURES = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # instructions that multiply and add int8
+BF16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Windows' and macOS' names, Linux' names
 
 
@@ -27,11 +28,12 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
         here = ", ".join(machine.accelerators) or "none"
         reasons.append(f"it is for an accelerator named '{match.accelerator}', here: {here}")
     if profile.device == "cuda":
-        reasons += _missing_for_cuda(machine)
-    elif "CPUExecutionProvider" not in machine.providers:
-        reasons.append("it needs onnxruntime, which cannot be imported here; install the package onnxruntime")
+        reasons += _missing_for_cuda(profile, machine)
+    reasons += _missing_runtime(profile, machine)
     if profile.precision == "int8" and not reasons:
         reasons += _without_int8(profile)
+    if profile.precision == "bf16" and profile.runtime == "openvino" and not set(BF16_FEATURES) & set(machine.features):
+        reasons.append("OpenVINO would calculate in fp32 on this CPU, which has no bf16; use precision: fp32")
     if profile.threads > machine.usable_cores:
         reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
     return f"profile '{profile.name}': " + "; ".join(reasons) if reasons else None
@@ -83,11 +85,27 @@ def _precision(machine: Machine) -> tuple[str, str]:
     return "fp32", "no 8-bit dot products were found on this CPU, so that int8 may be slower"
 
 
-def _missing_for_cuda(machine: Machine) -> list[str]:
+def _missing_runtime(profile: HardwareProfile, machine: Machine) -> list[str]:
+    """What the profile's runtime lacks on the machine."""
+    used = runtime(profile.runtime)
+    if profile.runtime == "onnxruntime":
+        here = ", ".join(machine.providers) or "none"
+        if profile.provider is not None and profile.provider not in machine.providers:
+            return [f"it needs ONNX Runtime's {profile.provider}, here: {here}"]
+        if profile.device == "cpu" and "CPUExecutionProvider" not in machine.providers:
+            return ["it needs onnxruntime, which cannot be imported here; install the package onnxruntime"]
+        return []
+    if used.PACKAGE in dict(machine.runtimes):
+        return []
+    package = f"erde-nas[{used.EXTRA}]" if used.EXTRA else used.PACKAGE
+    return [f"it needs {used.PACKAGE}, which is not installed here: pip install '{package}'"]
+
+
+def _missing_for_cuda(profile: HardwareProfile, machine: Machine) -> list[str]:
     reasons = []
     if not machine.accelerators:
         reasons.append("it needs a CUDA device, nvidia-smi lists none")
-    if "CUDAExecutionProvider" not in machine.providers:
+    if profile.runtime == "onnxruntime" and "CUDAExecutionProvider" not in machine.providers:
         here = ", ".join(machine.providers) or "none"
         step = "install the package onnxruntime-gpu instead of onnxruntime"
         reasons.append(f"it needs ONNX Runtime's CUDAExecutionProvider, here: {here}; {step}")

@@ -17,6 +17,7 @@ from tabulate import tabulate
 from erde_nas.data.cache import cache_dir
 from erde_nas.data.fetch import list_datasets
 from erde_nas.machine import Machine, describe_machine
+from erde_nas.runtimes import RUNTIMES, runtime
 
 PACKAGE = "erde-nas"
 ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}  # packages that bring the same module
@@ -44,6 +45,7 @@ def diagnose() -> list[Check]:
         *_dependencies(),
         _torch(machine),
         _onnxruntime(machine),
+        *_runtimes(machine),
         _nni(),
         *_disk(),
         _cores(machine),
@@ -108,6 +110,17 @@ def _onnxruntime(machine: Machine) -> Check:
         advice = "to measure on the GPU, install onnxruntime-gpu instead of onnxruntime"
         return Check(name, "warning", f"{providers}; not for {machine.accelerators[0]}", advice)
     return Check(name, "ok", providers)
+
+
+def _runtimes(machine: Machine) -> Iterator[Check]:
+    """One check per optional runtime. An absent one is fine: a profile that wants it says so."""
+    for name in RUNTIMES:
+        used = runtime(name)
+        if used.EXTRA:
+            found = dict(machine.runtimes).get(used.PACKAGE)
+            install = f"for profiles with this runtime: pip install '{PACKAGE}[{used.EXTRA}]'"
+            precisions = f"{found} ({', '.join(used.PRECISIONS)})"
+            yield Check(f"runtime {name}", "ok", precisions if found else "not installed", "" if found else install)
 
 
 def _nni() -> Check:

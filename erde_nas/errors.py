@@ -13,5 +13,9 @@ class TrainingFailed(Exception):
     """One candidate could not be trained (NaN, a dead exit head, out of memory); the search goes on without it."""
 
 
+class RuntimeRefused(UserError):
+    """A runtime cannot run a file; it may run others."""
+
+
 class DeviceLost(UserError):
     """A device elsewhere cannot be reached, or was lost in the middle; it may answer again later."""

@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 
 from erde_nas.compress_section import GoalSection
-from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
-from erde_nas.errors import DeviceLost
+from erde_nas.deploy import ExportMismatch, Segments, arithmetic, check_export, make_segments, write_file
+from erde_nas.errors import UserError
 from erde_nas.export.curve import write_curve
 from erde_nas.export.segments import export_segments
 from erde_nas.goals import points_for
@@ -69,7 +69,7 @@ class File:
     def deployed(self) -> Deployed:
         points = tuple(point.thresholds for point in self.points)
         exits, network = len(self.val_logits), self.entry.network
-        return Deployed(self.key, self.path, exits, points, network, self.precision, self.val_logits)
+        return Deployed(self.key, self.path, exits, points, network, arithmetic(self.precision), self.val_logits)
 
 
 def write_files(entry: Entry, shared: Shared) -> list[File]:
@@ -112,7 +112,7 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
         "student": file.entry.name,
         "dataset": shared.dataset.name,
         "classes": "\n".join(shared.dataset.classes),
-        "precision": file.precision,
+        "precision": arithmetic(file.precision),
         "validation_accuracy": f"{default.accuracy:.4f}",
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
     }
@@ -139,7 +139,7 @@ def all_without_exits(files: Sequence[File], shared: Shared, folder: Path) -> It
             how = replace(file.quantized.how, kept=())  # the fastest that it could be
             segments = quantized(segments.models, how, calibration_images(shared)).segments
         write_file(segments, [], path, {})
-        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, file.precision)
+        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, arithmetic(file.precision))
 
 
 def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None]) -> list[File]:
@@ -161,7 +161,7 @@ def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None
             deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
         try:
             timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
-        except DeviceLost:
+        except UserError:  # said where all is measured
             return list(files)
     settled = {}
     for file in students:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from erde_nas.compress_section import GoalSection
+from erde_nas.deploy import arithmetic
 from erde_nas.errors import DeviceLost
 from erde_nas.files import read_json, write_json
 from erde_nas.final_files import (
@@ -106,7 +107,9 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
 
 
 def _named(point: Point) -> Point:
-    return replace(point, label=f"{point.label}, int8") if point.stage == "quantized" else point
+    """A baseline says its precision where that is not fp32."""
+    found = {latency.precision for latency in point.latency_ms.values()} - {"fp32"}
+    return replace(point, label=", ".join([point.label, *sorted(found)]))
 
 
 def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
@@ -215,7 +218,7 @@ def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], r
         test_logits = all_logits(entry.network, dataset.test.images)
     else:
         test_logits = file.segments.logits(dataset.test.images)
-    stage: Stage = entry.stage if file.precision == "fp32" else "quantized"
+    stage: Stage = "quantized" if file.precision == "int8" else entry.stage
     served = [p for p in shared.profiles if file.precision in precisions(p) and p.name in timings]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
@@ -256,7 +259,7 @@ def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: Ha
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
     whole = timings.get(file.key + WITHOUT_EXITS)
     p50 = None if whole is None else whole.streams[0].p50
-    return replace(record, precision=file.precision, p50_without_exits=p50)
+    return replace(record, precision=arithmetic(file.precision), p50_without_exits=p50)
 
 
 def confidence(accuracy: float, dataset: Dataset) -> tuple[float, float]:

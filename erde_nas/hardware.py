@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from erde_nas.recipe import Positive, Section
+from erde_nas.runtimes import RUNTIMES, runtime
 
 HERE = "here"
 
@@ -48,10 +49,11 @@ class HardwareProfile(Section):
     description: str = ""
     target: str = HERE  # or ssh:HOST, as ssh knows the host
     python: Annotated[str, Field(min_length=1)] = "python3"  # on a device elsewhere
-    runtime: Literal["onnxruntime"] = "onnxruntime"
+    runtime: str = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
+    provider: str | None = None  # of ONNX Runtime, where it is not that of the device
     threads: Positive = 1
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
     batch_size: Positive = 1
     channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
     measure: MeasureSection = MeasureSection()
@@ -67,6 +69,26 @@ class HardwareProfile(Section):
                 f"a profile's name must be letters, digits, '.', '_' and '-', and not macs, but got '{name}'"
             )
         return name
+
+    @field_validator("runtime")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, but got '{name}'")
+        return name
+
+    @model_validator(mode="after")
+    def _possible(self) -> "HardwareProfile":
+        """What the runtime cannot do at all, on whatever machine."""
+        used = runtime(self.runtime)
+        if self.precision not in used.PRECISIONS:
+            can = ", ".join(used.PRECISIONS)
+            raise ValueError(f"the runtime {self.runtime} runs {can}, but got precision: {self.precision}")
+        if self.device not in used.DEVICES:
+            raise ValueError(f"the runtime {self.runtime} runs on {', '.join(used.DEVICES)}, but got {self.device}")
+        if self.provider is not None and self.runtime != "onnxruntime":
+            raise ValueError(f"provider is for the runtime onnxruntime, but got {self.provider} for {self.runtime}")
+        return self
 
     @field_validator("target")
     @classmethod

@@ -1,6 +1,6 @@
 """What a final measurement has timed so far, in `timings.json` of the run folder until all of it is measured.
 
-A device that is lost leaves its profiles without numbers; the next start of the run measures those alone.
+A device that is lost, or a runtime that refuses, leaves its profiles without numbers; the next start of the run measures those alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from erde_nas.errors import DeviceLost
+from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.pool import Timing
@@ -49,7 +49,7 @@ class Ledger:
             self._content = known if known.files == self._content.files else self._content
 
     def time_quickly(self, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> None:
-        """Add to the brief timings what `timed` gives: nothing where the device is lost."""
+        """Add to the brief timings what `timed` gives: nothing where the device is lost or refuses."""
         self._content.quick |= self._attempt(group, timed)
 
     def time_fully(self, setting: str, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> Timings:
@@ -64,7 +64,7 @@ class Ledger:
     def _attempt(self, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> Timings:
         try:
             return timed()
-        except DeviceLost as error:
+        except UserError as error:
             self.lost |= {profile.name: str(error) for profile in group}
             return {}
 

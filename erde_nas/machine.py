@@ -16,7 +16,7 @@ FEATURES = (
     *("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8"),
     *("neon", "asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "executorch")
 
 
 @dataclass(frozen=True)

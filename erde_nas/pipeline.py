@@ -29,6 +29,7 @@ from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import came_of, profile_of
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
+from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
@@ -104,6 +105,7 @@ def _search(
             with place.pool(run.shared, space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
                 explore(run, pool)
             _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
+            check_ranks(run)
         except KeyboardInterrupt:
             if not store.trials():
                 raise
@@ -211,13 +213,17 @@ def _prepare(
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:
-    """`shared`, or without its teacher where a student is better; what was found out once stays."""
+    """`shared`, or without its teacher where a student is better.
+
+    What was found out once stays, and holds for all searches of the study: their students learn alike.
+    """
     if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
         return shared
     saved = store.manifest().get("teacher_check")
     with store.timed("teacher"):
-        verdict = Verdict(**saved) if saved else check_teacher(shared, space.middle())
-    store.update_manifest(teacher_check=asdict(verdict))
+        saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(shared, space.middle())))
+    verdict = Verdict(**saved)
+    store.update_manifest(teacher_check=saved)
     if verdict.trusted:
         return shared
     meter.say(f"{verdict.text()}; give a better teacher, or say search.check_teacher: false")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from erde_nas import rank_check
 from erde_nas.budget import expected_trials
 from erde_nas.halving import rungs
 from erde_nas.progress import duration
@@ -42,11 +43,15 @@ def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
     finish, compress = recipe.finish, recipe.compress
     pruned = finish.students * (GOAL_STUDENTS if compress.goal else len(compress.prune))
     finishing = sum(rung.students * rung.epochs for rung in rungs(finish))
-    return {
+    seconds = {
         "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
         "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
         "measure": (finish.students + pruned + 3) * FILE_S * pace.profiles,
     }
+    if checked := recipe.search.rank_check:
+        epochs = sum(options.epochs for options, _ in rank_check.trainings(recipe).values())
+        seconds[rank_check.STAGE] = checked * epochs * pace.epoch_s / min(pace.parallel, checked)
+    return seconds
 
 
 def _supernet_s(recipe: Recipe, pace: Pace) -> float:
@@ -71,5 +76,7 @@ def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) 
     pruning = ", ".join(f"{ratio:.0%}" for ratio in recipe.compress.prune)
     pruning = "towards its goal" if recipe.compress.goal else pruning
     pruned = f"; prune {pruning} x {recipe.compress.train.epochs} epochs" if pruning else ""
-    total = duration(sum(seconds.values()))
+    total, lengths = duration(sum(seconds.values())), rank_check.trainings(recipe).values()
+    if lengths:
+        pruned += f"; rank check {recipe.search.rank_check} x {' + '.join(str(o.epochs) for o, _ in lengths)} epochs"
     return f"plan: {candidates}; finish {finishing} epochs{pruned}; about {total} from here"

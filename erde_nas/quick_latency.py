@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from erde_nas.deploy import make_segments, write_file
+from erde_nas.deploy import arithmetic, make_segments, write_file
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.latency import Deployed, Effort, measure
 from erde_nas.measure.pool import Timing
@@ -31,7 +31,9 @@ def latency_per_exit(
         for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
             path = Path(folder) / f"{precision}.onnx"
             write_file(segments, never, path, {})
-            files[precision] = Deployed(precision, path, len(network.segments), network=network, precision=precision)
+            files[precision] = Deployed(
+                precision, path, len(network.segments), network=network, precision=arithmetic(precision)
+            )
         for setting, group in settings(profiles).items():
             wanted = [files[precision] for precision in allowed(group)]
             by_setting[setting] = measure(wanted, group[0], images, QUICK)
@@ -44,7 +46,10 @@ def latency_per_exit(
 
 
 def precisions(profile: HardwareProfile) -> tuple[str, ...]:
-    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower."""
+    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower; a bf16 profile has
+    a file of its own, with the thresholds that suit how its runtime rounds."""
+    if profile.precision == "bf16":
+        return ("bf16-openvino" if profile.runtime == "openvino" else "bf16-torch",)
     return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
 
 
@@ -58,7 +63,7 @@ def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwarePr
     groups: dict[str, list[HardwareProfile]] = {}
     for profile in profiles:
         key = profile.model_dump_json(
-            include={"target", "python", "runtime", "device", "threads", "batch_size", "measure"}
+            include={"target", "python", "runtime", "device", "provider", "threads", "batch_size", "measure"}
         )
         groups.setdefault(key, []).append(profile)
     return groups

@@ -129,6 +129,7 @@ class SearchSection(Section):
     objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
     latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
+    rank_check: Annotated[int, Field(ge=0)] = 0  # candidates trained in full at the end, to see how well it ranked them
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
     @property
@@ -141,6 +142,12 @@ class SearchSection(Section):
     def _some_end(self) -> "SearchSection":
         if self.trials is None and self.hours is None and self.patience is None:
             raise ValueError("trials: null needs hours or patience, or the search would never end")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_rank(self) -> "SearchSection":
+        if self.rank_check in (1, 2):
+            raise ValueError(f"rank_check must be 0 or at least 3 candidates (20 say something), got {self.rank_check}")
         return self
 
     @model_validator(mode="after")

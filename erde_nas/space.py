@@ -11,6 +11,7 @@ from dataclasses import replace
 from erde_nas.recipe import SpaceSection
 from erde_nas.records import Arch, Choice, Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.supernet.costs import exit_macs
 from erde_nas.variation import DEPTHWISE, NO_EXIT, ArchitectureVariation
 
 
@@ -72,6 +73,11 @@ class Space:
     def identify(self, params: Mapping[str, Choice]) -> str:
         """The id of the architecture that `params` mean."""
         return self.decode(params).id
+
+    def costs(self, params: Mapping[str, Choice]) -> tuple[float, ...]:
+        """What is known before a training: the MACs of the last and the first exit, and the number of exits."""
+        macs = exit_macs(self.decode(params))
+        return float(macs[-1]), float(macs[0]), float(len(macs))
 
     def middle(self) -> Arch:
         """An architecture of middling size with two exits, for estimates."""

@@ -26,7 +26,7 @@ from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.interface import Study
 
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
-FREE = {"search": {"trials", "hours", "patience"}}  # what may differ when a run is continued
+FREE = {"search": {"trials", "hours", "patience", "rank_check"}}  # what may differ when a run is continued
 
 
 class RunStore:
@@ -103,7 +103,7 @@ class RunStore:
         search = manifest.get("search") or str(uuid.uuid4())
         of = Membership(manifest["recipe"], {**manifest["hashes"], **manifest["identity"]}, search)
         url = str(storage or recorded)
-        self._study = SharedStudy(url, of, objectives)
+        self._study = SharedStudy(url, of, objectives, space)
         self.update_manifest(storage=public_url(url), search=search)
 
     def close(self) -> None:

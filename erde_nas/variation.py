@@ -5,7 +5,8 @@ that 1.5 is half-way through the second stage and 2 is its end. Where a child's 
 goes to the block of the nearest relative depth. Choices that come as numbers are ordered: they change by one step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -53,24 +54,31 @@ class ArchitectureVariation:
 
     def mutate(self, params: Given, generator: np.random.Generator) -> Params:
         """One of the `neighbours`: first what changes is drawn, then how. Params without neighbours come back."""
-        ways = [found for found in self.neighbours(params).values() if found]
+        ways = [found for found in self._ways(params).values() if found]
         if not ways:
             return dict(params)
         chosen = ways[generator.integers(len(ways))]
-        return chosen[generator.integers(len(chosen))]
+        return chosen[generator.integers(len(chosen))]()
 
     def neighbours(self, params: Given) -> dict[str, list[Params]]:
         """Everything that one change makes of an architecture, by what changes: a parameter, or the placement."""
+        return {way: [make() for make in makes] for way, makes in self._ways(params).items()}
+
+    def _ways(self, params: Given) -> dict[str, list[Callable[[], Params]]]:
+        """What makes each of the `neighbours`: there are far more of them than a mutation needs."""
         here = self.exits(params)
-        found: dict[str, list[Params]] = {}
+        found: dict[str, list[Callable[[], Params]]] = {}
         for name, choices in self._parameters.items():
             if not name.startswith("exit") and applies(name, params["family"]):
-                changed = [{**params, name: choice} for choice in steps(choices, params[name])]
-                found[name] = [self.write(other, self.carry(here, params, other)) for other in changed]
-        found |= {
-            way: [self.write(params, other) for other in others] for way, others in self._placements(params, here)
-        }
+                found[name] = [partial(self._change, params, here, name, c) for c in steps(choices, params[name])]
+        for way, others in self._placements(params, here):
+            found[way] = [partial(self.write, params, other) for other in others]
         return found
+
+    def _change(self, params: Given, here: Exits, name: str, choice: Choice) -> Params:
+        """The params with another choice, and the exits of `here` where they then belong."""
+        other = {**params, name: choice}
+        return self.write(other, self.carry(here, params, other))
 
     def exits(self, params: Given) -> Exits:
         """The early exits that count: those on a block that is there and not the last; the deepest, where room ends."""

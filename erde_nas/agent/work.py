@@ -1,6 +1,6 @@
 """The agent's job: pinned to its cores, time the exits and the streams of every student, and say how the machine was.
 
-Job: {runtime, threads, device, batch_size, reference: [file...], reference_shape: (channels, h, w), images,
+Job: {runtime, threads, device, provider, batch_size, reference: [file...], reference_shape: (channels, h, w), images,
       warmup_calls, calls_per_block, blocks, passes, memory: bool, answers: images of which every exit's logits are
       wanted, models: [{key, precision, files, exits, streams: [[threshold...]...]}]}
       Files are named relative to the job's folder.
@@ -17,7 +17,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from erde_nas.agent.clock import Clock, time_exit, time_stream
 from erde_nas.agent.contention import Contention
 from erde_nas.agent.energy import energy_counter, joules_per_call
 from erde_nas.agent.memory import peak_memory
+from erde_nas.runtimes import runtime
 from erde_nas.runtimes.interface import Runner, Setting
 
 Job = dict[str, Any]
@@ -51,14 +51,16 @@ class Agent:
 
     def __init__(self, job: Job, folder: Path) -> None:
         self.job, self.folder = job, folder
-        self.runtime = import_module(f"erde_nas.runtimes.{job['runtime']}")
+        self.runtime = runtime(job["runtime"])
         images = np.load(folder / job["images"])
         size = job["batch_size"]
         self.batches = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
 
     def load(self, files: Sequence[str], precision: str) -> Runner:
         """A runner for files of the job."""
-        setting = Setting(self.job["device"], self.job["threads"], precision, self.job["batch_size"])
+        setting = Setting(
+            self.job["device"], self.job["threads"], precision, self.job["batch_size"], self.job["provider"]
+        )
         return self.runtime.load([str(self.folder / file) for file in files], setting)
 
     def do(self, cores: list[int]) -> dict[str, Any]:

@@ -37,12 +37,23 @@ def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:
     arch = network.arch
     shape = (1, arch.in_channels, arch.image_size, arch.image_size)
     x = torch.zeros(shape, dtype=torch.uint8, device=device)
-    models, last = [], len(network.segments) - 1
-    for number, segment in enumerate(network.parts):
-        models.append(_export(_LastSegment(segment) if number == last else _Swapped(segment), x, number, last + 1))
+    models, modules = [], segment_modules(network)
+    for number, module in enumerate(modules):
+        models.append(_export(module, x, number, len(modules)))
         with torch.no_grad():
-            x = segment(x)[0]
+            x = network.parts[number](x)[0]
     return models
+
+
+def segment_modules(network: nn.Module) -> list[nn.Module]:
+    """The network's segments as modules in eval mode: images or features -> logits and, but for the last, features.
+
+    A module other than an EarlyExitNetwork counts as one segment that gives its last logits.
+    """
+    if not isinstance(network, EarlyExitNetwork):
+        return [_LastLogits(network).eval()]
+    modules = [*map(_Swapped, network.parts[:-1]), _LastSegment(network.parts[-1])]
+    return [module.eval() for module in modules]
 
 
 def export_whole(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:

@@ -121,9 +121,9 @@ class Device:
             raise DeviceLost(f"{self.target}: no result within {limit} s; raise measure.timeout_s of the profile")
         if answer.code == KILLED:
             raise DeviceLost(f"{self.target}: the measurement was killed there, probably for want of memory")
-        lines = answer.out.decode(errors="replace").strip().splitlines()
+        lines = [line for line in answer.out.decode(errors="replace").splitlines() if line.startswith("{")]
         try:
-            found = json.loads(lines[-1])
+            found = json.loads(lines[-1])  # a shell or a runtime may print before it, and after it
         except (IndexError, ValueError):
             raise self._refusal(answer) from None
         if "error" in found:

@@ -141,7 +141,7 @@ def _job(
 
     def prepared(student: Deployable, precision: str, name: str) -> list[str]:
         (folder / name).mkdir()
-        setting = Setting(profile.device, profile.threads, precision, profile.batch_size)
+        setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
         return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
 
     count = max(profile.measure.stream_images, 2 * profile.batch_size)
@@ -152,6 +152,7 @@ def _job(
         "runtime": profile.runtime,
         "threads": profile.threads,
         "device": profile.device,
+        "provider": profile.provider,
         "batch_size": profile.batch_size,
         "images": "images.npy",
         "reference": prepared(reference, "fp32", "reference"),

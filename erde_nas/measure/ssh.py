@@ -23,6 +23,7 @@ CONNECT_S = 15
 ALIVE_S = 10  # three unanswered questions at this distance end a connection
 GRACE_S = 5.0
 LOST = 255  # ssh's own exit code
+MARK = b"erde-nas-folder "
 NO_FOLDER = 90  # exit code of the scripts below
 
 # The folder's name holds the process that keeps it: folders of dead ones, after a power cut, are removed here.
@@ -30,7 +31,7 @@ KEEP = (
     'umask 077; t=${TMPDIR:-/tmp}; for d in "$t"/erde-nas-agent.*.*; do p=${d##*/erde-nas-agent.}; '
     'kill -0 "${p%%.*}" 2>/dev/null || rm -rf "$d"; done; '
     f'd=$(mktemp -d "$t/erde-nas-agent.$$.XXXXXX") || exit {NO_FOLDER}; '
-    'trap "rm -rf \\"$d\\"" EXIT; trap "exit 0" HUP INT TERM; echo "$d"; cat >/dev/null'
+    'trap "rm -rf \\"$d\\"" EXIT; trap "exit 0" HUP INT TERM; echo "erde-nas-folder $d"; cat >/dev/null'
 )
 
 OPTIONS = (
@@ -63,8 +64,8 @@ COMPLAINTS = (
         True,
         "its name is not known; correct `target`, or add a Host {host} with its HostName to ~/.ssh/config",
     ),
-    ("refused", True, "nothing listens there; is its SSH server on, and the port right?"),
-    ("", True, "is it on, and does `ssh {host}` reach it?"),
+    ("refused", True, "nothing listens there; start its SSH server, or correct the port"),
+    ("", True, "see that it is on, and that `ssh {host}` reaches it"),
 )
 
 
@@ -104,7 +105,9 @@ class Connection:
         try:
             assert self._keeper.stdout is not None
             with _killed_after(CONNECT_S + 2 * GRACE_S, self._keeper):
-                self.folder = self._keeper.stdout.readline().decode(errors="replace").strip()
+                greeting = iter(self._keeper.stdout.readline, b"")  # a shell there may say more than it is asked
+                marked = next((line for line in greeting if line.startswith(MARK)), MARK)
+            self.folder = marked.removeprefix(MARK).decode(errors="replace").strip()
             if not self.folder:
                 self._refused()
         except BaseException:

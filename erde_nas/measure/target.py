@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.detect import describe_machine, mismatch
-from erde_nas.errors import UserError
+from erde_nas.errors import RuntimeRefused
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import Machine
 from erde_nas.measure.device import device
@@ -34,13 +34,13 @@ def run_there(profile: HardwareProfile, job: Path) -> dict[str, Any]:
 
 
 def run_here(job: Path) -> dict[str, Any]:
-    """The result of the job in the file `job`. Raises UserError with the runtime's own words where it fails."""
+    """The result of the job in the file `job`. Raises RuntimeRefused with the runtime's own words where it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "erde_nas.agent", str(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise UserError(
+        raise RuntimeRefused(
             f"measuring failed in the runtime: {reason[0]}. Run `erde-nas doctor` to see what this machine has."
         )
     return json.loads(done.stdout.splitlines()[-1])  # a runtime may print before it

@@ -6,7 +6,7 @@ from typing import Any
 
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
-from erde_nas.report.ranks import rank_fact
+from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
@@ -50,9 +50,11 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
         ("Latency model", "; ".join(latency_model_facts(report))),
+        ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
+        ("Devices", _devices((report.get("environment") or {}).get("devices") or {})),
     ]
     return [(term, one_line(text)) for term, text in facts if text]
 
@@ -85,6 +87,11 @@ def _unfit_teacher(report: Report) -> str:
 def _machine(environment: Mapping[str, Any]) -> str:
     cores = f"{environment['cores']} cores" if environment.get("cores") else ""
     return ", ".join(str(part) for part in (environment.get("cpu"), cores, environment.get("platform")) if part)
+
+
+def _devices(devices: Mapping[str, Mapping[str, Any]]) -> str:
+    """The other machines that measured, by profile."""
+    return "; ".join(f"{name}: {_machine(device)}" for name, device in devices.items())
 
 
 def _time(created: Any) -> str:

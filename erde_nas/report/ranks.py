@@ -1,8 +1,9 @@
-"""How well the search's own accuracy ordered the students that were finished, in words."""
+"""How well the search's own accuracy ordered candidates, in words: those that were finished, and those of a check."""
 
 from erde_nas.report.points import Report
 
 HOW = {"train": "after the brief training", "supernet": "as slices of the supernet"}
+NAMES = {"one_shot": "slices of the supernet", "brief": "brief training", "full": "full training"}
 ENOUGH = 20  # students: below that the bootstrap's interval means nothing
 
 
@@ -18,3 +19,18 @@ def rank_fact(report: Report) -> str:
         f"{HOW.get(found['evaluator'], 'during the search')} and the finished one, over {found['n']} students"
     )
     return text if many else f"{text}: so few, all of them chosen for being good, say little"
+
+
+def rank_check_fact(report: Report) -> str:
+    """Kendall's tau between the evaluations of a rank check; empty where there was none."""
+    found = report.get("rank_check")
+    if not found:
+        return ""
+    taus = [
+        f"{NAMES[pair['first']]} and {NAMES[pair['second']]} {pair['tau']:.2f} (95% interval {pair['low']:.2f} to "
+        f"{pair['high']:.2f}, n = {pair['n']})"
+        for pair in found["correlations"]
+    ]
+    count = len(found["candidates"])
+    text = f"Kendall's tau of validation accuracies, {count} candidates from the whole range that was searched: "
+    return text + ("; ".join(taus) or "too few came through their training")

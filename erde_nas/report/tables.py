@@ -81,6 +81,7 @@ def setting(report: Report, profile: str) -> str:
     parts = [
         known.get("runtime"),
         known.get("device"),
+        known.get("target") if known.get("target") != "here" else None,
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
         known.get("precision"),
         f"batch {known['batch_size']}" if known.get("batch_size") else None,

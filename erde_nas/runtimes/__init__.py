@@ -5,7 +5,13 @@ from typing import cast
 
 from erde_nas.runtimes.interface import Runtime
 
-RUNTIMES = {"onnxruntime": "erde_nas.runtimes.onnxruntime"}
+RUNTIMES = {
+    "onnxruntime": "erde_nas.runtimes.onnxruntime",
+    "openvino": "erde_nas.runtimes.openvino",
+    "torch": "erde_nas.runtimes.torch",
+    "torch-compile": "erde_nas.runtimes.torch_compile",
+    "executorch": "erde_nas.runtimes.executorch",
+}
 
 
 def runtime(name: str) -> Runtime:

@@ -20,6 +20,7 @@ class Setting:
     threads: int = 1
     precision: str = "fp32"
     batch_size: int = 1
+    provider: str | None = None  # of ONNX Runtime, where it is not that of the device
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class Runner(Protocol):
 class Runtime(Protocol):
     """A module of this package."""
 
+    PACKAGE: str  # that must be installed
     EXTRA: str  # of erde-nas that brings it; empty where the base installation does
     PRECISIONS: tuple[str, ...]
+    DEVICES: tuple[str, ...]
 
     def versions(self) -> dict[str, str]:
         """Name and version of each package that runs the student. Raises ImportError where one is absent."""

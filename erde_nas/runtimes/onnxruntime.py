@@ -4,15 +4,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from erde_nas.runtimes.compaction import Compacting, Segment, every_exit
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
+from erde_nas.runtimes.segments import write_onnx_segments
 
+if TYPE_CHECKING:
+    import onnxruntime
+
+PACKAGE = "onnxruntime"
 EXTRA = ""
 PRECISIONS = ("fp32", "int8")
+DEVICES = ("cpu", "cuda")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OUTPUTS = ["logits", "exit_index"]  # of a nested file; naming them saves about 5 % of a small student's call
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridable thresholds otherwise
@@ -20,6 +26,8 @@ SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridab
 
 def versions() -> dict[str, str]:
     """The version of ONNX Runtime."""
+    import onnxruntime
+
     return {"onnxruntime": onnxruntime.__version__}
 
 
@@ -27,28 +35,26 @@ def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """The nested file itself for one image at a time; its segments for batches."""
     if setting.batch_size == 1:
         return [Path(shutil.copyfile(student.file, folder / student.file.name))]
-    import onnx  # not at the top: `load` runs where there is no onnx
-
-    from erde_nas.export.nest import split
-
-    paths = []
-    for position, segment in enumerate(split(onnx.load(student.file))):
-        paths.append(folder / f"segment{position}.onnx")
-        onnx.save(segment, paths[-1])
-    return paths
+    return write_onnx_segments(student.file, folder)
 
 
 def load(files: Sequence[str], setting: Setting) -> Runner:
     """A session with `threads` threads per file. Raises RuntimeError without the device's execution provider."""
-    sessions = [open_session(path, threads=setting.threads, device=setting.device) for path in files]
+    provider = setting.provider
+    sessions = [open_session(path, threads=setting.threads, device=setting.device, provider=provider) for path in files]
     if setting.batch_size == 1 and len(sessions) == 1:
         return NestedModel(sessions[0])
     return Compacting([as_segment(session) for session in sessions])
 
 
-def open_session(model: str | bytes, *, threads: int, device: str) -> onnxruntime.InferenceSession:
-    """A session of the file (or serialized model). Raises RuntimeError without the device's execution provider."""
-    provider = PROVIDERS[device]
+def open_session(
+    model: str | bytes, *, threads: int, device: str, provider: str | None = None
+) -> "onnxruntime.InferenceSession":
+    """A session of the file (or serialized model) with the device's execution provider, or a named one, and the CPU's
+    for what that leaves. Raises RuntimeError where it is absent."""
+    import onnxruntime
+
+    provider = provider or PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"onnxruntime has no {provider} here; it has {onnxruntime.get_available_providers()}")
     options = onnxruntime.SessionOptions()
@@ -62,7 +68,7 @@ def open_session(model: str | bytes, *, threads: int, device: str) -> onnxruntim
 class NestedModel:
     """The nested file: one image at a time."""
 
-    session: onnxruntime.InferenceSession
+    session: "onnxruntime.InferenceSession"
 
     def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One image (1, channels, h, w) uint8 -> logits (1, classes), exit index (1,)."""
@@ -71,7 +77,7 @@ class NestedModel:
         return logits, exit_index
 
 
-def as_segment(session: onnxruntime.InferenceSession) -> Segment:
+def as_segment(session: "onnxruntime.InferenceSession") -> Segment:
     """A session of one segment as a function of its input."""
     name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     return lambda x: session.run(outputs, {name: x})

@@ -46,6 +46,14 @@ class VariedSpace(SearchSpace, Protocol):
         """Crossover and mutation that fit the space."""
 
 
+@runtime_checkable
+class CostedSpace(SearchSpace, Protocol):
+    """A space that knows something of what its architectures cost before they are trained."""
+
+    def costs(self, params: Params) -> tuple[float, ...]:
+        """Positive numbers, as many for all params, by which architectures can be compared."""
+
+
 class Searcher(Protocol):
     """Proposes candidates and learns from trials. Its proposals depend on its seed and on what it was told alone."""
 

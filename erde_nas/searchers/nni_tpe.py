@@ -6,6 +6,7 @@ import numpy as np
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
 from erde_nas.records import Proposal, Trial
+from erde_nas.searchers.children import breed, variation_of
 from erde_nas.searchers.interface import SearchSpace, Seen
 from erde_nas.searchers.nni_history import NniHistory
 
@@ -15,10 +16,13 @@ CANDIDATES = 4
 
 
 class Strategy:
-    """A fresh tuner per suggestion: it imports all trials, judged by the weights of this suggestion."""
+    """A fresh tuner per suggestion: it imports all trials, judged by the weights of this suggestion.
+
+    Where it wants an architecture that was seen, a mutation takes its place, as in `tpe`.
+    """
 
     def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
-        self._history = NniHistory(space.parameters, objectives)
+        self._history, self._variation = NniHistory(space.parameters, objectives), variation_of(space)
 
     def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
@@ -29,7 +33,8 @@ class Strategy:
         tuner.dedup = _KeepDuplicates()
         trials = zip(self._history.positions, losses, strict=True)
         tuner.import_data([{"parameter": positions, "value": loss} for positions, loss in trials])
-        return Proposal(self._history.params(tuner.generate_parameters(0)))
+        params = self._history.params(tuner.generate_parameters(0))
+        return Proposal(breed([params], self._variation, generator, seen) if seen(params) else params)
 
     def tell(self, trial: Trial) -> None:
         """See `interface.Strategy`."""
@@ -39,7 +44,7 @@ class Strategy:
 class _KeepDuplicates:
     """Stands in for NNI's deduplicator, which answers a duplicate with the first free corner of the grid.
 
-    The searcher asks again instead, which stays close to what TPE prefers. It is faster, too: NNI writes every imported
+    A mutation comes instead, which stays close to what TPE prefers. It is faster, too: NNI writes every imported
     trial as JSON once per parameter (with 2,000 trials of 11 parameters 8.8 s against 0.07 s).
     """
 

@@ -1,27 +1,33 @@
-"""Evolution with a model: of many children the one is proposed from which a Gaussian process promises the most.
+"""Evolution with a model: of many children the one is proposed from which a Gaussian process expects the most.
 
-Every objective has a process over the choices. One function is drawn from each posterior (Thompson sampling, for many
-objectives as in Bradford et al. 2018, "TSEMO", doi:10.1007/s10898-018-0609-2), and the child is taken whose drawn
-values add the most hypervolume to the front so far; with other than two objectives, or where none adds any, the one
-that is best under random weights (see `scalarise`). Constraints are one more drawn value, the largest excess.
+Every objective has a process over the choices and over what an architecture is known to cost before it is trained: error
+and expected cost follow the MACs of the exits more than any single choice. The child is taken that is expected to add
+the most hypervolume to the front so far (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463, by draws); with other
+than two objectives, the one of most expected improvement under random weights (see `scalarise`). Where there are
+constraints, what is expected counts with the probability that the largest excess is none.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from erde_nas.pareto import non_dominated
 from erde_nas.records import Choice, Proposal, Trial
 from erde_nas.searchers.children import breed, random_params, variation_of
-from erde_nas.searchers.gaussian_process import fit
-from erde_nas.searchers.interface import Parameters, Params, SearchSpace, Seen
+from erde_nas.searchers.gaussian_process import Basis, bases, fit
+from erde_nas.searchers.interface import CostedSpace, Parameters, Params, SearchSpace, Seen
 from erde_nas.searchers.memory import Memory, best, violation
 from erde_nas.searchers.scalarise import losses, random_weights
 
 CHILDREN = 48  # of the best trials, among which one is chosen
 OTHERS = 24  # random candidates beside them
 POINTS = 128  # that the processes are fitted to: the best, and the latest
+DRAWS = 32  # of the objectives, over which an expectation is the mean
+COST_SPREAD = 0.8  # standard deviation of the logarithm of a cost, among features that lie in [0, 1]
+REMEMBERED = 2048  # candidates whose features are kept
 Floats = NDArray[np.float64]
 
 
@@ -30,6 +36,7 @@ class Strategy:
 
     def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
         self._parameters, self._variation, self._population = space.parameters, variation_of(space), population
+        self._describe = Description(space)
         self._memory = Memory()
 
     def suggest(self, seed: int, seen: Seen) -> Proposal:
@@ -52,54 +59,98 @@ class Strategy:
         self, pool: list[dict[str, Choice]], trials: Sequence[Trial], generator: np.random.Generator
     ) -> dict[str, Choice]:
         """The most promising of `pool`."""
-        told, asked = (self._features(params) for params in ([trial.params for trial in trials], pool))
+        points = self._describe([trial.params for trial in trials] + pool)
+        told, asked = bases(points[: len(trials)]), points[len(trials) :]
         values = np.array([trial.objectives for trial in trials])
-        drawn = np.stack([draw(told, column, asked, generator) for column in values.T], axis=1)  # (pool, objectives)
-        allowed = np.ones(len(pool), dtype=bool)
-        if any(violation(trial) for trial in trials):
-            excess = draw(told, np.array([max(trial.constraints, default=0.0) for trial in trials]), asked, generator)
-            allowed = excess <= max(0.0, float(excess.min()))
+        normal = generator.standard_normal((DRAWS, values.shape[1]))
+        draws = np.stack([foresee(told, *pair, asked) for pair in zip(values.T, normal.T, strict=True)], axis=-1)
+        excess, likely = np.zeros(len(pool)), np.ones(len(pool))
         feasible = np.array([violation(trial) == 0 for trial in trials])
-        gain = gains(drawn, values[feasible] if feasible.any() else values)
-        if not (gain[allowed] > 0).any():
-            gain = -losses(drawn, [()] * len(pool), random_weights(drawn.shape[1], generator))
-        return pool[int(np.where(allowed, gain, -np.inf).argmax())]
+        if not feasible.all():
+            largest = np.array([max(trial.constraints, default=0.0) for trial in trials])
+            excess, deviation = predict(told, largest, asked)
+            likely = ndtr(-excess / deviation)
+        weights = random_weights(values.shape[1], generator)
+        score = likely * expected_gains(draws, values[feasible] if feasible.any() else values, weights)
+        if not (score > 0).any():
+            score = -losses(draws.mean(axis=0), [(value,) for value in excess], weights)
+        return pool[int(score.argmax())]
 
-    def _features(self, candidates: Sequence[Params]) -> Floats:
-        """Choices as points (n, features): numbers by their order in [0, 1], names as a corner each."""
-        return np.array([vector(self._variation.canonical(params), self._parameters) for params in candidates])
+
+class Description:
+    """Candidates as points between which distances mean something: their choices, and what they are known to cost."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._features, self._variation = features(space.parameters), variation_of(space)
+        self._costs = space.costs if isinstance(space, CostedSpace) else lambda _: ()
+        self._names = tuple(space.parameters)
+        self._row = lru_cache(REMEMBERED)(self._describe)
+
+    def __call__(self, candidates: Sequence[Params]) -> Floats:
+        """Points (n, features); the costs vary alike in all of them, whatever their units."""
+        rows = [
+            self._row(tuple(map(self._variation.canonical(params).__getitem__, self._names))) for params in candidates
+        ]
+        choices, costs = (np.array(part) for part in zip(*rows, strict=True))
+        spread = costs.std(axis=0)
+        costs = COST_SPREAD * (costs - costs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return np.concatenate([choices, costs], axis=1)
+
+    def _describe(self, choices: tuple[Choice, ...]) -> tuple[list[float], list[float]]:
+        params = dict(zip(self._names, choices, strict=True))
+        known = [value for name, choice in params.items() for value in self._features[name][choice]]
+        return known, np.log(self._costs(params)).tolist()
 
 
-def vector(params: Params, parameters: Parameters) -> list[float]:
-    """Two names are as far apart as the ends of a row of numbers."""
-    features: list[float] = []
+def features(parameters: Parameters) -> dict[str, dict[Choice, list[float]]]:
+    """What stands for each choice: numbers by their order in [0, 1], names as a corner each.
+
+    Two names are as far apart as the ends of a row of numbers.
+    """
+    found: dict[str, dict[Choice, list[float]]] = {}
     for name, choices in parameters.items():
-        if isinstance(params[name], str):
-            features += [np.sqrt(0.5) * (params[name] == choice) for choice in choices]
+        if any(isinstance(choice, str) for choice in choices):
+            found[name] = {choice: [np.sqrt(0.5) * (choice == other) for other in choices] for choice in choices}
         else:
-            features.append(sorted(choices, key=float).index(params[name]) / max(1, len(choices) - 1))
-    return features
+            ordered = sorted(choices, key=float)
+            found[name] = {choice: [at / max(1, len(choices) - 1)] for at, choice in enumerate(ordered)}
+    return found
 
 
-def draw(told: Floats, values: Floats, asked: Floats, generator: np.random.Generator) -> Floats:
-    """Values (k,) at `asked` of one function drawn from the posterior of `values` (n,) at `told`.
+def predict(told: Sequence[Basis], values: Floats, asked: Floats) -> tuple[Floats, Floats]:
+    """Mean and deviation, (k,) each, at `asked` of what has `values` (n,) at the `told` points."""
+    mean, spread = values.mean(), values.std() or 1.0
+    expected, deviation = fit(told, (values - mean) / spread).at(asked)
+    return mean + spread * expected, spread * deviation
+
+
+def foresee(told: Sequence[Basis], values: Floats, normal: Floats, asked: Floats) -> Floats:
+    """Values (draws, k) at `asked` of what has `values` (n,) at the `told` points; `normal` (draws,) says how far off.
 
     Positive values are modelled as logarithms: costs and errors are nearer to products of the choices than to sums.
     """
     positive = bool((values > 0).all())
-    modelled = np.log(values) if positive else values
-    mean, spread = modelled.mean(), modelled.std() or 1.0
-    drawn = mean + spread * fit(told, (modelled - mean) / spread).draw(asked, generator)
+    expected, deviation = predict(told, np.log(values) if positive else values, asked)
+    drawn = expected + normal[:, None] * deviation
     return np.exp(drawn.clip(-700, 700)) if positive else drawn
 
 
-def gains(points: Floats, known: Floats) -> Floats:
-    """Hypervolume (k,) that each of `points` (k, 2) alone adds to `known` (n, 2), below the known points' worst.
+def expected_gains(draws: Floats, known: Floats, weights: Floats) -> Floats:
+    """What each candidate of `draws` (draws, k, m) is expected to add to `known` (n, m): (k,), at least 0.
 
-    Zeros for other than two objectives.
+    Hypervolume for two objectives, else improvement of the least loss under `weights` (m,).
     """
-    if points.shape[1] != 2:
-        return np.zeros(len(points))
+    flat = draws.reshape(-1, draws.shape[-1])  # (draws * k, m)
+    if draws.shape[-1] == 2:
+        found = gains(flat, known)
+    else:
+        judged = losses(np.concatenate([known, flat]), [()] * (len(known) + len(flat)), weights)
+        found = (judged[: len(known)].min() - judged[len(known) :]).clip(0)
+    return found.reshape(draws.shape[:2]).mean(axis=0)
+
+
+def gains(points: Floats, known: Floats) -> Floats:
+    """Hypervolume (k,) that each of `points` (k, 2) alone adds to `known` (n, 2), below the known points' worst."""
     reference = known.max(axis=0)
     front = np.unique(known[non_dominated(known)], axis=0)
     edges = np.concatenate([[-np.inf], front[:, 0], reference[:1]])

@@ -1,23 +1,32 @@
 """Multi-objective tree-structured Parzen estimator (Ozaki et al. 2022, doi:10.1613/jair.1.13188) by Optuna."""
 
+import numpy as np
 from optuna.samplers import TPESampler
 
 from erde_nas.records import Proposal, Trial
+from erde_nas.searchers.children import breed, variation_of
 from erde_nas.searchers.interface import SearchSpace, Seen
 from erde_nas.searchers.memory import Memory
 from erde_nas.searchers.optuna_study import OptunaStudy
 
 
 class Strategy:
-    """TPE over all parameters together, after ten random trials (Optuna's default)."""
+    """TPE over all parameters together, after ten random trials (Optuna's default).
+
+    The more trials there are, the more often TPE wants one that it has had. A mutation of that one takes its place:
+    asking again mostly brings the same answer, and takes as long as the first time.
+    """
 
     def __init__(self, space: SearchSpace, *, objectives: int, population: int) -> None:
-        self._study = OptunaStudy(space.parameters, objectives)
+        self._study, self._variation = OptunaStudy(space.parameters, objectives), variation_of(space)
         self._memory = Memory()
 
     def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
-        return Proposal(self._study.sample(_make_sampler, seed))
+        params = self._study.sample(_make_sampler, seed)
+        if seen(params):
+            params = breed([params], self._variation, np.random.default_rng(seed), seen)
+        return Proposal(params)
 
     def tell(self, trial: Trial) -> None:
         """See `interface.Strategy`."""

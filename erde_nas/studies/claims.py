@@ -1,4 +1,4 @@
-"""Which search is at which candidate, in two tables beside Optuna's.
+"""Which search is at which candidate, and what one has found out for all, in three tables beside Optuna's.
 
 A candidate is claimed by inserting its row, which the primary key allows one search alone; its `place` among all
 candidates of the study, unique too, keeps their number within the budget. Nothing is locked and no clock is read: a
@@ -6,8 +6,10 @@ search shows that it is alive by counting, and whoever sees its count stand stil
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -49,6 +51,14 @@ CLAIMS = Table(
     Column("done", Boolean, index=True),
     Column("proposal", Text),  # JSON
     UniqueConstraint("study", "place"),
+)
+
+FINDINGS = Table(
+    "erde_nas_findings",
+    META,
+    Column("study", String(255), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", Text),  # JSON
 )
 
 
@@ -144,6 +154,19 @@ class Claims:
         with self._engine.connect() as connection:
             text = connection.execute(select(CLAIMS.c.proposal).where(self._of(student))).scalar_one()
         return Proposal(**json.loads(text))
+
+    def finding(self, name: str) -> Any:
+        """What was found out for all searches of the study; None where nobody has yet."""
+        here = and_(FINDINGS.c.study == self._study, FINDINGS.c.name == name)
+        with self._engine.connect() as connection:
+            found = connection.execute(select(FINDINGS.c.value).where(here)).scalar()
+        return None if found is None else json.loads(found)
+
+    def found(self, name: str, value: Any) -> None:
+        """Let `value`, JSON-ready, hold for all searches, unless another was faster."""
+        row = {"study": self._study, "name": name, "value": json.dumps(value)}
+        with suppress(IntegrityError), self._engine.begin() as connection:
+            connection.execute(insert(FINDINGS).values(**row))
 
     def dead(self, grace_s: float) -> set[str]:
         """The searches whose count has stood still for `grace_s` seconds, as far as this one has watched."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import URL, Engine
@@ -14,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from erde_nas.errors import UserError
 from erde_nas.studies.claims import META
+from erde_nas.studies.whole import WholeTrialStorage
 
 Made = TypeVar("Made")
 CONNECT_S = 10
@@ -57,12 +57,12 @@ def connect(url: URL) -> Engine:
     return engine
 
 
-def open_optuna(url: URL) -> optuna.storages.RDBStorage:
+def open_optuna(url: URL) -> WholeTrialStorage:
     """Optuna's tables in a database that can be connected to."""
     text, options = url.render_as_string(hide_password=False), _options(url)
     # First without a pool: where making the tables fails, no connection is left open.
-    _persistently(lambda: optuna.storages.RDBStorage(text, engine_kwargs={**options, "poolclass": NullPool}))
-    return optuna.storages.RDBStorage(text, engine_kwargs=options)
+    _persistently(lambda: WholeTrialStorage(text, engine_kwargs={**options, "poolclass": NullPool}))
+    return WholeTrialStorage(text, engine_kwargs=options)
 
 
 def make_tables(engine: Engine) -> None:

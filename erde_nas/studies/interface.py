@@ -1,7 +1,8 @@
 """What a search needs of the place where its trials are kept."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from erde_nas.records import Proposal, Trial
 
@@ -29,6 +30,9 @@ class Study(Protocol):
 
     def elsewhere(self) -> int:
         """How many candidates other searches are at, or have left behind."""
+
+    def agree(self, name: str, find_out: Callable[[], Any]) -> Any:
+        """What all searches of the study hold true under `name`: what the first of them found out. JSON-ready."""
 
     def at_work(self) -> AbstractContextManager[None]:
         """Evaluate candidates inside: others see that this search is alive. Afterwards its claims are given back."""

@@ -1,9 +1,10 @@
 """The study of one search: `study.db` in its run folder, which its lock keeps others out of."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -13,6 +14,7 @@ from erde_nas.errors import UserError
 from erde_nas.records import Proposal, Trial
 from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.records import distributions, freeze, thaw
+from erde_nas.studies.whole import WholeTrialStorage
 
 STUDY = "erde-nas"
 
@@ -27,7 +29,7 @@ class LocalStudy:
         self._file, self._choices = file, distributions(space)
         with self._writing():
             self._study = optuna.create_study(
-                storage=f"sqlite:///{file}",
+                storage=WholeTrialStorage(f"sqlite:///{file}"),
                 study_name=STUDY,
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
@@ -69,6 +71,10 @@ class LocalStudy:
     def elsewhere(self) -> int:
         """See `Study.elsewhere`."""
         return 0
+
+    def agree(self, name: str, find_out: Callable[[], Any]) -> Any:
+        """See `Study.agree`: there is nobody else."""
+        return find_out()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -18,13 +18,13 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {name: CategoricalDistribution(choices) for name, choices in space.parameters.items()}
 
 
-def freeze(trial: Trial, choices: Distributions | None) -> FrozenTrial:
+def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTrial:
     """A finished trial. Raises ValueError for params that are no choices.
 
-    Without `choices` all but the objectives stands in one user attribute, the params too: Optuna asks a database
-    several questions for each param and each attribute, which takes most of the time of storing a trial.
+    With `pack`, what is neither params nor objectives stands in one user attribute: Optuna asks a database several
+    questions for each, which takes most of the time of storing a trial.
     """
-    complete, packed = trial.state == "complete", choices is None
+    complete = trial.state == "complete"
     attributes = {
         "student": trial.student,
         "constraints": list(trial.constraints),
@@ -35,19 +35,19 @@ def freeze(trial: Trial, choices: Distributions | None) -> FrozenTrial:
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE if complete else TrialState.FAIL,
         values=list(trial.objectives) if complete else None,
-        params={} if packed else dict(trial.params),
-        distributions=dict(choices or {}),
-        user_attrs={PACKED: {**attributes, "params": trial.params}} if packed else attributes,
+        params=dict(trial.params),
+        distributions=dict(choices),
+        user_attrs={PACKED: attributes} if pack else attributes,
     )
 
 
 def thaw(frozen: FrozenTrial, number: int) -> Trial:
-    """The inverse of `freeze`."""
-    found = frozen.user_attrs.get(PACKED, {**frozen.user_attrs, "params": frozen.params})
+    """The inverse of `freeze`; of packed trials of earlier versions, too, whose params are among the attributes."""
+    found = frozen.user_attrs.get(PACKED, frozen.user_attrs)
     return Trial(
         number=number,
         student=found["student"],
-        params=found["params"],
+        params=found.get("params", frozen.params),
         state="complete" if frozen.values is not None else "failed",
         objectives=tuple(frozen.values or ()),
         constraints=tuple(found["constraints"]),

@@ -6,18 +6,20 @@ other's trials, evaluate nothing twice, and take over what a dead one was at.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from erde_nas.errors import UserError
 from erde_nas.records import Proposal, Trial
+from erde_nas.searchers.interface import SearchSpace
 from erde_nas.studies.claims import Claim, Claims
 from erde_nas.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
-from erde_nas.studies.records import freeze, thaw
+from erde_nas.studies.records import distributions, freeze, thaw
 
 READ_S = 1.0  # reading costs more than anything else that is done for a candidate
 HEARTBEAT_S = 15.0
@@ -38,10 +40,10 @@ class Membership:
 class SharedStudy:
     """See `interface.Study`."""
 
-    def __init__(self, url: str, of: Membership, objectives: int) -> None:
+    def __init__(self, url: str, of: Membership, objectives: int, space: SearchSpace) -> None:
         """Open or create the study. Raises UserError where that is impossible, or it is another one."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._url = parse_url(url)
+        self._url, self._choices = parse_url(url), distributions(space)
         self._engine = connect(self._url)
         self._storage: optuna.storages.RDBStorage | None = None
         try:
@@ -146,7 +148,7 @@ class SharedStudy:
         """See `Study.add`. A trial is dropped where this search was taken for dead and its candidate taken over."""
         with answering(self._url):
             if self._claims.holds(trial.student):
-                self._study.add_trial(freeze(trial, None))
+                self._study.add_trial(freeze(trial, self._choices, pack=True))
                 self._claims.close(trial.student)
                 self._note(trial)
 
@@ -159,6 +161,17 @@ class SharedStudy:
         """See `Study.elsewhere`."""
         with answering(self._url):
             return len(self._claims.others())
+
+    def agree(self, name: str, find_out: Callable[[], Any]) -> Any:
+        """See `Study.agree`."""
+        with answering(self._url):
+            known = self._claims.finding(name)
+        if known is not None:
+            return known
+        own = find_out()
+        with answering(self._url):
+            self._claims.found(name, own)
+            return self._claims.finding(name)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

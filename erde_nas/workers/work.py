@@ -13,6 +13,7 @@ from erde_nas.errors import DeviceLost
 from erde_nas.hardware import HardwareProfile
 from erde_nas.machine import usable_cores
 from erde_nas.progress import Meter
+from erde_nas.rank_check import trainings
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset, Proposal, Trial
 from erde_nas.shared import Shared, pick_device, prepare
@@ -45,7 +46,8 @@ def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly
 
 def longest_training(recipe: Recipe) -> int:
     """The epochs of the longest training that reads the teacher's logits."""
-    return max(section.epochs for section in (recipe.search_training, recipe.finish.train, recipe.compress.train))
+    sections = [recipe.search_training, recipe.finish.train, recipe.compress.train]
+    return max(section.epochs for section in (*sections, *(options for options, _ in trainings(recipe).values())))
 
 
 def from_cache(

@@ -57,3 +57,11 @@ def test_an_interrupted_supernet_is_continued_and_its_slices_are_finished(
         assert torch.equal(stem, shared["stem.0.weight"][: len(stem)]), "the finished student began as a slice"
         assert not torch.equal(stem, load_file(path.with_name("weights.safetensors"))["segments.0.body.1.0.weight"])
     assert "Kendall" in (out / "report.md").read_text() or report["rank_correlation"] is None
+
+    trained.clear()
+    checked = one_shot.variant(tmp_path / "e", "population: 2,", "population: 2, rank_check: 3,")
+    done = cli(*checked.search(out))
+    assert done.code == 0, done.err
+    assert len(trained) == 6, "each candidate briefly and fully"
+    found = json.loads((out / "pareto.json").read_text())["rank_check"]["candidates"]
+    assert all(row.keys() == {"student", "one_shot", "brief", "full"} for row in found)

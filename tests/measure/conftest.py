@@ -60,7 +60,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PidFile none
 """
-LIMITED = 'command="trap \\"\\" XFSZ; ulimit -f {blocks}; eval \\"$SSH_ORIGINAL_COMMAND\\"" '
+LIMITED = 'command="echo Welcome; trap \\"\\" XFSZ; ulimit -f {blocks}; eval \\"$SSH_ORIGINAL_COMMAND\\"" '
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,8 @@ def test_nothing_goes_on_there_without_this_side(elsewhere, endless_job, how):
         "from erde_nas.measure.device import *; "
         f"Device('ssh:device', {sys.executable!r}).run(Path({str(endless_job)!r}), 600)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as search:
+    own = {**os.environ, "TMPDIR": str(elsewhere.folder)}
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=own) as search:
         while not list(elsewhere.there.glob("*/job.*/job.json")):
             assert search.poll() is None, search.stderr.read()
             time.sleep(0.02)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import optuna
 import pytest
 
 from erde_nas.errors import UserError
@@ -15,6 +16,15 @@ from erde_nas.studies import shared
 from erde_nas.studies.shared import Membership, SharedStudy, check_storage
 
 PARTS = {"recipe.train": "abc", "dataset": "pixels"}
+
+
+class Widths:
+    """The space of these trials."""
+
+    parameters = {"width": tuple(range(60)), "k": ("a", "b")}  # noqa: RUF012
+
+    def identify(self, params: Any) -> str:
+        return f"student{params['width']}"
 
 
 def proposal(width: int) -> Proposal:
@@ -31,7 +41,7 @@ def trial(width: int, **changes: Any) -> Trial:
 
 @contextmanager
 def opened(url: str, search: str, study: str = "toy", parts: dict[str, str] = PARTS) -> Iterator[SharedStudy]:
-    with closing(SharedStudy(url, Membership(study, parts, search), 2)) as found:
+    with closing(SharedStudy(url, Membership(study, parts, search), 2, Widths())) as found:
         yield found
 
 
@@ -72,6 +82,24 @@ def test_two_searches_learn_from_each_other_and_do_nothing_twice(storage):
         assert not claim(b, 1), "a finished candidate is nobody's any more"
     with opened(storage, "c") as c:
         assert c.news() == expected
+
+
+def test_optuna_sees_the_params_and_objectives_of_a_trial(storage):
+    with opened(storage, "a") as a:
+        for found in (trial(3), trial(5, state="failed", objectives=(), reason="nan")):
+            assert claim(a, found.params["width"])
+            a.add(found)
+        assert a.trials() == [trial(3), replace(trial(5), number=1, state="failed", objectives=(), reason="nan")]
+    url = storage.replace("postgresql:", "postgresql+psycopg:")
+    backend = optuna.storages.RDBStorage(url)
+    try:
+        one, other = optuna.load_study(study_name="toy", storage=backend).trials
+        assert (one.params, one.values) == (proposal(3).params, list(trial(3).objectives))
+        assert (other.params, other.values) == (proposal(5).params, None)
+        assert one.distributions["width"] == optuna.distributions.CategoricalDistribution(tuple(range(60)))
+    finally:
+        backend.remove_session()
+        backend.engine.dispose()
 
 
 def test_the_number_of_candidates_is_kept_by_all_together(storage):
@@ -154,7 +182,7 @@ def test_a_search_that_was_killed_knows_what_it_left(storage):
     with opened(storage, "a") as a:
         assert claim(a, 1)
         assert claim(a, 2)
-        a._study.add_trial(shared.freeze(trial(2), None))  # killed before it closed the claim
+        a._study.add_trial(shared.freeze(trial(2), a._choices, pack=True))  # killed before it closed the claim
     with opened(storage, "a") as again:
         assert [t.student for t in again.news()] == ["student2"]
         assert again.lost() == [proposal(1)]
@@ -178,6 +206,20 @@ def test_others_are_looked_at_now_and_then_and_own_trials_known_at_once(storage,
         assert [t.student for t in a.trials()] == ["student1", "student2"]
         monkeypatch.setattr(shared, "READ_S", 0.0)
         assert [t.student for t in a.news()] == ["student2"]
+
+
+def test_what_the_first_search_found_out_holds_for_all(storage):
+    with opened(storage, "a") as a, opened(storage, "b") as b, opened(storage, "c", study="another") as c:
+        assert a.agree("teacher", lambda: {"teacher": 0.5, "student": None}) == {"teacher": 0.5, "student": None}
+        assert b.agree("teacher", pytest.fail) == {"teacher": 0.5, "student": None}
+        assert b.agree("something else", lambda: 2) == 2
+        assert c.agree("teacher", lambda: 3) == 3
+
+        def meanwhile() -> str:
+            assert a.agree("at once", lambda: "a") == "a"
+            return "b"
+
+        assert b.agree("at once", meanwhile) == "a"
 
 
 def test_a_heart_beats_while_at_work(storage, monkeypatch):
