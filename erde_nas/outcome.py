@@ -31,8 +31,11 @@ def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, 
     assert measured.teacher is not None
     parents = parents_of(run, measured.students)
     points, _ = offer(measured.points, run.shared.profiles, parents)
-    teacher_ms = mean_latency(measured.teacher, profile.name)
-    assert teacher_ms is not None
+    teachers = [p for p in (measured.teacher, *measured.baselines) if p.label.split(",")[0] == "teacher"]
+    timed = [ms for teacher in teachers if (ms := mean_latency(teacher, profile.name)) is not None]
+    if not timed:
+        raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")
+    teacher_ms = timed[0]
     chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
     return {
         "profile": profile.name,
