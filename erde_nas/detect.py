@@ -40,9 +40,7 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
 
 
 def _without_int8(profile: HardwareProfile) -> list[str]:
-    """Why the profile's runtime cannot calculate in int8 on its device."""
-    if "int8" not in runtime(profile.runtime).PRECISIONS:
-        return [f"its runtime {profile.runtime} cannot run int8; use precision: fp32"]
+    """Why the profile's runtime, which can run int8, does not calculate in it on the profile's device."""
     if profile.runtime == "onnxruntime" and profile.device != "cpu":
         return [f"onnxruntime calculates int8 files in floats on {profile.device}; use precision: fp32, or device: cpu"]
     return []
