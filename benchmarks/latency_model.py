@@ -60,11 +60,13 @@ Row = dict[str, Any]
 
 
 def draw(name: str, count: int) -> list[EarlyExitNetwork]:
-    """Different students of a recipe's space: every parameter uniform over its choices."""
+    """Different students of a recipe's space: every parameter but the stem's stride uniform over its choices."""
     space = Space(load_recipe(resources.find("search", name)).space, SHAPES[name], CLASSES)
     generator, found = random.Random(SEED), {}
     while len(found) < count:
-        arch = space.decode({key: generator.choice(choices) for key, choices in space.parameters.items()})
+        arch = space.decode(
+            {k: c[0] if k == "stem_stride" else generator.choice(c) for k, c in space.parameters.items()}
+        )
         found.setdefault(arch.id, arch)
     channels = SHAPES[name][0]
     return [EarlyExitNetwork(arch, (0.5,) * channels, (0.25,) * channels) for arch in found.values()]

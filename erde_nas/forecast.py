@@ -19,7 +19,7 @@ from erde_nas.records import Arch, Dataset, Trial
 from erde_nas.students.network import EarlyExitNetwork
 
 LEAST_MEASURED = 12  # candidates, before anything is predicted
-MOST_ERROR = 0.1  # cross-validated, in the median: a worse model excludes nothing
+MOST_ERROR = 0.2  # cross-validated, in the median: a worse model excludes nothing, however large its margin
 IN_A_ROW = 20  # candidates excluded, before the next is measured all the same: no prediction alone ends a search
 
 

@@ -1,16 +1,17 @@
 """Finished students -> smaller ones: channels pruned, and exits dropped that no image takes.
 
 Every one of them is a student of its own in the run folder (stage `pruned`), named after the one it was made from:
-`ID-p40` lacks about 40 % of the channels, `ID-x` the exits that no image takes.
+`ID-p40` lacks about 40 % of the channels, `ID-x02` has exits 0 and 2 alone, because no image takes the others.
 """
 
 from collections.abc import Sequence
 
 from erde_nas.compress.gradients import loss_gradients_
 from erde_nas.compress.prune import Gradients, Pruning, prune
+from erde_nas.errors import DeviceLost
 from erde_nas.files import read_json
 from erde_nas.finish import train_on
-from erde_nas.measure.policy import operating_curve, spread
+from erde_nas.measure.policy import OperatingPoint, operating_curve, spread
 from erde_nas.quick_latency import latency_per_exit
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
@@ -92,7 +93,8 @@ def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool)
 
 
 def drop_unused_exits(run: Run, name: str) -> None:
-    """Make a student without the exits that no image takes at any operating point worth keeping, where that is faster.
+    """Make students without the exits that no image takes, where that is faster: at any operating point worth keeping,
+    and at the cheapest one of them. The student itself stays.
 
     Judged by the first profile's brief measurement and the validation split.
     """
@@ -100,18 +102,28 @@ def drop_unused_exits(run: Run, name: str) -> None:
     if "used_exits" in metrics or metrics.get("stage") not in ("finished", "pruned"):
         return
     network, validation = load_student(run, name), shared.dataset.validation
-    before = latency_per_exit(network, (profile,), validation.images)[profile.name]
+    try:
+        before = latency_per_exit(network, (profile,), validation.images)[profile.name]
+    except DeviceLost:  # what can be measured of the run goes on; the next start tries this again
+        return
     curve = operating_curve(all_logits(network, validation.images), validation.labels, before)
-    points = spread(curve, shared.recipe.search.accuracy_tolerance, POINTS)
-    used = [number for number in range(len(before)) if any(point.exit_fractions[number] for point in points)]
-    run.store.update_metrics(name, used_exits=used)
-    if len(used) == len(before):
-        return
-    smaller = keep_exits(network, used)
-    after = latency_per_exit(smaller, (profile,), validation.images)[profile.name]
-    if after[-1] >= before[-1]:
-        return
-    run.meter.say(f"{name}: no image takes {len(before) - len(used)} of its {len(before)} exits; {name}-x lacks them")
-    save_network(smaller, run.store.student(f"{name}-x"))
-    origin = metrics.get("origin", name)
-    run.store.update_metrics(f"{name}-x", stage="pruned", parent=name, origin=origin, used_exits=list(range(len(used))))
+    sets = used_exits(spread(curve, shared.recipe.search.accuracy_tolerance, POINTS))
+    for used in sets:
+        smaller = keep_exits(network, used)
+        after = latency_per_exit(smaller, (profile,), validation.images)[profile.name]
+        if after[-1] >= before[used[-1]]:
+            continue
+        made = f"{name}-x{''.join(map(str, used))}"
+        run.meter.say(f"{made} is {name} with {len(used)} of its {len(before)} exits: no image takes the others")
+        save_network(smaller, run.store.student(made))
+        here = {"parent": name, "origin": metrics.get("origin", name), "used_exits": list(range(len(used)))}
+        run.store.update_metrics(made, stage="pruned", **here)
+    run.store.update_metrics(name, used_exits=sets[0] if sets else list(range(len(before))))
+
+
+def used_exits(points: Sequence[OperatingPoint]) -> list[list[int]]:
+    """The exits that some of the points use, then those of the cheapest point; only sets that lack an exit, once."""
+    exits = range(len(points[0].exit_fractions))
+    cheapest = min(points, key=lambda point: point.cost)
+    sets = [[e for e in exits if any(p.exit_fractions[e] for p in some)] for some in (points, [cheapest])]
+    return [used for number, used in enumerate(sets) if len(used) < len(exits) and used not in sets[:number]]

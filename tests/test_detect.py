@@ -180,6 +180,19 @@ def test_the_profile_takes_int8_where_the_cpu_multiplies_it(tmp_path, features, 
     assert (profile.threads, profile.match.cpu) == (1, SERVER.cpu)
 
 
+@pytest.mark.parametrize(("architecture", "runtime"), [("AMD64", "openvino"), ("aarch64", "onnxruntime")])
+def test_the_profile_takes_openvino_where_it_is_installed_on_x86(tmp_path, architecture, runtime):
+    machine = dataclasses.replace(SERVER, architecture=architecture, runtimes=(("openvino", "2026.4"),))
+    path = tmp_path / "profile.yaml"
+    path.write_text(detect_profile(machine))
+    profile = load_profile(path)
+    assert profile.runtime == runtime
+    assert ("openvino" in profile.name) is (runtime == "openvino")
+    assert mismatch(profile, machine) is None
+    assert "# Runtimes: openvino 2026.4." in path.read_text()
+    assert "# Memory: 16 GiB." in path.read_text()
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     cpu=st.text(min_size=1, max_size=30),

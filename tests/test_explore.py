@@ -24,7 +24,7 @@ from erde_nas.workers.interface import Evaluated, Pool
 SHORT = OptimizerSection(epochs=1)
 FEW = Split(np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64))
 DATASET = Dataset("toy", FEW, FEW, FEW, ("a", "b", "c"), (0.5,), (0.2,), "pixels")
-PROFILES = (HardwareProfile.model_validate({"name": "mine", "limits": {"latency_ms": 0.05}}),)
+PROFILES = (HardwareProfile.model_validate({"name": "mine", "limits": {"latency_ms": 0.04}}),)
 COSTS = {"first segments": 0.02, "later segments": 0.005, "convolutions": 0.003, "convolution MACs": 1e-7}
 
 
@@ -103,9 +103,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Arch], dict[st
 
 
 def test_slow_candidates_are_measured_until_the_model_knows_them(whole: tuple[list[Arch], dict[str, Any]]) -> None:
-    """More than half of the space is too slow, and the model is exact but for the first candidates."""
+    """About half of the space is too slow."""
     measured, manifest = whole
-    assert sum(map(hopeless, measured[:12])) >= 6
+    assert sum(map(hopeless, measured[:12])) >= 5
     assert sum(map(hopeless, measured[-6:])) <= 2
     assert manifest["latency_skipped"]["mine"]
     assert not {arch.id for arch in measured} & set(manifest["latency_skipped"]["mine"])

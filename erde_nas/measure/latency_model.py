@@ -20,7 +20,6 @@ from erde_nas.rank_correlation import RankCorrelation, rank_correlation
 FOLDS = 10
 ROUNDS = 10  # of reweighting
 HUBER = 0.03  # relative error beyond which an observation loses weight
-CONFIDENCE = 0.95
 PerExit = Sequence[float] | np.ndarray
 
 
@@ -61,8 +60,8 @@ class LatencyModel:
 class Validation:
     """How well networks are predicted by a model that was fitted without them.
 
-    Errors are relative to what was measured: `median_error` over all exits of all `n` networks, `p95_error` over their
-    first exits.
+    Errors are relative to what was measured: `median_error` over all exits of all `n` networks, `p95_error` is the 95th
+    percentile over their first exits.
     """
 
     n: int
@@ -91,19 +90,10 @@ def judge(predicted: Sequence[PerExit], measured: Sequence[PerExit]) -> Validati
     return Validation(
         n=len(errors),
         median_error=float(np.median(np.concatenate(errors))),
-        p95_error=upper(np.array([error[0] for error in errors])),
+        p95_error=float(np.quantile([error[0] for error in errors], 0.95)),
     )
 
 
 def order(predicted: Sequence[PerExit], measured: Sequence[PerExit]) -> RankCorrelation | None:
     """How alike the two order the networks by their last exits; None where that cannot be said."""
     return rank_correlation([p[-1] for p in predicted], [m[-1] for m in measured])
-
-
-def upper(errors: np.ndarray) -> float:
-    """What a further error stays below with 95 % probability, or the largest where there are fewer than 19.
-
-    The order statistic of split conformal prediction (Lei et al., JASA 2018): number ceil(0.95 (n + 1)) of n.
-    """
-    number = min(len(errors), int(np.ceil(CONFIDENCE * (len(errors) + 1))))
-    return float(np.sort(errors)[number - 1])

@@ -64,8 +64,8 @@ COMPLAINTS = (
         True,
         "its name is not known; correct `target`, or add a Host {host} with its HostName to ~/.ssh/config",
     ),
-    ("refused", True, "nothing listens there; is its SSH server on, and the port right?"),
-    ("", True, "is it on, and does `ssh {host}` reach it?"),
+    ("refused", True, "nothing listens there; start its SSH server, or correct the port"),
+    ("", True, "see that it is on, and that `ssh {host}` reaches it"),
 )
 
 

@@ -20,6 +20,7 @@ EXTRA = ""
 PRECISIONS = ("fp32", "int8")
 DEVICES = ("cpu", "cuda")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+OUTPUTS = ["logits", "exit_index"]  # of a nested file; naming them saves about 5 % of a small student's call
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridable thresholds otherwise
 
 
@@ -72,14 +73,14 @@ class NestedModel:
     def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One image (1, channels, h, w) uint8 -> logits (1, classes), exit index (1,)."""
         feed = {"image": images, "thresholds": thresholds} if len(thresholds) else {"image": images}
-        logits, exit_index = self.session.run(None, feed)
+        logits, exit_index = self.session.run(OUTPUTS, feed)
         return logits, exit_index
 
 
 def as_segment(session: "onnxruntime.InferenceSession") -> Segment:
     """A session of one segment as a function of its input."""
-    name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x})
+    name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+    return lambda x: session.run(outputs, {name: x})
 
 
 def run_segments(segments: Sequence[bytes], images: np.ndarray, batch_size: int = 256) -> np.ndarray:

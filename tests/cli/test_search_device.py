@@ -57,7 +57,6 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "pareto.json").read_text())
     assert report["unmeasured"] == {}
-    assert report["fronts"]["far"]
     points = [point for point in report["points"] if point["file"]]
     assert {point["student"]: point["latency_ms"]["quick"] for point in points} == before
     assert all(point["latency_ms"]["far"]["mean"] > 0 for point in [*points, report["teacher"], *report["baselines"]])

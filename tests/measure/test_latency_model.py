@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from erde_nas.measure.latency_model import LatencyModel, cross_predict, judge, order, upper
+from erde_nas.measure.latency_model import LatencyModel, cross_predict, judge, order
 
 COSTS = np.array([0.02, 0.0, 0.5, 3e-6])  # milliseconds per unit
 SCALES = np.array([1.0, 10.0, 1.0, 1e5])
@@ -76,20 +76,15 @@ def test_the_error_of_a_device_with_noise_is_that_noise() -> None:
 
 
 def test_the_figures_by_hand() -> None:
-    """Errors 10, 20, 50 and 0 %: the median is over all exits, the upper one over first exits, tau over last exits."""
+    """Errors 10, 20, 50 and 0 %: the median is over all exits, tau over last exits; of the first exits' errors, 0, 10
+    and 50 %, the 95th percentile is nine tenths of the way from the second to the third."""
     predicted, measured = [[1.1, 2.4], [0.5], [3.0]], [[1.0, 2.0], [1.0], [3.0]]
     found = judge(predicted, measured)
-    assert (found.n, found.median_error, found.p95_error) == (3, pytest.approx(0.15), pytest.approx(0.5))
+    assert (found.n, found.median_error, found.p95_error) == (3, pytest.approx(0.15), pytest.approx(0.46))
     ranks = order(predicted, measured)
     assert ranks is not None
     assert ranks.tau == 1.0
     assert order([[1.0], [1.0]], [[1.0], [2.0]]) is None
-
-
-@pytest.mark.parametrize(("n", "number"), [(1, 1), (12, 12), (18, 18), (19, 19), (39, 38), (100, 96)])
-def test_the_upper_error_is_an_order_statistic(n: int, number: int) -> None:
-    errors = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
-    assert upper(errors) == number
 
 
 @pytest.mark.parametrize("latencies", [[[1.0]], [[1.0, 0.0]]])

@@ -43,7 +43,7 @@ def test_values_of_one_row(report: Report) -> None:
         "1 2 4", "92.00 (91.55-92.46)", "92.40", "5.16", "467 (463–472)", "327", "982", "1120", "454", "+3.0", "4.94x",
         "516", "students/c51e0f9a33/model.onnx",
     )  # fmt: skip
-    assert [h for h in table.headers if "µs" in h][:1] == ["mean (µs)"]
+    assert [h for h in table.headers if "µs" in h][:1] == ["mean (µs, 95% CI)"]
 
 
 def test_int8_speed_up_names_what_the_teacher_ran_in(report: Report) -> None:

@@ -1,0 +1,38 @@
+"""Which exits are dropped, and how steps of pruning add up."""
+
+import math
+
+import pytest
+
+from erde_nas.measure.policy import OperatingPoint
+from erde_nas.slim import pruned_name, share_of_step, used_exits
+
+
+def point(cost, *fractions):
+    return OperatingPoint((0.1,) * (len(fractions) - 1), fractions, 0.9, cost)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([point(1, 0.5, 0.5)], []),
+        ([point(1, 0.5, 0.0, 0.5), point(2, 0.0, 0.0, 1.0)], [[0, 2]]),
+        ([point(1, 1.0, 0.0, 0.0), point(2, 0.9, 0.1, 0.0)], [[0, 1], [0]]),
+        ([point(2, 0.9, 0.05, 0.05), point(1, 1.0, 0.0, 0.0)], [[0]]),
+        ([point(1, 1.0, 0.0)], [[0]]),
+        ([point(1, 1.0)], []),
+    ],
+)
+def test_exits_that_no_image_takes(points, expected):
+    assert used_exits(points) == expected
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("ratio", [0.3, 0.75])
+def test_steps_leave_what_one_shot_leaves(ratio, steps):
+    left = math.prod(1 - share_of_step(ratio, step, steps) for step in range(1, steps + 1))
+    assert left == pytest.approx(1 - ratio)
+
+
+def test_names_of_pruned_students():
+    assert (pruned_name("a", 0.35), pruned_name("a", 0.0)) == ("a-p35", "a")
