@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.candidate import objective_names
+from erde_nas.deploy import arithmetic
 from erde_nas.finals import read_measured
 from erde_nas.forecast import Forecast
 from erde_nas.hardware import HardwareProfile
@@ -145,7 +146,7 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
             device=profile.device,
             threads=profile.threads,
             batch_size=profile.batch_size,
-            precision="/".join(precisions(profile)),
+            precision="/".join(map(arithmetic, precisions(profile))),
         )
         for profile in profiles
         if profile.name in metrics["latency_ms"]  # the others wait for the finished students

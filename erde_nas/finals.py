@@ -90,13 +90,13 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     )
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
-    first = next(point for point in compared if point.label == teacher.label and point.stage != "quantized")
+    first = _teacher_point([point for point in compared if point.label == teacher.label])
     write_json(
         run.store.folder / "measured.json",
         {
             "students": list(students),
             "teacher": first.to_dict(),
-            "baselines": [_named(point).to_dict() for point in compared if point is not first],
+            "baselines": [_named(point).to_dict() for point in compared if point.file != first.file],
             "points": [point.to_dict() for point in points if point not in compared],
             "unmeasured": ledger.lost,
         },
@@ -104,6 +104,13 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     ledger.close()
     for name, reason in ledger.lost.items():
         run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
+
+
+def _teacher_point(points: Sequence[Point]) -> Point:
+    """The teacher that students are compared with, under bf16 profiles with its latency in bf16."""
+    whole = [point for point in points if point.stage != "quantized"]
+    latency = {name: found for point in reversed(whole) for name, found in point.latency_ms.items()}
+    return replace(whole[0], latency_ms=latency)
 
 
 def _named(point: Point) -> Point:

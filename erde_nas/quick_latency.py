@@ -80,8 +80,9 @@ def precisions(profile: HardwareProfile) -> tuple[str, ...]:
 
 
 def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
-    """Every precision that one of the profiles allows."""
-    return sorted({precision for profile in profiles for precision in precisions(profile)})
+    """Every kind of file that one of the profiles allows, fp32 first: it is what others are compared with."""
+    kinds = {kind for profile in profiles for kind in precisions(profile)}
+    return sorted(kinds, key=lambda kind: (kind != "fp32", kind))
 
 
 def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:
