@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from erde_nas.compress_section import GoalSection
 from erde_nas.deploy import arithmetic
-from erde_nas.errors import DeviceLost
+from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
 from erde_nas.final_files import (
     WITHOUT_EXITS,
@@ -157,7 +157,7 @@ def measure_entries(
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
     A file that does not answer as its network gives points that are not offered. `progress` gets estimated seconds
-    done and a text, `ledger` the timings, and the profiles whose device is lost. Raises DeviceLost where all are.
+    done and a text, `ledger` the timings, and the profiles that cannot be measured. Raises UserError where none can.
     """
     validation = shared.dataset.validation
     files = []
@@ -171,7 +171,7 @@ def measure_entries(
         if fresh:
             ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
     if not ledger.quick:
-        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+        raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
     wanted = wanted_points(goal, files[0], ledger.quick, validation.labels)
     files = [with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
     with TemporaryDirectory(prefix="erde-nas-") as folder:
@@ -180,7 +180,7 @@ def measure_entries(
         timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
-        raise DeviceLost("; ".join(dict.fromkeys(ledger.lost.values())))
+        raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
     return [point for file in timed for point in _points(file, shared, timings, run_folder)]
 
 

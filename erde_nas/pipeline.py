@@ -6,7 +6,7 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 import resource
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import came_of, profile_of
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
+from erde_nas.quick_latency import reference_latency
 from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
@@ -209,7 +210,17 @@ def _prepare(
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
+    shared = replace(shared, reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)))
     return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
+
+
+def _reference_ms(store: RunStore, profiles: Profiles) -> dict[str, float]:
+    """What the reference network takes under each profile, measured once for a run."""
+    saved = store.manifest().get("reference_ms")
+    if saved is None:
+        saved = reference_latency(profiles)
+        store.update_manifest(reference_ms=saved)
+    return saved
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:

@@ -7,7 +7,11 @@ from erde_nas.errors import UserError
 from erde_nas.hardware import load_profile
 from erde_nas.recipe import load_recipe
 
-PROFILES = ("cpu-1thread", "cpu-1thread-int8", "cpu-batch64", "cuda", "jetson-orin-nano", "raspberry-pi-5")
+PROFILES = (
+    *("cpu-1thread", "cpu-1thread-int8", "cpu-batch64", "cuda", "executorch-1thread", "jetson-orin-nano"),
+    *("openvino-1thread", "openvino-1thread-bf16", "openvino-1thread-int8", "raspberry-pi-5"),
+    *("torch-1thread", "torch-compile-batch64"),
+)
 
 
 @pytest.fixture(params=["checkout", "wheel", "a stranger's project around the wheel"])
@@ -72,7 +76,7 @@ def test_a_path_is_taken_as_it_is(layout, tmp_path):
     ("name", "message"),
     [
         ("cpu-1tread", r"no shipped profile 'cpu-1tread'; did you mean cpu-1thread.*'erde-nas profiles list'"),
-        ("???", "there are cpu-1thread, cpu-1thread-int8, cpu-batch64, cuda, jetson-orin-nano, rasp"),
+        ("???", "there are cpu-1thread, cpu-1thread-int8, cpu-batch64, cuda, executorch-1thread, jetson"),
         ("cuda.yaml", r"no profile file cuda\.yaml .*'cuda' alone is a shipped one"),
         ("./absent/x.yaml", r"no profile file \./absent/x\.yaml \(a path ends in \.yaml\); see 'erde-nas profiles"),
         ("../profiles/cuda", r"no profile file \.\./profiles/cuda \(a path ends in \.yaml\)"),

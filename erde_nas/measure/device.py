@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from erde_nas.data.cache import cache_dir
-from erde_nas.errors import DeviceLost, UserError
+from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
 from erde_nas.machine import Machine
 from erde_nas.measure.agent_file import LEAST_PYTHON, agent_file, pack
 from erde_nas.measure.ssh import NO_FOLDER, Answer, Connection
@@ -127,7 +127,8 @@ class Device:
         except (IndexError, ValueError):
             raise self._refusal(answer) from None
         if "error" in found:
-            raise UserError(f"{self.target}: {self._explain(found['error'], found['text'])}")
+            kind = RuntimeRefused if found["error"] == "runtime" else UserError
+            raise kind(f"{self.target}: {self._explain(found['error'], found['text'])}")
         return found
 
     def _explain(self, kind: str, text: str) -> str:
