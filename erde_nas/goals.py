@@ -70,10 +70,12 @@ def choose(
 ) -> Choice | None:
     """The most accurate of the points that reach the goal, then the fastest; otherwise the one that misses it least.
 
-    Points that others dominate count, since they may be smaller. None where nothing was measured under `profile`.
+    Points that others dominate count, since they may be smaller; others that are not offered only where there is
+    nothing else, and as a miss. None where nothing was measured under `profile`.
     """
-    usable = [p for p in points if (p.offered or p.label == DOMINATED) and mean_latency(p, profile)]
-    choices = [(point, values_of(point, teacher, profile, teacher_ms)) for point in usable]
+    timed = [p for p in points if mean_latency(p, profile)]
+    usable = [p for p in timed if p.offered or p.label == DOMINATED]
+    choices = [(point, values_of(point, teacher, profile, teacher_ms)) for point in usable or timed]
     if not choices:
         return None
 
@@ -83,7 +85,10 @@ def choose(
 
     point, reached = min(choices, key=order)
     missed = [key for key, miss in misses(reached, goal).items() if miss > 0]
-    return Choice(point, reached, describe({key: reached[key] for key in missed}, goal))
+    text = describe({key: reached[key] for key in missed}, goal)
+    return Choice(
+        point, reached, text if usable else ", ".join(filter(None, [text, f"and is not offered ({point.label})"]))
+    )
 
 
 def describe(reached: Mapping[str, float], goal: GoalSection) -> str:
@@ -104,5 +109,5 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
     what = describe({key: choice.reached[key] for key in goal.wanted}, goal)
     noise = " These numbers are noisy: measure again on a quiet machine." if point.latency_ms[profile].noisy else ""
     if choice.missed:
-        return f"Goal not reached on {profile}. The nearest is {name}: it misses {choice.missed}; {point.file}.{noise}"
+        return f"Goal not reached on {profile}. The nearest is {name}: it has {choice.missed}; {point.file}.{noise}"
     return f"Goal reached on {profile} by {name}: {what}; {point.file}.{noise}"

@@ -94,7 +94,7 @@ def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool)
 
 def drop_unused_exits(run: Run, name: str) -> None:
     """Make students without the exits that no image takes, where that is faster: at any operating point worth keeping,
-    and at the cheapest one of them. The student itself stays.
+    and at the cheapest one of them; and without early exits, where the median image takes none. The student stays.
 
     Judged by the first profile's brief measurement and the validation split.
     """
@@ -122,8 +122,11 @@ def drop_unused_exits(run: Run, name: str) -> None:
 
 
 def used_exits(points: Sequence[OperatingPoint]) -> list[list[int]]:
-    """The exits that some of the points use, then those of the cheapest point; only sets that lack an exit, once."""
+    """The exits that some of the points use, then those of the cheapest point, then the last alone, where the median
+    image of a point runs to it; only sets that lack an exit, once."""
     exits = range(len(points[0].exit_fractions))
     cheapest = min(points, key=lambda point: point.cost)
     sets = [[e for e in exits if any(p.exit_fractions[e] for p in some)] for some in (points, [cheapest])]
+    if any(point.exit_fractions[-1] > 0.5 for point in points):
+        sets.append([exits[-1]])
     return [used for number, used in enumerate(sets) if len(used) < len(exits) and used not in sets[:number]]

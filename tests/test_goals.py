@@ -85,7 +85,9 @@ def test_points_that_are_broken_or_were_not_measured_do_not_count():
     slow = point("b", 0.9, 1.0, fast=0.1, offered=False, label=DOMINATED)
     points = [point("a", 0.94, 1.0, fast=0.1, offered=False, label="wrong answers"), point("c", 0.94, 1.0), slow]
     assert choose(points, TEACHER, 10.0, "fast", GoalSection(speedup=2)).point is slow
-    assert choose(points[:2], TEACHER, 10.0, "fast", GoalSection(speedup=2)) is None
+    assert choose(points[1:2], TEACHER, 10.0, "fast", GoalSection(speedup=2)) is None
+    last_resort = choose(points[:2], TEACHER, 10.0, "fast", GoalSection(speedup=2))
+    assert (last_resort.point, last_resort.missed) == (points[0], "and is not offered (wrong answers)")
     assert "no student was measured" in sentence(None, GoalSection(speedup=2), "fast")
 
 

@@ -16,11 +16,15 @@ def point(cost, *fractions):
     ("points", "expected"),
     [
         ([point(1, 0.5, 0.5)], []),
-        ([point(1, 0.5, 0.0, 0.5), point(2, 0.0, 0.0, 1.0)], [[0, 2]]),
+        ([point(1, 0.5, 0.0, 0.5), point(2, 0.2, 0.3, 0.5)], [[0, 2]]),
+        ([point(1, 0.5, 0.0, 0.5), point(2, 0.5, 0.0, 0.5)], [[0, 2]]),
         ([point(1, 1.0, 0.0, 0.0), point(2, 0.9, 0.1, 0.0)], [[0, 1], [0]]),
         ([point(2, 0.9, 0.05, 0.05), point(1, 1.0, 0.0, 0.0)], [[0]]),
         ([point(1, 1.0, 0.0)], [[0]]),
         ([point(1, 1.0)], []),
+        ([point(1, 0.6, 0.4), point(2, 0.3, 0.7)], [[1]]),  # the median image runs to the end at one of them
+        ([point(1, 0.3, 0.0, 0.7)], [[0, 2], [2]]),
+        ([point(1, 0.0, 0.0, 1.0)], [[2]]),
     ],
 )
 def test_exits_that_no_image_takes(points, expected):
