@@ -23,6 +23,9 @@ class Recorder:
     def get_inputs(self):
         return [self]
 
+    def get_outputs(self):
+        return [self, self]
+
     def run(self, outputs, feed):
         batch = feed[self.name][:, 0, 0, 0].astype(int)
         self.seen.append(batch.tolist())
