@@ -125,7 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     names = list(dict.fromkeys([BASE[0], *options.runtimes]))
     pin(1)
-    versions = ", ".join(f"{k} {v}" for name in names for k, v in runtime(name).versions().items())
+    found = {package: version for name in names for package, version in runtime(name).versions().items()}
+    versions = ", ".join(f"{package} {version}" for package, version in found.items())
     load = os.getloadavg()[0]
     with options.out.open("w", newline="", encoding="utf-8") as file:
         file.write(

@@ -1,13 +1,14 @@
 """OpenVINO on the CPU: one image through the nested file, a batch through its segments.
 
-One image: the nested ONNX file with its `If` runs correctly and is the faster way. Against one compiled model per
-segment, whose features never leave OpenVINO's memory, it takes 0.98 of the time at the first exit and 0.93 at the last
-of a ResNet-20 for 32×32 images (0.79 at the last exit of a student for 8×8 images), and as int8 0.92 and 0.91
-(alternated on one shared core of a Sapphire Rapids Xeon).
+One image: the nested ONNX file with its `If` runs correctly and is the faster way. One compiled model per segment takes
+1.1 to 1.4 times as long in fp32 for a ResNet-20 for 32×32 images, 1.4 for a student for 16×16 images, and 1.2 to 1.7
+times as long in int8 (benchmarks/results/runtimes-cpu-1thread-b1.csv). Where the features never left OpenVINO's memory
+it would still be 1.0 to 1.1 for the former, by a trial without a CSV.
 
 int8 is the file that ONNX Runtime runs: OpenVINO executes its QDQ form as integers, in the branches of an `If` as well.
-NNCF's post-training quantization (MINMAX ranges, the same layers) gave files that take 1.00 to 1.09 of that file's time
-there and differ more from fp32, after 1 to 14 s a segment, so that it is not used.
+NNCF's post-training quantization (MINMAX ranges, the same layers) was tried, through ONNX and through OpenVINO's own
+format: its files took 0.93 to 1.04 of that file's time at the last exits, were no nearer to fp32, and took 1 to 14 s a
+segment to make. It is not used, so that quantization-aware training and layers kept in fp32 serve OpenVINO as well.
 
 The precision is always set: left to itself OpenVINO takes bf16 where the CPU has it. An int8 file is run with fp32 as
 its floating-point type: with bf16 its `If` cannot be compiled (OpenVINO 2026.4).
