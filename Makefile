@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3.11
 
-.PHONY: env search test lint clean
+.PHONY: env search test test-slow lint clean
 
 env: $(STAMP)
 
@@ -19,7 +19,10 @@ search: env
 	$(BIN)/erde-nas search quickstart --out runs/quickstart
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow
 
 lint: env
 	$(BIN)/ruff check .

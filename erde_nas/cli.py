@@ -181,9 +181,15 @@ def export(
     out: Out,
     student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
+    form: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", metavar="NAME", help="onnx, openvino or executorch; repeatable. Otherwise all installed."
+        ),
+    ] = None,
 ) -> None:
     """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
-    for path in commands.export(out, student, to):
+    for path in commands.export(out, student, to, form or ()):
         print(path)
 
 

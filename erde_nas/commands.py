@@ -119,13 +119,13 @@ def compress(
         return pipeline.compress(out, students, device=device, meter=meter, goal=goal, profile=profile)
 
 
-def export(out: Path, student: str, to: Path) -> list[Path]:
+def export(out: Path, student: str, to: Path, formats: Sequence[str] = ()) -> list[Path]:
     """Write the bundle of a student to the new folder `to`; returns its files."""
     found = _read_report(out)
     from erde_nas.export.bundle import write_bundle
     from erde_nas.export.source import find_student
 
-    return write_bundle(find_student(out, student, found), to)
+    return write_bundle(find_student(out, student, found), to, tuple(formats))
 
 
 def profile(

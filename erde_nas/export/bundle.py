@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from erde_nas.data.licences import licence
 from erde_nas.errors import UserError
 from erde_nas.export import run as runner
 from erde_nas.export.card import model_card
+from erde_nas.export.formats import EXTRA_FORMATS, chosen_formats
 from erde_nas.export.nest import split
 from erde_nas.export.source import Source
 from erde_nas.export.trade_offs import measured_latency, measured_row, trade_offs
@@ -28,29 +28,32 @@ from erde_nas.recipe import Recipe
 from erde_nas.store import existing_run
 
 SCHEMA = 1
-Writer = Callable[[Source, Path], dict[str, Any]]
 
 
-def write_bundle(source: Source, to: Path) -> list[Path]:
+def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
     """Write the bundle to the new or empty folder `to`: all of it, or nothing. Returns its files, student.json last.
 
-    Raises UserError where `to` holds anything, or a file of the run is missing or damaged.
+    `formats` besides ONNX; none: all that are installed. Raises UserError where `to` holds anything, a format is not
+    installed, or a file of the run is missing or damaged.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"--to {to} exists already; give a new folder")
-    to = to.resolve()
+    to, chosen = to.resolve(), chosen_formats(formats)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as staging:
         folder = Path(staging) / "bundle"
         folder.mkdir()
-        files = _fill(source, folder)
+        files = _fill(source, folder, chosen)
         os.replace(folder, to)
     return [to / name for name in files]
 
 
-def _fill(source: Source, folder: Path) -> list[str]:
+def _fill(source: Source, folder: Path, formats: tuple[str, ...]) -> list[str]:
     described = {"schema": SCHEMA, **describe(source)}
-    described["models"] = {name: entry for write in WRITERS for name, entry in write(source, folder).items()}
+    described["models"] = write_onnx_models(source, folder)
+    described["other_formats"] = {
+        name: entry for form in formats for name, entry in EXTRA_FORMATS[form](source, folder).items()
+    }
     shutil.copyfile(str(runner.__file__), folder / "run.py")
     (folder / "README.md").write_text(model_card(described), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -87,10 +90,6 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
             "reasons": list(reasons),
         }
     return models
-
-
-WRITERS: tuple[Writer, ...] = (write_onnx_models,)
-"""One per format: writes its files into the bundle's folder and returns their entries of `models` in student.json."""
 
 
 def describe(source: Source) -> dict[str, Any]:

@@ -332,7 +332,7 @@ def run_one(
     feed = {"image": image[None]}
     if thresholds:
         feed["thresholds"] = np.array(thresholds, np.float32)
-    logits, exit_index = session.run(None, feed)
+    logits, exit_index = session.run(["logits", "exit_index"], feed)
     return logits[0], int(exit_index[0])
 
 

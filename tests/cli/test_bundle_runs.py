@@ -49,7 +49,7 @@ class Bundle:
 def bundle(finished, tmp_path_factory):
     name = json.loads((finished / "manifest.json").read_text())["halving"][-1]["students"][0]
     root = tmp_path_factory.mktemp("bundle")
-    assert call("export", finished, "--student", name, "--to", root / "ship").code == 0
+    assert call("export", finished, "--student", name, "--to", root / "ship", "--format", "onnx").code == 0
     pixels = load_dataset(DatasetSection(name="digits")).test.images[:24]
     (root / "images").mkdir()
     for number, image in enumerate(pixels):

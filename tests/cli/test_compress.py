@@ -14,7 +14,7 @@ def test_a_student_that_was_not_on_the_shortlist(cli, tiny, run, shortlisted, ot
     assert {(shortlisted, "finished"), (other, "finished")} <= stages
     assert (run / "students" / f"{other}-p50" / "model.onnx").is_file()
     assert other in done.out + (run / "report.md").read_text()
-    assert cli("export", run, "--student", other, "--to", run.parent / "ship").code == 0
+    assert cli("export", run, "--student", other, "--to", run.parent / "ship", "--format", "onnx").code == 0
 
     # The search's own command keeps it.
     monkeypatch.setattr("erde_nas.finals.measure", None)

@@ -12,13 +12,18 @@ from erde_nas.data.load import load_dataset
 from erde_nas.export.nest import thresholds_of
 from erde_nas.measure.policy import entropies, exit_indices
 from erde_nas.recipe import DatasetSection, load_recipe
+from erde_nas.runtimes import runtime
+from erde_nas.runtimes.interface import Setting
 from erde_nas.students.infer import all_logits
 from erde_nas.students.weights import load_network
+
+ONNX = ("--format", "onnx")  # the quickest
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), dtype=np.uint8)
 
 
 @pytest.fixture
 def bundle(cli, finished, shortlisted, tmp_path):
-    done = cli("export", finished, "--student", shortlisted, "--to", tmp_path / "deep" / "ship")
+    done = cli("export", finished, "--student", shortlisted, "--to", tmp_path / "deep" / "ship", *ONNX)
     assert (done.code, done.err) == (0, "")
     return tmp_path / "deep" / "ship"
 
@@ -36,7 +41,7 @@ def report(finished, shortlisted):
 
 def test_a_student_goes_to_a_new_folder(cli, finished, shortlisted, tmp_path):
     to = tmp_path / "deep" / "ship"
-    done = cli("export", finished, "--student", shortlisted, "--to", to)
+    done = cli("export", finished, "--student", shortlisted, "--to", to, *ONNX)
     assert (done.code, done.err) == (0, "")
     printed, there = done.out.splitlines(), {str(path) for path in to.rglob("*") if path.is_file()}
     assert set(printed) == there
@@ -74,7 +79,7 @@ def test_every_model_is_valid_onnx_without_a_trace_of_the_machine(bundle):
 
 
 def test_two_exports_hold_the_same_bytes(cli, bundle, finished, shortlisted, tmp_path):
-    assert cli("export", finished, "--student", shortlisted, "--to", tmp_path / "again").code == 0
+    assert cli("export", finished, "--student", shortlisted, "--to", tmp_path / "again", *ONNX).code == 0
     for path in bundle.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(bundle)).read_bytes(), path.name
@@ -145,21 +150,23 @@ def test_the_model_card_says_what_there_is(bundle, described):
 
 def test_an_empty_folder_will_do(cli, finished, shortlisted, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert cli("export", finished, "--student", f"{shortlisted}-p50", "--to", tmp_path / "empty").code == 0
-    assert json.loads((tmp_path / "empty" / "student.json").read_text())["stage"] == "pruned"
+    assert cli("export", finished, "--student", f"{shortlisted}-p50", "--to", tmp_path / "empty", *ONNX).code == 0
+    found = json.loads((tmp_path / "empty" / "student.json").read_text())
+    assert found["student"] == f"{shortlisted}-p50"
+    assert found["stage"] in ("pruned", "quantized")  # whichever is measured to be faster
 
 
 def test_an_existing_folder_or_file_is_left_alone(refused, finished, shortlisted, tmp_path):
     (tmp_path / "mine").write_text("")
     for to in (tmp_path, tmp_path / "mine"):
-        message = refused("export", finished, "--student", shortlisted, "--to", to)
+        message = refused("export", finished, "--student", shortlisted, "--to", to, *ONNX)
         assert message == f"--to {to} exists already; give a new folder"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_student_without_a_file(refused, finished, shortlisted, other, tmp_path):
     for name in (other, "nobody"):
-        message = refused("export", finished, "--student", name, "--to", tmp_path / "ship")
+        message = refused("export", finished, "--student", name, "--to", tmp_path / "ship", *ONNX)
         assert f"has no deployable file of '{name}'; it has those of {shortlisted}, {shortlisted}-p50" in message
         assert f"`erde-nas compress {finished} --student ID`" in message
     assert not (tmp_path / "ship").exists()
@@ -173,18 +180,51 @@ def test_files_that_do_not_fit_the_report(refused, run, shortlisted, tmp_path):
     thresholds = next(tensor for tensor in model.graph.initializer if tensor.name == "thresholds")
     thresholds.CopyFrom(onnx.numpy_helper.from_array(np.full(thresholds.dims, 0.123, np.float32), "thresholds"))
     onnx.save(model, folder / "model.onnx")
-    message = refused("export", run, "--student", shortlisted, "--to", to)
+    message = refused("export", run, "--student", shortlisted, "--to", to, *ONNX)
     assert f"model.onnx was written after the report of {run}; measure it with `erde-nas compress {run}`" in message
     (folder / "model.onnx").unlink()
-    assert "model.onnx does not exist" in refused("export", run, "--student", shortlisted, "--to", to)
+    assert "model.onnx does not exist" in refused("export", run, "--student", shortlisted, "--to", to, *ONNX)
     assert not to.exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_no_run(refused, tmp_path):
-    assert "holds no run" in refused("export", tmp_path, "--student", "x", "--to", tmp_path / "ship")
+    assert "holds no run" in refused("export", tmp_path, "--student", "x", "--to", tmp_path / "ship", *ONNX)
 
 
 def test_every_data_set_has_its_licence():
     names = DatasetSection.model_fields["name"].annotation.__args__
     assert set(names) == set(LICENCES)
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "batch"),
+    [
+        ("openvino", ["openvino/model.xml"], IMAGES),
+        pytest.param("executorch", [f"executorch/model-{i}.pte" for i in range(3)], IMAGES, marks=pytest.mark.slow),
+    ],
+)
+def test_other_formats_answer_as_the_onnx_file_does(cli, finished, shortlisted, tmp_path, form, files, batch):
+    pytest.importorskip(form, reason=f"the extra {form} is not installed")
+    done = cli("export", finished, "--student", shortlisted, "--to", tmp_path / "ship", "--format", form)
+    assert (done.code, done.err) == (0, "")
+    described = json.loads((tmp_path / "ship" / "student.json").read_text())
+    entries = [entry for entry in described["other_formats"].values() if entry["made_from"] == "model.onnx"]
+    assert [entry["runtime"] for entry in entries] == [form]
+    assert set(files) <= described["files"].keys()
+    other = runtime(form).load([str(tmp_path / "ship" / name) for name in files], Setting())
+    onnx_file = runtime("onnxruntime").load([str(tmp_path / "ship" / "model.onnx")], Setting())
+    thresholds = np.array(entries[0]["thresholds"], np.float32)
+    for image in batch:
+        expected, taken = onnx_file.run(image[None], thresholds)
+        logits, exit_index = other.run(image[None], thresholds)
+        np.testing.assert_allclose(logits, expected, atol=1e-3)
+        assert exit_index == taken
+
+
+def test_formats_that_cannot_be_written(refused, finished, shortlisted, tmp_path, monkeypatch):
+    words = ("export", finished, "--student", shortlisted, "--to", tmp_path / "ship", "--format")
+    assert refused(*words, "tflite") == "--format must be onnx, openvino or executorch, but got 'tflite'"
+    monkeypatch.setattr("erde_nas.export.formats.find_spec", lambda name: None)
+    assert "pip install 'erde-nas[openvino]'" in refused(*words, "openvino")
+    assert not (tmp_path / "ship").exists()
