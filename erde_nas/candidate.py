@@ -47,9 +47,8 @@ def evaluate(
         return Trial(number, arch.id, proposal.params, "failed", (), (), measured, proposal.attrs, reason), None
 
     try:
-        per_exit_ms = latency_per_exit(
-            shared.build(arch), timed(shared.recipe.search, shared.profiles), shared.dataset.validation.images
-        )
+        profiles, images = timed(shared.recipe.search, shared.profiles), shared.dataset.validation.images
+        per_exit_ms = latency_per_exit(shared.build(arch), profiles, images, shared.reference_ms)
         measured = latency_metrics(arch, per_exit_ms)
         if reason := too_slow(per_exit_ms, shared.profiles):
             return failed(reason)

@@ -30,22 +30,14 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
     if profile.device == "cuda":
         reasons += _missing_for_cuda(profile, machine)
     reasons += _missing_runtime(profile, machine)
-    if profile.precision == "int8" and not reasons:
-        reasons += _without_int8(profile)
+    if profile.precision == "int8" and profile.runtime == "onnxruntime" and profile.device != "cpu" and not reasons:
+        advice = "use precision: fp32, or device: cpu"
+        reasons.append(f"onnxruntime calculates int8 files in floats on {profile.device}; {advice}")
     if profile.precision == "bf16" and profile.runtime == "openvino" and not set(BF16_FEATURES) & set(machine.features):
         reasons.append("OpenVINO would calculate in fp32 on this CPU, which has no bf16; use precision: fp32")
     if profile.threads > machine.usable_cores:
         reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
     return f"profile '{profile.name}': " + "; ".join(reasons) if reasons else None
-
-
-def _without_int8(profile: HardwareProfile) -> list[str]:
-    """Why the profile's runtime cannot calculate in int8 on its device."""
-    if "int8" not in runtime(profile.runtime).PRECISIONS:
-        return [f"its runtime {profile.runtime} cannot run int8; use precision: fp32"]
-    if profile.runtime == "onnxruntime" and profile.device != "cpu":
-        return [f"onnxruntime calculates int8 files in floats on {profile.device}; use precision: fp32, or device: cpu"]
-    return []
 
 
 def detect_profile(machine: Machine) -> str:

@@ -1,6 +1,7 @@
 """What a final measurement has timed so far, in `timings.json` of the run folder until all of it is measured.
 
-A device that is lost, or a runtime that refuses, leaves its profiles without numbers; the next start of the run measures those alone.
+A device that is lost, or a runtime that refuses, leaves its profiles without numbers; the next start of the run
+measures those alone.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,14 +6,14 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 import resource
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from erde_nas import candidate, limits
-from erde_nas.assemble import assemble, parents_of
+from erde_nas.assemble import assemble
 from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
@@ -22,14 +22,14 @@ from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
-from erde_nas.finals import measure_run, read_measured
+from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist
-from erde_nas.goals import choose, sentence
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
-from erde_nas.offer import mean_latency, offer
+from erde_nas.outcome import came_of, profile_of
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
+from erde_nas.quick_latency import reference_latency
 from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
@@ -133,7 +133,7 @@ def compress(
         stack.enter_context(locked(out))
         store = stack.enter_context(closing(existing_run(out)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
-        target = None if goal is None else (goal, _profile_of(profiles, profile, out))
+        target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
@@ -155,37 +155,6 @@ def _check_front(store: RunStore) -> None:
     shared_study = "storage" in store.manifest()
     if not students.is_dir() or not (shared_study or (store.folder / "study.db").exists()):
         raise UserError(f"{store.folder} holds no candidate yet, so there is no front; continue its search")
-
-
-def _profile_of(profiles: Profiles, name: str | None, out: Path) -> HardwareProfile:
-    """The profile that a goal is about. Raises UserError where several would do, or none has that name."""
-    names = ", ".join(profile.name for profile in profiles)
-    if name is None and len(profiles) > 1:
-        raise UserError(f"{out} has several profiles; say with --profile which one --target is about: {names}")
-    found = [profile for profile in profiles if name in (None, profile.name)]
-    if not found:
-        raise UserError(f"{out} has no profile '{name}'; it has {names}")
-    return found[0]
-
-
-def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, Any]:
-    """Whether a measured student reaches the goal, and which one does or comes nearest."""
-    measured = read_measured(run.store)
-    assert measured.teacher is not None
-    parents = parents_of(run, measured.students)
-    points, _ = offer(measured.points, run.shared.profiles, parents)
-    teacher_ms = mean_latency(measured.teacher, profile.name)
-    assert teacher_ms is not None
-    chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
-    return {
-        "profile": profile.name,
-        "goal": goal.wanted,
-        "reached": chosen is not None and not chosen.missed,
-        "student": None if chosen is None else chosen.point.student,
-        "file": None if chosen is None else chosen.point.file,
-        "thresholds": [] if chosen is None else list(chosen.point.thresholds),
-        "text": sentence(chosen, goal, profile.name),
-    }
 
 
 def _finished(store: RunStore) -> list[str]:
@@ -241,7 +210,17 @@ def _prepare(
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
+    shared = replace(shared, reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)))
     return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
+
+
+def _reference_ms(store: RunStore, profiles: Profiles) -> dict[str, float]:
+    """What the reference network takes under each profile, measured once for a run."""
+    saved = store.manifest().get("reference_ms")
+    if saved is None:
+        saved = reference_latency(profiles)
+        store.update_manifest(reference_ms=saved)
+    return saved
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:

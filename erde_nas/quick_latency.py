@@ -1,6 +1,7 @@
 """Latency of a candidate under every hardware profile: exported, and timed briefly, enough to rank candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,19 +11,25 @@ from erde_nas.deploy import arithmetic, make_segments, write_file
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.latency import Deployed, Effort, measure
 from erde_nas.measure.pool import Timing
+from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
 from erde_nas.students.network import EarlyExitNetwork
 
 QUICK = Effort(processes=1, blocks=5)  # enough to rank candidates
+ALONE = Effort(processes=5, blocks=5)  # where nothing is known of the reference
 LATENCY_SLACK = 1.2  # what a brief measurement may be above a limit before nothing is tried: it is not exact
 QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
 
 
 def latency_per_exit(
-    network: EarlyExitNetwork, profiles: tuple[HardwareProfile, ...], images: np.ndarray
+    network: EarlyExitNetwork,
+    profiles: tuple[HardwareProfile, ...],
+    images: np.ndarray,
+    reference_ms: Mapping[str, float] | None = None,
 ) -> dict[str, tuple[float, ...]]:
     """Milliseconds of leaving at each exit under each profile, quickly measured on the deployable file.
 
-    An int8 profile allows both precisions: the one whose last exit is faster counts.
+    An int8 profile allows both precisions: the one whose last exit is faster counts. `reference_ms` is what
+    `reference_latency` gave; without it, several processes find it out for this network alone.
     """
     never = [0.0] * (len(network.segments) - 1)
     by_setting: dict[str, dict[str, Timing]] = {}
@@ -36,7 +43,9 @@ def latency_per_exit(
             )
         for setting, group in settings(profiles).items():
             wanted = [files[precision] for precision in allowed(group)]
-            by_setting[setting] = measure(wanted, group[0], images, QUICK)
+            known = None if reference_ms is None else reference_ms[group[0].name]
+            effort = ALONE if known is None else replace(QUICK, reference_ms=known)
+            by_setting[setting] = measure(wanted, group[0], images, effort)
     best = {}
     for setting, group in settings(profiles).items():
         for profile in group:
@@ -45,8 +54,25 @@ def latency_per_exit(
     return best
 
 
+def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]:
+    """Milliseconds that the reference network takes for a batch under each profile: one unit for a whole search.
+
+    Candidates are timed in units of it by one short process each, and one process may find the machine half as fast.
+    """
+    found: dict[str, float] = {}
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        student = write_reference(Path(folder) / "reference.onnx")
+        file = Deployed("reference", student.file, 1, network=student.network)
+        for group in settings(profiles).values():
+            effort = Effort(group[0].measure.processes, group[0].measure.blocks)
+            images = np.zeros((2 * group[0].batch_size, *IMAGE_SHAPE), np.uint8)
+            timing = measure([file], group[0], images, effort)["reference"]
+            found |= {profile.name: timing.reference_ms for profile in group}
+    return found
+
+
 def precisions(profile: HardwareProfile) -> tuple[str, ...]:
-    """Which files may serve a profile: an int8 profile allows fp32 as well, since int8 can be slower; a bf16 profile has
+    """Which files may serve a profile: int8 allows fp32 as well, since int8 can be slower; a bf16 profile has
     a file of its own, with the thresholds that suit how its runtime rounds."""
     if profile.precision == "bf16":
         return ("bf16-openvino" if profile.runtime == "openvino" else "bf16-torch",)

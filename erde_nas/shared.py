@@ -1,6 +1,6 @@
 """What all candidates of a run share, made once: views, teacher, its logits, and how fast a training step runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,7 @@ class Shared:
     teacher_macs: tuple[float, ...]  # per exit
     logits: Tensor  # (views, images, teacher exits, classes) fp16
     compute: Compute
+    reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see quick_latency
 
     @property
     def device(self) -> torch.device:

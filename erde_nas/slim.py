@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from erde_nas.compress.gradients import loss_gradients_
 from erde_nas.compress.prune import Gradients, Pruning, prune
+from erde_nas.errors import DeviceLost
 from erde_nas.files import read_json
 from erde_nas.finish import train_on
 from erde_nas.measure.policy import OperatingPoint, operating_curve, spread
@@ -101,7 +102,10 @@ def drop_unused_exits(run: Run, name: str) -> None:
     if "used_exits" in metrics or metrics.get("stage") not in ("finished", "pruned"):
         return
     network, validation = load_student(run, name), shared.dataset.validation
-    before = latency_per_exit(network, (profile,), validation.images)[profile.name]
+    try:
+        before = latency_per_exit(network, (profile,), validation.images)[profile.name]
+    except DeviceLost:  # what can be measured of the run goes on; the next start tries this again
+        return
     curve = operating_curve(all_logits(network, validation.images), validation.labels, before)
     sets = used_exits(spread(curve, shared.recipe.search.accuracy_tolerance, POINTS))
     for used in sets:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from erde_nas.deploy import ExportMismatch, Segments, check_export, make_segments, write_file
+from erde_nas.deploy import ExportMismatch, Segments, arithmetic, check_export, make_segments, write_file
 from erde_nas.distil.foreign import ProgramTeacher
 from erde_nas.export.nest import thresholds_of
 from erde_nas.measure.policy import entropies
@@ -112,3 +112,17 @@ def test_segments_of_int8_keep_their_answers_in_the_file(network, tmp_path):
     assert isinstance(segments, Segments)
     with pytest.raises(ExportMismatch, match=r"int8\.onnx"):
         check_export(tmp_path / "int8.onnx", network, IMAGES, (-1.0, -1.0))
+
+
+@pytest.mark.parametrize("kind", ["bf16-torch", "bf16-openvino"])
+def test_a_file_for_bf16_answers_as_its_runtime_does_in_bf16(network, kind):
+    segments = make_segments(network, [kind], IMAGES)[kind]
+    expected, threads = all_logits(network, IMAGES), torch.get_num_threads()
+    logits = segments.logits(IMAGES)
+    assert torch.get_num_threads() == threads
+    assert logits.shape == expected.shape
+    difference = np.abs(logits - expected).max() / np.abs(expected).max()
+    assert difference < 0.05
+    if kind == "bf16-torch":  # OpenVINO calculates in fp32 where the CPU has no bf16
+        assert difference > 1e-4
+    assert arithmetic(kind) == "bf16"

@@ -203,10 +203,31 @@ def test_the_profile_of_this_machine_matches_it(tmp_path):
     assert mismatch(load_profile(path), machine) is None
 
 
-def test_int8_is_refused_where_the_runtime_would_not_calculate_in_it(monkeypatch):
+def test_int8_is_refused_where_the_runtime_would_not_calculate_in_it():
     on_gpu = HardwareProfile(name="gpu", device="cuda", precision="int8")
     assert "onnxruntime calculates int8 files in floats on cuda; use precision: fp32" in mismatch(on_gpu, SERVER)
     assert mismatch(HardwareProfile(name="cpu", precision="int8"), SERVER) is None
-    monkeypatch.setattr("erde_nas.runtimes.onnxruntime.PRECISIONS", ("fp32",))
-    reason = mismatch(HardwareProfile(name="cpu", precision="int8"), SERVER)
-    assert reason == "profile 'cpu': its runtime onnxruntime cannot run int8; use precision: fp32"
+
+
+@pytest.mark.parametrize(
+    ("profile", "runtimes", "message"),
+    [
+        ({"runtime": "openvino"}, (), "needs openvino, which is not installed here: pip install 'erde-nas[openvino]'"),
+        ({"runtime": "executorch"}, (), "pip install 'erde-nas[executorch]'"),
+        ({"runtime": "torch-compile"}, (), "needs torch, which is not installed here: pip install 'torch'"),
+        ({"provider": "XnnpackExecutionProvider"}, (), "XnnpackExecutionProvider, here: CUDAExecutionProvider, CPU"),
+        ({"runtime": "openvino", "precision": "bf16"}, (("openvino", "1"),), "calculate in fp32 on this CPU"),
+    ],
+)
+def test_what_a_runtime_lacks_is_said(profile, runtimes, message):
+    machine = dataclasses.replace(SERVER, runtimes=runtimes)
+    reason = mismatch(HardwareProfile(name="p", **profile), machine)
+    assert reason is not None
+    assert message in reason
+
+
+def test_runtimes_that_are_there_may_answer():
+    machine = dataclasses.replace(SERVER, runtimes=(("openvino", "1"), ("torch", "2")), features=("amx_bf16",))
+    for settings_ in ({"runtime": "openvino", "precision": "bf16"}, {"runtime": "torch", "device": "cuda"}):
+        assert mismatch(HardwareProfile(name="p", **settings_), machine) is None
+    assert mismatch(HardwareProfile(name="p", provider="CUDAExecutionProvider"), SERVER) is None

@@ -76,7 +76,7 @@ def test_a_path_is_taken_as_it_is(layout, tmp_path):
     ("name", "message"),
     [
         ("cpu-1tread", r"no shipped profile 'cpu-1tread'; did you mean cpu-1thread.*'erde-nas profiles list'"),
-        ("???", "there are cpu-1thread, cpu-1thread-int8, cpu-batch64, cuda, executorch-1thread, "),
+        ("???", "there are cpu-1thread, cpu-1thread-int8, cpu-batch64, cuda, executorch-1thread, jetson"),
         ("cuda.yaml", r"no profile file cuda\.yaml .*'cuda' alone is a shipped one"),
         ("./absent/x.yaml", r"no profile file \./absent/x\.yaml \(a path ends in \.yaml\); see 'erde-nas profiles"),
         ("../profiles/cuda", r"no profile file \.\./profiles/cuda \(a path ends in \.yaml\)"),

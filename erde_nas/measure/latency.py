@@ -50,13 +50,15 @@ class Deployed:
 @dataclass(frozen=True)
 class Effort:
     """How much is measured: at least `processes`, then more until every 95 % interval is within ±`interval` of its
-    median or `allowance_s` are spent on the additional ones. `thorough`: memory, energy and answers as well."""
+    median or `allowance_s` are spent on the additional ones. `thorough`: memory, energy and answers as well.
+    `reference_ms`: what the reference takes, where that is known better than a few processes find out."""
 
     processes: int
     blocks: int
     interval: float | None = None
     allowance_s: float = 0.0
     thorough: bool = False
+    reference_ms: float | None = None
 
     @staticmethod
     def full(profile: HardwareProfile) -> "Effort":
@@ -79,13 +81,14 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
         work = partial(run_there, profile) if profile.elsewhere else run_here
         found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress, work)
-    reference_ms = float(np.median(found.reference_ms))
+    reference_ms = effort.reference_ms or float(np.median(found.reference_ms))
     contention = contention_text(found.contention)
     return {
         file.key: replace(
             pool(found.files[file.key], reference_ms, profile.batch_size, file.exits),
             noisy=effort.interval is not None and not narrow(found.files[file.key], effort.interval),
             contention=contention,
+            reference_ms=reference_ms,
             versions=found.versions,
             disagreement=disagreement(found.files[file.key][0].get("logits"), file.expected, file.precision),
         )

@@ -41,6 +41,7 @@ class Timing:
     process_streams: tuple[tuple[float, ...], ...] = ()  # (processes, streams) likewise
     noisy: bool = False  # the time allowance ended before the intervals were narrow
     contention: str = ""  # what else used the machine meanwhile
+    reference_ms: float = 0.0  # what the reference took for a batch
     memory_bytes: int | None = None  # at the peak, beyond what the process held before it loaded the file
     versions: str = ""  # of the packages that ran it
     disagreement: str = ""  # how the runtime answers differently from what was expected

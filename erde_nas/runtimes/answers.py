@@ -10,7 +10,7 @@ from erde_nas.runtimes.interface import Deployable, Setting
 
 
 def answers(name: str, student: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
-    """Images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes), each exit forced on all of them.
+    """Images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes), each one forced on all.
 
     Raises ImportError where the runtime's package is absent, UserError or RuntimeError where it refuses the student.
     """

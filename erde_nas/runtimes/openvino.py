@@ -49,20 +49,35 @@ def versions() -> dict[str, str]:
 def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """The nested file for one image at a time; its segments, with at most `batch_size` images, for batches."""
     if setting.batch_size == 1:
-        return [_without_default(student.file, folder / student.file.name)]
+        return [_adapted(student.file, folder / student.file.name)]
     return write_onnx_segments(student.file, folder)
 
 
-def _without_default(file: Path, target: Path) -> Path:
-    """The nested file with thresholds that must be given: OpenVINO takes an input with a default for a constant."""
+def _adapted(file: Path, target: Path) -> Path:
+    """The nested file as OpenVINO takes it: it takes an input with a default for a constant, so that the thresholds
+    lose theirs, and wants the condition of an `If` without dimensions."""
     import onnx
 
     model = onnx.load(file)
     kept = [tensor for tensor in model.graph.initializer if tensor.name != "thresholds"]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
+    _squeeze_conditions(model.graph)
     onnx.save(model, target)
     return target
+
+
+def _squeeze_conditions(graph: Any) -> None:
+    from onnx import helper
+
+    for position, node in enumerate(graph.node):
+        if node.op_type == "If":
+            condition = node.input[0]
+            node.input[0] = f"{condition}/scalar"
+            graph.node.insert(position, helper.make_node("Squeeze", [condition], [f"{condition}/scalar"]))
+            for attribute in node.attribute:
+                _squeeze_conditions(attribute.g)
+            return  # a level has one `If`, and its list has just changed
 
 
 def load(files: Sequence[str], setting: Setting) -> Runner:
@@ -102,9 +117,7 @@ class NestedModel:
         return logits.copy(), exit_index.copy()  # the next call writes there
 
 
-def _segments(
-    openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch_size: int
-) -> list[Segment]:
+def _segments(openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch: int) -> list[Segment]:
     """Segments for 1 to `batch` images, as functions of their input."""
     segments: list[Segment] = []
     shape = None

@@ -1,10 +1,10 @@
 """Evolution with a model: of many children the one is proposed from which a Gaussian process expects the most.
 
-Every objective has a process over the choices and over what an architecture is known to cost before it is trained: error
+Every objective has a process over the choices and over what an architecture costs as far as that is known: error
 and expected cost follow the MACs of the exits more than any single choice. The child is taken that is expected to add
 the most hypervolume to the front so far (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463, by draws); with other
 than two objectives, the one of most expected improvement under random weights (see `scalarise`). Where there are
-constraints, what is expected counts with the probability that the largest excess is none.
+constraints, only children count that should keep them, each by the probability that it does.
 """
 
 from collections.abc import Sequence
@@ -44,11 +44,12 @@ class Strategy:
         generator, trials = np.random.default_rng(seed), self._memory.trials
         if len(trials) < self._population:
             return Proposal(random_params(self._parameters, generator))
-        parents = [trials[index].params for index in best(trials, self._population)]
+        leading = best(trials, max(self._population, POINTS // 2))
+        parents = [trials[index].params for index in leading[: self._population]]
         pool = [breed(parents, self._variation, generator, seen) for _ in range(CHILDREN)]
         pool += [random_params(self._parameters, generator) for _ in range(OTHERS)]
         unseen = [params for params in pool if not seen(params)] or pool
-        chosen = {*best(trials, POINTS // 2), *range(max(0, len(trials) - POINTS // 2), len(trials))}
+        chosen = {*leading[: POINTS // 2], *range(max(0, len(trials) - POINTS // 2), len(trials))}
         return Proposal(self._choose(unseen, [trials[index] for index in sorted(chosen)], generator))
 
     def tell(self, trial: Trial) -> None:
@@ -72,9 +73,10 @@ class Strategy:
             likely = ndtr(-excess / deviation)
         weights = random_weights(values.shape[1], generator)
         score = likely * expected_gains(draws, values[feasible] if feasible.any() else values, weights)
-        if not (score > 0).any():
+        allowed = excess <= max(0.0, float(excess.min()))  # much to gain does not make up for a limit
+        if not (score[allowed] > 0).any():
             score = -losses(draws.mean(axis=0), [(value,) for value in excess], weights)
-        return pool[int(score.argmax())]
+        return pool[int(np.where(allowed, score, -np.inf).argmax())]
 
 
 class Description:
@@ -88,16 +90,14 @@ class Description:
 
     def __call__(self, candidates: Sequence[Params]) -> Floats:
         """Points (n, features); the costs vary alike in all of them, whatever their units."""
-        rows = [
-            self._row(tuple(map(self._variation.canonical(params).__getitem__, self._names))) for params in candidates
-        ]
+        rows = [self._row(tuple(params[name] for name in self._names)) for params in candidates]
         choices, costs = (np.array(part) for part in zip(*rows, strict=True))
         spread = costs.std(axis=0)
         costs = COST_SPREAD * (costs - costs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return np.concatenate([choices, costs], axis=1)
 
     def _describe(self, choices: tuple[Choice, ...]) -> tuple[list[float], list[float]]:
-        params = dict(zip(self._names, choices, strict=True))
+        params = self._variation.canonical(dict(zip(self._names, choices, strict=True)))
         known = [value for name, choice in params.items() for value in self._features[name][choice]]
         return known, np.log(self._costs(params)).tolist()
 

@@ -1,6 +1,7 @@
 """What all candidates share, packed for machines that do not share this one's files: arrays and plain values."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +35,7 @@ class Shipment:
     teacher_macs: tuple[float, ...]
     logits: np.ndarray
     compute: Compute
+    reference_ms: Mapping[str, float] | None
 
     @property
     def nbytes(self) -> int:
@@ -55,6 +57,7 @@ def ship(shared: Shared) -> Shipment:
         shared.teacher_macs,
         shared.logits.cpu().numpy(),
         shared.compute,
+        shared.reference_ms,
     )
 
 
@@ -73,5 +76,8 @@ def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
         network = on_device(unpack(*shipment.teacher), place).eval()
     teacher = Teacher(network, "", trained=False)
     compute = fitting(shipment.compute)
-    shared = Shared(recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute)
+    reference_ms = shipment.reference_ms
+    shared = Shared(
+        recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute, reference_ms
+    )
     return evaluator(shared, Space(recipe.space, image_shape(dataset), len(dataset.classes)))

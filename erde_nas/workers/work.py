@@ -55,16 +55,17 @@ def from_cache(
     profiles: tuple[HardwareProfile, ...],
     data_dir: Path | None,
     device: str,
-    compute: dict[str, Any],
+    described: dict[str, Any],
     make: Make,
 ) -> Evaluate:
     """An evaluator in a process that shares the cache with the one that prepared the run: it only reads.
 
-    `compute` is how the run's steps are made; the threads are no more than this process has cores.
+    `described` is what `describe` said of the run; the threads are no more than this process has cores.
     """
     dataset = load_dataset(recipe.dataset, data_dir)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
-    return evaluator(shared_from_cache(recipe, profiles, dataset, device, Compute(**compute)), space, make)
+    shared = shared_from_cache(recipe, profiles, dataset, device, Compute(**described["compute"]))
+    return evaluator(replace(shared, reference_ms=described["reference_ms"]), space, make)
 
 
 def shared_from_cache(
@@ -90,8 +91,8 @@ def fitting(compute: Compute) -> Compute:
 
 
 def describe(shared: Shared) -> dict[str, Any]:
-    """How the run's steps are made, for `from_cache`."""
-    return asdict(shared.compute)
+    """How the run's steps are made and what its reference takes, for `from_cache`."""
+    return {"compute": asdict(shared.compute), "reference_ms": shared.reference_ms}
 
 
 class _Silent(Meter):

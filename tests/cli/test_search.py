@@ -47,7 +47,7 @@ def test_the_same_command_again_does_nothing_twice(cli, tiny, run, trained):
 
 def test_more_trials_go_on_with_what_is_there(cli, tiny, run, shortlisted, trained, monkeypatch):
     before, times, measured = results(run), stamps(run / "students"), []
-    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, again: measured.append(students))
+    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, *_: measured.append(students))
     done = cli(*tiny.search(run, "--trials", "4"))
     assert done.code == 0, done.err
     after = results(run)
@@ -149,7 +149,7 @@ def test_a_pruned_student_that_failed_is_left_out_again(cli, tiny, run, shortlis
     (pruned / "weights.safetensors").unlink()
     (pruned / "metrics.json").write_text('{"stage": "failed", "reason": "exit 0 is dead"}')
     measured = []
-    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, again: measured.append(students))
+    monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda run, students, *_: measured.append(students))
     done = cli(*tiny.search(run))
     assert done.code == 0, done.err
     assert measured == [[shortlisted]]
