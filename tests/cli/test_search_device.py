@@ -20,11 +20,11 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
     tiny, profile = far
     measure, latency, asked, gone = finals.measure, candidate.latency_per_exit, [], {"far": True}
 
-    def lost_at_first(network, profiles, images):
+    def lost_at_first(network, *more):
         asked.append(network.arch.id)
         if len(asked) == 1:
             raise DeviceLost("ssh:pi: the connection was cut")
-        return latency(network, profiles, images)
+        return latency(network, *more)
 
     def without_far(files, profile, *more):
         if gone.get(profile.name):
@@ -67,7 +67,7 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
 def test_a_device_that_stays_away_ends_the_search_and_costs_no_candidate(cli, far, tmp_path, calibrated, monkeypatch):
     tiny, asked = far[0], []
 
-    def lost(network, profiles, images):
+    def lost(network, *_):
         asked.append(network.arch.id)
         raise DeviceLost("ssh:pi cannot be reached")
 
