@@ -175,7 +175,8 @@ def test_a_failed_candidate_keeps_its_latency(monkeypatch: pytest.MonkeyPatch, l
 
     arch, mine = ARCHS[0], profile("mine", limit)
     recipe = SimpleNamespace(search=SearchSection())
-    shared = SimpleNamespace(build=lambda arch: None, profiles=(mine,), dataset=DATASET, recipe=recipe)
+    known = {"profiles": (mine,), "dataset": DATASET, "recipe": recipe, "reference_ms": None}
+    shared = SimpleNamespace(build=lambda arch: None, **known)
     monkeypatch.setattr(candidate, "latency_per_exit", lambda *_: {"mine": (2.0, 3.0)})
     failed, network = candidate.evaluate(Proposal({}), arch, 0, cast(Any, shared), diverges)
     assert network is None

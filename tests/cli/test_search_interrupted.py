@@ -50,6 +50,7 @@ def cached_teacher(finished):
     """The teacher is in the cache once there is a finished run."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cached_teacher")
 def test_killed_twice_and_completed(cli, tiny, tmp_path, calibrated, monkeypatch):
     out = tmp_path / "run"

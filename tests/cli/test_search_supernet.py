@@ -25,6 +25,7 @@ def epochs(out) -> int:
         return int(file.metadata()["epochs"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")  # the teacher is in the cache then
 def test_an_interrupted_supernet_is_continued_and_its_slices_are_finished(
     cli, one_shot, tmp_path, calibrated, monkeypatch

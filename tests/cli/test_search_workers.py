@@ -27,6 +27,7 @@ def quick(tiny, tmp_path):
     return tiny.variant(tmp_path / "a", "prune: [0.5]", "prune: []").variant(tmp_path / "b", "int8", "fp32")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")  # its teacher is in the cache
 def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, calibrated, monkeypatch):
     monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
@@ -53,6 +54,7 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
         assert again.weights == stored
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_workers_of_a_killed_search_end_and_it_goes_on(cli, quick, tmp_path, calibrated, monkeypatch):
     out = tmp_path / "run"

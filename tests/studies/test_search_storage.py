@@ -29,6 +29,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")  # its teacher is in the cache
 def test_another_search_takes_over_from_a_killed_one(cli, tiny, tmp_path, database, monkeypatch):
     monkeypatch.setenv("ERDE_NAS_CACHE", str(tiny.cache))
