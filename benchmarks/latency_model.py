@@ -112,12 +112,12 @@ def evaluate(rows: dict[tuple[str, str], Row], networks: dict[str, list[EarlyExi
         predicted = cross_predict(features, first)
         for row, times in zip(mine, predicted, strict=True):
             row["predicted_ms"] = " ".join(f"{ms:.6f}" for ms in times)
-        findings += say(f"{name}, as a search measures", features, first, second)
+        findings += say(f"{name}, each with its own reference", features, first, second)
         scaled = [
             [ms * common / float(row[f"round{n}_reference_ms"]) for ms, row in zip(times, mine, strict=True)]
             for n, times in enumerate((first, second))
         ]
-        findings += say(f"{name}, one reference", features, scaled[0], scaled[1])
+        findings += say(f"{name}, one reference, as a search measures", features, scaled[0], scaled[1])
     return findings
 
 
