@@ -1,10 +1,10 @@
 """What compression gains: every offered student against the fp32 teacher and against itself without exits.
 
     python benchmarks/compression.py quickstart [--run DIR] [--out FOLDER]
-    python benchmarks/compression.py cifar10 --images 5000 [--trials N] [--epochs-scale F] [--data-dir DIR] [--run DIR]
+    python benchmarks/compression.py cifar10-small [--data-dir DIR] [--trials N] [--epochs-scale F] [--run DIR]
 
 Searches into DIR (a temporary folder by default; a run that is there is continued, or only read where it is finished)
-and writes compression-quickstart.csv or compression-cifar10-IMAGES-images.csv. One row per offered operating point and
+and writes compression-quickstart.csv or compression-cifar10-small.csv. One row per offered operating point and
 profile: the speed-up of the measured mean latency over the fp32 teacher's in the same runtime and profile, the
 difference in test accuracy in points, and the median beside that of the same student always run to the end. Rows are
 sorted by speed-up; the last line printed is the fastest within one point of test accuracy, the first number to quote.
@@ -20,10 +20,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from erde_nas import resources
-
 POINTS = 1.0  # of test accuracy that may be lost
 Report = dict[str, Any]
 
@@ -31,9 +27,8 @@ Report = dict[str, Any]
 def main() -> None:
     """Search where there is no finished run, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", choices=("quickstart", "cifar10"))
+    parser.add_argument("recipe", choices=("quickstart", "cifar10-small"))
     parser.add_argument("--run", type=Path, help="the run's folder")
-    parser.add_argument("--images", type=int, default=5000, help="training images of cifar10")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--epochs-scale", type=float)
     parser.add_argument("--data-dir", type=Path)
@@ -42,27 +37,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = arguments.run or Path(folder) / "run"
         if not (run / "pareto.json").is_file():
-            search(arguments, run, Path(folder))
+            search(arguments, run)
         report = json.loads((run / "pareto.json").read_text())
     found = rows(report)
-    subset = "" if arguments.recipe == "quickstart" else f"-{report['dataset']['train']}-images"
-    path = arguments.out / f"compression-{arguments.recipe}{subset}.csv"
+    path = arguments.out / f"compression-{arguments.recipe}.csv"
     write(path, found)
     print(path)
     print(verdict(found))
 
 
-def search(arguments: argparse.Namespace, run: Path, folder: Path) -> None:
-    """Search into `run`; CIFAR-10 with fewer images."""
-    recipe = arguments.recipe
-    if recipe == "cifar10":
-        text = yaml.safe_load(resources.find("search", recipe).read_text())
-        text["dataset"]["train_limit"] = arguments.images
-        recipe = str(folder / "cifar10.yaml")
-        Path(recipe).write_text(yaml.safe_dump(text, sort_keys=False))
+def search(arguments: argparse.Namespace, run: Path) -> None:
+    """Search into `run`."""
     options = {"--trials": arguments.trials, "--epochs-scale": arguments.epochs_scale, "--data-dir": arguments.data_dir}
     more = [str(word) for option, value in options.items() if value is not None for word in (option, value)]
-    subprocess.run([sys.executable, "-m", "erde_nas.cli", "search", recipe, "--out", str(run), *more], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "erde_nas.cli", "search", arguments.recipe, "--out", str(run), *more], check=True
+    )
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
