@@ -59,7 +59,7 @@ def _candidates(report: Report) -> list[Candidate]:
         if not (row.offered and row.deployed) or row.point.get("test_accuracy") is None:
             continue
         factors = [(factor, name) for name in profile_names(report) if (factor := speed_up(report, row, name))]
-        factor, profile = max(factors, default=(0.0, ""))
+        factor, profile = max(factors, key=lambda pair: pair[0], default=(0.0, ""))  # the first of equal ones
         found.append(Candidate(row, profile, factor))
     return found
 
