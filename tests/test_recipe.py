@@ -21,6 +21,7 @@ SHAPES = {  # classes, then channels, height and width of what `data/` makes of 
     "quickstart": (10, (1, 16, 16)),
     "fashion-mnist": (10, (1, 28, 28)),
     "cifar10": (10, (3, 32, 32)),
+    "cifar10-small": (10, (3, 32, 32)),
     "cifar100": (100, (3, 32, 32)),
     "svhn": (10, (3, 32, 32)),
 }
