@@ -29,7 +29,12 @@ def write_reference(path: Path) -> Deployable:
 @cache
 def _reference() -> tuple[EarlyExitNetwork, bytes]:
     arch = make_arch(
-        "resnet", image_shape=IMAGE_SHAPE, classes=10, stem=8, stages=[StageChoice(1, 8), StageChoice(1, 16), StageChoice(1, 24)], exits=[Exit(2, "gap")]
+        "resnet",
+        image_shape=IMAGE_SHAPE,
+        classes=10,
+        stem=8,
+        stages=[StageChoice(1, 8), StageChoice(1, 16), StageChoice(1, 24)],
+        exits=[Exit(2, "gap")],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
