@@ -1,22 +1,28 @@
 """One-shot evaluation against training each candidate: how well it ranks them, and what front it finds in what time.
 
-    python benchmarks/one_shot.py tau    [--candidates 20] [--out benchmarks/results]
-    python benchmarks/one_shot.py budget --evaluator supernet|train [--candidates 56] [--out benchmarks/results]
-    python benchmarks/one_shot.py plot   [--out benchmarks/results]
+    python benchmarks/one_shot.py tau    [--scale small|large] [--candidates 20] [--out benchmarks/results]
+    python benchmarks/one_shot.py budget --evaluator supernet|train [--scale small|large] [--out benchmarks/results]
+    python benchmarks/one_shot.py plot   [--scale small|large] [--out benchmarks/results]
 
-`tau`: random candidates of one Fashion-MNIST space, each evaluated three times: after a brief training, as a slice of
-the supernet, and after a long training from scratch. Writes one-shot-tau.csv (a row per candidate) and one-shot-tau.md
-(Kendall's tau-b between the three with 95 % bootstrap intervals over candidates).
+All parts search one Fashion-MNIST space, at one of two scales: `small` has 1,500 training images and trains 56
+candidates for 92 steps, the supernet for 230; `large` has 10,000 images of half of the resolution and trains 150
+candidates for 312 steps, the supernet for 1,248.
 
-`budget`: a search of that space by NSGA-II for error and MACs that trains each candidate, or that trains a supernet and
-slices it; the seed is the same. Writes one-shot-budget-EVALUATOR.csv, a row per candidate with the seconds since the
-start; the training of the supernet counts, what both share (teacher, its logits) does not. Times are of the process
-(`cpu_s`, one thread) and of the clock (`wall_s`); on a machine that does other work, compare the former. `plot` draws
-the dominated hypervolume over time from both files and says when one-shot reached the other's last value.
+`tau`: random candidates, each evaluated three times: after a brief training, as a slice of the supernet, and after a
+long training from scratch. Writes one-shot-SCALE-tau.csv (a row per candidate) and one-shot-SCALE-tau.md (Kendall's
+tau-b between the three with 95 % bootstrap intervals over candidates).
+
+`budget`: a search by NSGA-II for error and MACs that trains each candidate, or that trains a supernet and slices it;
+the seed is the same. One-shot evaluation goes on for as long as the other search took, which has to run first. Writes
+one-shot-SCALE-budget-EVALUATOR.csv, a row per candidate with the seconds since the start; the training of the supernet
+counts, what both share (teacher, its logits) does not. Times are of the process (`cpu_s`, one thread) and of the clock
+(`wall_s`); on a machine that does other work, compare the former. `plot` draws the dominated hypervolume over time from
+both files and says when one-shot reached the other's last value.
 """
 
 import argparse
 import csv
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +33,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from search_space import shrunk
 
 from erde_nas import candidate
 from erde_nas.data.load import load_dataset
@@ -48,48 +55,71 @@ from erde_nas.supernet.train import train_family
 
 matplotlib.use("Agg")
 RESULTS = Path(__file__).parent / "results"
-RECIPE: dict[str, Any] = {
-    "name": "one-shot",
-    "dataset": {"name": "fashion-mnist", "train_limit": 1500, "validation": 0.4},
-    "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
-    "teacher": {
-        "stem": 16, "depths": (2, 2, 2), "widths": (16, 32, 64), "head": "erde",
-        "train": {"epochs": 8, "learning_rate": 0.1},
+SCALES: dict[str, dict[str, Any]] = {
+    "small": {
+        "candidates": 56, "images": 1500, "shrink": 1, "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
+        "batch": 64, "brief": 4, "supernet": 10, "full": 10, "loss": "erde",
     },
-    "space": {
-        "families": ("resnet",), "stems": (8,), "depths": ((1,), (1, 2), (1, 2)),
-        "widths": ((8,), (16, 24, 32), (24, 32, 48)), "heads": ("erde", "gap", "conv"), "max_exits": 3,
+    "large": {
+        "candidates": 150, "images": 10_000, "shrink": 2, "views": {"cached_views": 1},
+        "batch": 128, "brief": 4, "supernet": 16, "full": 16, "loss": "kd+entropy",
     },
-    "train": {"epochs": 4, "batch_size": 64, "learning_rate": 0.1},
-    "search": {"searcher": "nsga2", "population": 8, "objectives": ("error", "macs"), "evaluator": "supernet"},
-    "supernet": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}, "random": 1, "norm_images": 512},
-    "finish": {"train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.1}},
-    "compress": {"train": {"epochs": 1}},
-}  # fmt: skip
+}  # fmt: skip  # trainings in epochs
 REFERENCE_ERROR = 0.4  # of the hypervolume; its other end is the largest network's MACs
+
+
+def make_recipe(scale: dict[str, Any]) -> Recipe:
+    """The recipe of one of the SCALES."""
+
+    def train(epochs: int) -> dict[str, Any]:
+        return {"epochs": epochs, "batch_size": scale["batch"], "learning_rate": 0.1}
+
+    recipe = {
+        "name": "one-shot",
+        "dataset": {"name": "fashion-mnist", "train_limit": scale["images"], "validation": 0.4},
+        "views": scale["views"],
+        "teacher": {
+            "stem": 16, "depths": (2, 2, 2), "widths": (16, 32, 64), "head": "erde",
+            "train": {"epochs": 8, "learning_rate": 0.1},
+        },
+        "space": {
+            "families": ("resnet",), "stems": (8,), "depths": ((1,), (1, 2), (1, 2)),
+            "widths": ((8,), (16, 24, 32), (24, 32, 48)), "heads": ("erde", "gap", "conv"), "max_exits": 3,
+        },
+        "distil": {"loss": scale["loss"]},
+        "train": train(scale["brief"]),
+        "search": {"searcher": "nsga2", "population": 8, "objectives": ("error", "macs"), "evaluator": "supernet"},
+        "supernet": {"train": train(scale["supernet"]), "random": 1, "norm_images": 512},
+        "finish": {"train": train(scale["full"])},
+        "compress": {"train": {"epochs": 1}},
+    }  # fmt: skip
+    return Recipe.model_validate(recipe, strict=True)
 
 
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("tau", "budget", "plot"))
+    parser.add_argument("--scale", choices=tuple(SCALES), default="large")
     parser.add_argument("--candidates", type=int)
     parser.add_argument("--evaluator", choices=("supernet", "train"), default="supernet")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    scale, stem = SCALES[arguments.scale], str(arguments.out / f"one-shot-{arguments.scale}")
     if arguments.part == "tau":
-        tau(arguments.out, arguments.candidates or 20)
+        tau(stem, scale, arguments.candidates or 20)
     elif arguments.part == "budget":
-        budget(arguments.out, arguments.evaluator, arguments.candidates or 56)
+        budget(stem, scale, arguments.evaluator, arguments.candidates or scale["candidates"])
     else:
-        plot(arguments.out)
+        plot(stem)
 
 
-def make_shared() -> tuple[Shared, Space]:
+def make_shared(scale: dict[str, Any]) -> tuple[Shared, Space]:
     """Data, teacher and space of both parts; no profile, so that no latency is measured."""
-    recipe = Recipe.model_validate(RECIPE, strict=True)
-    dataset = load_dataset(recipe.dataset, None)
+    torch.set_num_threads(1)
+    recipe = make_recipe(scale)
+    dataset = shrunk(load_dataset(recipe.dataset, None), scale["shrink"])
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     with Meter() as meter:
         shared = prepare(
@@ -99,9 +129,9 @@ def make_shared() -> tuple[Shared, Space]:
     return shared, space
 
 
-def tau(out: Path, count: int) -> None:
+def tau(stem: str, scale: dict[str, Any], count: int) -> None:
     """Random candidates by three evaluations."""
-    shared, space = make_shared()
+    shared, space = make_shared(scale)
     generator, family = np.random.default_rng(1), Family(space, "resnet")
     archs = {arch.id: arch for arch in (family.random(generator) for _ in range(2 * count))}
     with tempfile.TemporaryDirectory() as folder:
@@ -117,8 +147,8 @@ def tau(out: Path, count: int) -> None:
                 row |= {"macs": trial.metrics["macs_per_exit"][-1]} if trial.metrics else {}
             rows.append(row)
             print(f"{number + 1}/{count}: {row}", flush=True)
-            write(out / "one-shot-tau.csv", rows)
-    (out / "one-shot-tau.md").write_text(tau_table(rows))
+            write(Path(f"{stem}-tau.csv"), rows)
+    Path(f"{stem}-tau.md").write_text(tau_table(rows))
 
 
 def train_fully(arch: Arch, shared: Shared) -> EarlyExitNetwork:
@@ -147,10 +177,12 @@ def tau_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def budget(out: Path, way: str, count: int) -> None:
+def budget(stem: str, scale: dict[str, Any], way: str, count: int) -> None:
     """One search; what is measured is written after every candidate."""
-    shared, space = make_shared()
+    shared, space = make_shared(scale)
     rows: list[dict[str, Any]] = []
+    trained = Path(f"{stem}-budget-train.csv")
+    seconds = read(trained)[-1][0] if way == "supernet" and trained.exists() else 0.0
     clock, make = Clock(), candidate.train_briefly
     with tempfile.TemporaryDirectory() as folder:
         if way == "supernet":
@@ -158,14 +190,16 @@ def budget(out: Path, way: str, count: int) -> None:
             make = OneShot(Path(folder))
             rows.append({"candidate": "", **clock.row()})
         searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
-        for number in range(count):
+        for number in itertools.count():
+            if number >= count and clock.row()["cpu_s"] >= seconds:
+                return
             proposal = searcher.ask()
             trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
             searcher.tell(trial)
             error, macs = trial.objectives or (float("nan"), float("nan"))
             rows.append({"candidate": trial.student, **clock.row(), "error": error, "macs": macs})
-            print(f"{way} {number + 1}/{count}: {rows[-1]}", flush=True)
-            write(out / f"one-shot-budget-{way}.csv", rows)
+            print(f"{way} {number + 1}: {rows[-1]}", flush=True)
+            write(Path(f"{stem}-budget-{way}.csv"), rows)
 
 
 class Clock:
@@ -180,9 +214,9 @@ class Clock:
         return {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2)}
 
 
-def plot(out: Path) -> None:
-    """one-shot-budget.png, and when one-shot evaluation reached what training each candidate ended with."""
-    found = {way: read(out / f"one-shot-budget-{way}.csv") for way in ("train", "supernet")}
+def plot(stem: str) -> None:
+    """The figure, and when one-shot evaluation reached what training each candidate ended with."""
+    found = {way: read(Path(f"{stem}-budget-{way}.csv")) for way in ("train", "supernet")}
     largest = max(macs for rows in found.values() for _, _, macs in rows if np.isfinite(macs))
     curves = {}
     figure, axes = plt.subplots(figsize=(6, 4))
@@ -195,7 +229,7 @@ def plot(out: Path) -> None:
     axes.set(xlabel="CPU seconds of one thread", ylabel="hypervolume (share of the box)", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(out / "one-shot-budget.png", dpi=120, bbox_inches="tight")
+    figure.savefig(f"{stem}-budget.png", dpi=120, bbox_inches="tight")
     (seconds, volumes), (one_shot_s, one_shot) = curves["train"], curves["supernet"]
     when = next((s for s, v in zip(one_shot_s, one_shot, strict=True) if v >= volumes[-1]), None)
     for way, (times, reached) in curves.items():

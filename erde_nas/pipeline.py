@@ -6,7 +6,8 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 import resource
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
 from erde_nas.detect import describe_machine
-from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
@@ -35,7 +35,7 @@ from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
 from erde_nas.run import Run
-from erde_nas.shared import Shared, pick_device, prepare, trainings_at_once
+from erde_nas.shared import Shared, pick_device, prepare, space_of, trainings_at_once
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
@@ -49,6 +49,21 @@ Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]
 Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run is about, and where it trains."""
+
+    recipe: Recipe
+    profiles: Profiles
+    dataset: Dataset
+    device: torch.device
+
+    @cached_property
+    def space(self) -> Space:
+        """What may vary."""
+        return space_of(self.recipe, self.dataset)
 
 
 def search(
@@ -78,40 +93,30 @@ def search(
     with open_placement(placement, profiles, device) as place:
         if place.remark:
             meter.say(place.remark)
-        return _search(
-            recipe, profiles, out, pick_device(placement.own_device(device)), data_dir, meter, place, storage
-        )
+        dataset = load_dataset(recipe.dataset, data_dir)
+        task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
+        discard_empty(out)
+        if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
+            limits.check_reachable(task.space, profiles, dataset)
+        with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
+            store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
+            return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
 
-def _search(
-    recipe: Recipe,
-    profiles: Profiles,
-    out: Path,
-    device: torch.device,
-    data_dir: Path | None,
-    meter: Meter,
-    place: Place,
-    storage: str | None,
-) -> Report:
-    dataset = load_dataset(recipe.dataset, data_dir)
-    space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
-    discard_empty(out)
-    if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
-        limits.check_reachable(space, profiles, dataset)
-    with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": device.type}) as store:
-        store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
-        run = _prepare(store, recipe, profiles, dataset, device.type, space, meter, place.workers, storage)
-        try:
-            train_supernets(run)
-            with place.pool(run.shared, space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
-                explore(run, pool)
-            _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
-            check_ranks(run)
-        except KeyboardInterrupt:
-            if not store.trials():
-                raise
-            return _report(run, interrupted=True)
-        return _report(run, interrupted=False)
+def _search(run: Run, place: Place, data_dir: Path | None) -> Report:
+    """Every stage from the supernets to the report."""
+    store = run.store
+    try:
+        train_supernets(run)
+        with place.pool(run.shared, run.space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
+            explore(run, pool)
+        _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
+        check_ranks(run)
+    except KeyboardInterrupt:
+        if not store.trials():
+            raise
+        return _report(run, interrupted=True)
+    return _report(run, interrupted=False)
 
 
 def compress(
@@ -138,8 +143,7 @@ def compress(
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
-        run = _prepare(store, recipe, profiles, dataset, device, space, meter)
+        run = _prepare(store, Task(recipe, profiles, dataset, pick_device(device)), meter)
         known = [trial.student for trial in store.trials() if trial.state == "complete"]
         unknown = [name for name in students if name not in known]
         if unknown:
@@ -172,24 +176,15 @@ def check_hardware(profiles: Profiles) -> None:
             raise UserError(reason)
 
 
-def _prepare(
-    store: RunStore,
-    recipe: Recipe,
-    profiles: Profiles,
-    dataset: Dataset,
-    device: str,
-    space: Space,
-    meter: Meter,
-    workers: int = 1,
-    storage: str | None = None,
-) -> Run:
+def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storage: str | None = None) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
+    recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
-    saved, torch_device = store.manifest().get("compute"), pick_device(device)
+    saved = store.manifest().get("compute")
 
     def on_compute(compute: Compute, steps: float) -> None:
         store.update_manifest(compute=asdict(compute))
-        pace = Pace(compute.seconds_per_step * steps, workers, trainings_at_once(torch_device), len(profiles))
+        pace = Pace(compute.seconds_per_step * steps, workers, trainings_at_once(task.device), len(profiles))
         seconds, text = make_plan(recipe, pace, done=len(store.trials()), spent_s=store.seconds())
         meter.plan(seconds)
         meter.say(text)
@@ -198,8 +193,8 @@ def _prepare(
         shared = prepare(
             recipe,
             profiles,
-            dataset,
-            torch_device,
+            task.dataset,
+            task.device,
             meter,
             typical=space.middle(),
             epochs=longest_training(recipe),

@@ -6,6 +6,7 @@ Units: latencies in milliseconds, sizes in bytes, entropies and thresholds in na
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ class Arch:
     stem_kernel: int = 3
     stem_stride: int = 1
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits that depend on the shape alone."""
         canonical = self._to_json(sort_keys=True, separators=(",", ":"))
@@ -66,7 +67,7 @@ class Arch:
 
     def _to_json(self, **style: Any) -> str:
         defaults = {field.name: field.default for field in fields(self)}
-        values = {name: value for name, value in vars(self).items() if value != defaults[name]}
+        values = {name: value for name in defaults if (value := getattr(self, name)) != defaults[name]}
         return json.dumps(
             values, default=vars, **style
         )  # asdict takes ten times as long, and searchers ask for many ids

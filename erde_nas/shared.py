@@ -11,7 +11,7 @@ from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import Teacher, prepare_teacher
+from erde_nas.distil.teacher import Teacher, image_shape, prepare_teacher
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.together import Job
 from erde_nas.distil.train import Compute, Progress, Targets, calibrate, steps_per_epoch
@@ -23,6 +23,7 @@ from erde_nas.measure.macs import count_macs, macs_per_exit
 from erde_nas.progress import Meter
 from erde_nas.recipe import OptimizerSection, Recipe
 from erde_nas.records import Arch, Dataset
+from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork, on_device
 
 GPU_STREAMS = 4  # small students leave most of a GPU idle
@@ -100,6 +101,11 @@ class Shared:
     def training_seconds(self, options: OptimizerSection) -> float:
         """Estimated seconds to train one student."""
         return _seconds(options, self.views, self.compute)
+
+
+def space_of(recipe: Recipe, dataset: Dataset) -> Space:
+    """What may vary between students for the images of `dataset`. Raises UserError where they are not square."""
+    return Space(recipe.space, image_shape(dataset), len(dataset.classes))
 
 
 def trainings_at_once(device: torch.device) -> int:

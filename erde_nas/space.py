@@ -7,12 +7,15 @@ ignored, so several proposals can mean one architecture: `identify` tells.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from erde_nas.recipe import SpaceSection
 from erde_nas.records import Arch, Choice, Exit
 from erde_nas.students.families import StageChoice, make_arch
 from erde_nas.supernet.costs import exit_macs
 from erde_nas.variation import DEPTHWISE, NO_EXIT, ArchitectureVariation
+
+REMEMBERED = 4096  # architectures: searchers ask for the same ones several times
 
 
 class Space:
@@ -36,12 +39,17 @@ class Space:
         self.parameters: Mapping[str, tuple[Choice, ...]] = parameters
         self.stages = len(section.depths)
         self.variation = ArchitectureVariation(parameters, section.max_exits)
+        self._decode = lru_cache(REMEMBERED)(self._make_arch)
 
     def decode(self, params: Mapping[str, Choice]) -> Arch:
         """The architecture that `params` mean. Exits beyond `max_exits` are dropped, shallowest first.
 
         Shallow exits go first because a head there costs the most per image that it lets out.
         """
+        return self._decode(tuple(params[name] for name in self.parameters))
+
+    def _make_arch(self, choices: tuple[Choice, ...]) -> Arch:
+        params = dict(zip(self.parameters, choices, strict=True))
         stages, exits, block = [], [], 0
         for stage in range(self.stages):
             depth = int(params[f"depth{stage}"])

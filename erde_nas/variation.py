@@ -26,6 +26,7 @@ class ArchitectureVariation:
     def __init__(self, parameters: Mapping[str, tuple[Choice, ...]], max_exits: int) -> None:
         self._parameters, self._room = parameters, max_exits - 1
         self._stages = sum(name.startswith("depth") for name in parameters)
+        self._steps = {name: {choice: steps(of, choice) for choice in of} for name, of in parameters.items()}
 
     def cross(self, first: Given, second: Given, generator: np.random.Generator) -> Params:
         """A child: every stage is that of one parent, and so are family, stem and last head.
@@ -68,9 +69,9 @@ class ArchitectureVariation:
         """What makes each of the `neighbours`: there are far more of them than a mutation needs."""
         here = self.exits(params)
         found: dict[str, list[Callable[[], Params]]] = {}
-        for name, choices in self._parameters.items():
+        for name, nearest in self._steps.items():
             if not name.startswith("exit") and applies(name, params["family"]):
-                found[name] = [partial(self._change, params, here, name, c) for c in steps(choices, params[name])]
+                found[name] = [partial(self._change, params, here, name, choice) for choice in nearest[params[name]]]
         for way, others in self._placements(params, here):
             found[way] = [partial(self.write, params, other) for other in others]
         return found

@@ -27,9 +27,14 @@ def count_macs(module: nn.Module, x: Tensor) -> int:
     """MACs of `module` on one input `x` with a leading axis of 1. The module itself is left alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, where a torch.export program is copied
-        copied = copy.deepcopy(module)  # ptflops hooks a module and leaves it unpicklable
+        copied = copy.deepcopy(module)
+    return count_own_macs(copied, x)
+
+
+def count_own_macs(module: nn.Module, x: Tensor) -> int:
+    """As `count_macs`, for a module that nobody needs afterwards: ptflops hooks it and leaves it unpicklable."""
     macs, _ = get_model_complexity_info(
-        copied,
+        module,
         tuple(x.shape[1:]),
         input_constructor=lambda _: x,
         print_per_layer_stat=False,

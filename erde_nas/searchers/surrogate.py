@@ -8,11 +8,12 @@ constraints, only children count that should keep them, each by the probability 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 from erde_nas.pareto import non_dominated
 from erde_nas.records import Choice, Proposal, Trial
@@ -46,20 +47,24 @@ class Strategy:
             return Proposal(random_params(self._parameters, generator))
         leading = best(trials, max(self._population, POINTS // 2))
         parents = [trials[index].params for index in leading[: self._population]]
-        pool = [breed(parents, self._variation, generator, seen) for _ in range(CHILDREN)]
+        pool = [breed(parents, self._variation, generator, lambda _: False) for _ in range(CHILDREN)]
         pool += [random_params(self._parameters, generator) for _ in range(OTHERS)]
-        unseen = [params for params in pool if not seen(params)] or pool
         chosen = {*leading[: POINTS // 2], *range(max(0, len(trials) - POINTS // 2), len(trials))}
-        return Proposal(self._choose(unseen, [trials[index] for index in sorted(chosen)], generator))
+        with blas().limit(limits=1):  # for matrices this small several threads only wait for each other
+            ranked = self._rank(pool, [trials[index] for index in sorted(chosen)], generator)
+        for params in ranked:  # to ask first which ones were seen takes longer than to rank them
+            if not seen(params):
+                return Proposal(params)
+        return Proposal(breed(parents, self._variation, generator, seen))
 
     def tell(self, trial: Trial) -> None:
         """See `interface.Strategy`."""
         self._memory.tell(trial)
 
-    def _choose(
+    def _rank(
         self, pool: list[dict[str, Choice]], trials: Sequence[Trial], generator: np.random.Generator
-    ) -> dict[str, Choice]:
-        """The most promising of `pool`."""
+    ) -> list[dict[str, Choice]]:
+        """`pool`, the most promising first."""
         points = self._describe([trial.params for trial in trials] + pool)
         told, asked = bases(points[: len(trials)]), points[len(trials) :]
         values = np.array([trial.objectives for trial in trials])
@@ -76,7 +81,7 @@ class Strategy:
         allowed = excess <= max(0.0, float(excess.min()))  # much to gain does not make up for a limit
         if not (score[allowed] > 0).any():
             score = -losses(draws.mean(axis=0), [(value,) for value in excess], weights)
-        return pool[int(np.where(allowed, score, -np.inf).argmax())]
+        return [pool[index] for index in np.lexsort((-score, ~allowed))]
 
 
 class Description:
@@ -100,6 +105,12 @@ class Description:
         params = self._variation.canonical(dict(zip(self._names, choices, strict=True)))
         known = [value for name, choice in params.items() for value in self._features[name][choice]]
         return known, np.log(self._costs(params)).tolist()
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """The libraries behind numpy's linear algebra; to look for them takes longer than to use them."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def features(parameters: Parameters) -> dict[str, dict[Choice, list[float]]]:

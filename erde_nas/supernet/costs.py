@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from erde_nas.measure.macs import count_macs
+from erde_nas.measure.macs import count_own_macs
 from erde_nas.records import Arch, Block
 from erde_nas.students.blocks import BLOCKS
 from erde_nas.students.heads import build_head
@@ -35,15 +35,15 @@ def exit_macs(arch: Arch) -> tuple[int, ...]:
 def _stem(arch: Arch) -> tuple[int, int]:
     """MACs and the side of the output; `arch` has no blocks."""
     stem, size = build_stem(arch)
-    return count_macs(stem.eval(), torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)), size
+    return count_own_macs(stem.eval(), torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)), size
 
 
 @cache
 def _block(family: str, inputs: int, block: Block, size: int) -> int:
-    return count_macs(BLOCKS[family](inputs, block).eval(), torch.zeros(1, inputs, size, size))
+    return count_own_macs(BLOCKS[family](inputs, block).eval(), torch.zeros(1, inputs, size, size))
 
 
 @cache
 def _head(kind: str, inputs: int, size: int, classes: int, width: int) -> int:
     head = build_head(kind, channels=inputs, size=size, classes=classes, width=width)
-    return count_macs(head.eval(), torch.zeros(1, inputs, size, size))
+    return count_own_macs(head.eval(), torch.zeros(1, inputs, size, size))

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from erde_nas.data.views import Views
-from erde_nas.distil.teacher import Teacher, image_shape
+from erde_nas.distil.teacher import Teacher
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset, Split
-from erde_nas.shared import Shared, pick_device
-from erde_nas.space import Space
+from erde_nas.shared import Shared, pick_device, space_of
 from erde_nas.students.network import on_device
 from erde_nas.students.weights import pack, unpack
 from erde_nas.workers.interface import Evaluate
@@ -80,4 +79,4 @@ def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
     shared = Shared(
         recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute, reference_ms
     )
-    return evaluator(shared, Space(recipe.space, image_shape(dataset), len(dataset.classes)))
+    return evaluator(shared, space_of(recipe, dataset))

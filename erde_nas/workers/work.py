@@ -7,7 +7,6 @@ from typing import Any
 from erde_nas import candidate
 from erde_nas.candidate import Make
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
 from erde_nas.errors import DeviceLost
 from erde_nas.hardware import HardwareProfile
@@ -16,7 +15,7 @@ from erde_nas.progress import Meter
 from erde_nas.rank_check import trainings
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset, Proposal, Trial
-from erde_nas.shared import Shared, pick_device, prepare
+from erde_nas.shared import Shared, pick_device, prepare, space_of
 from erde_nas.space import Space
 from erde_nas.students.weights import pack
 from erde_nas.workers.interface import Evaluate, Evaluated
@@ -63,9 +62,8 @@ def from_cache(
     `described` is what `describe` said of the run; the threads are no more than this process has cores.
     """
     dataset = load_dataset(recipe.dataset, data_dir)
-    space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     shared = shared_from_cache(recipe, profiles, dataset, device, Compute(**described["compute"]))
-    return evaluator(replace(shared, reference_ms=described["reference_ms"]), space, make)
+    return evaluator(replace(shared, reference_ms=described["reference_ms"]), space_of(recipe, dataset), make)
 
 
 def shared_from_cache(
@@ -78,7 +76,7 @@ def shared_from_cache(
         dataset,
         pick_device(device),
         _Silent(),
-        typical=Space(recipe.space, image_shape(dataset), len(dataset.classes)).middle(),
+        typical=space_of(recipe, dataset).middle(),
         epochs=longest_training(recipe),
         known=fitting(compute),
         on_compute=lambda compute, steps: None,
