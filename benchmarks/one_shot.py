@@ -5,8 +5,8 @@
     python benchmarks/one_shot.py plot   [--scale small|large] [--out benchmarks/results]
 
 All parts search one Fashion-MNIST space, at one of two scales: `small` has 1,500 training images and trains 56
-candidates for 92 steps, the supernet for 230; `large` has 10,000 images of half of the resolution and trains 150
-candidates for 312 steps, the supernet for 1,248.
+candidates for 92 steps, the supernet for 230; `large` has 10,000 images of half of the resolution and trains 100
+candidates for 312 steps, the supernet for 936.
 
 `tau`: random candidates, each evaluated three times: after a brief training, as a slice of the supernet, and after a
 long training from scratch. Writes one-shot-SCALE-tau.csv (a row per candidate) and one-shot-SCALE-tau.md (Kendall's
@@ -33,13 +33,14 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from search_space import shrunk
 
 from erde_nas import candidate
 from erde_nas.data.load import load_dataset
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil.train import Compute
-from erde_nas.pareto import hypervolume
+from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.progress import Meter
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe import Recipe
@@ -49,6 +50,7 @@ from erde_nas.shared import Shared, prepare
 from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork
 from erde_nas.supernet.checkpoint import weights_file
+from erde_nas.supernet.costs import exit_macs
 from erde_nas.supernet.evaluator import OneShot
 from erde_nas.supernet.subnetworks import Family
 from erde_nas.supernet.train import train_family
@@ -61,11 +63,11 @@ SCALES: dict[str, dict[str, Any]] = {
         "batch": 64, "brief": 4, "supernet": 10, "full": 10, "loss": "erde",
     },
     "large": {
-        "candidates": 150, "images": 10_000, "shrink": 2, "views": {"cached_views": 1},
-        "batch": 128, "brief": 4, "supernet": 16, "full": 16, "loss": "kd+entropy",
+        "candidates": 100, "images": 10_000, "shrink": 2, "views": {"cached_views": 1},
+        "batch": 128, "brief": 4, "supernet": 12, "full": 16, "loss": "kd+entropy",
     },
 }  # fmt: skip  # trainings in epochs
-REFERENCE_ERROR = 0.4  # of the hypervolume; its other end is the largest network's MACs
+REFERENCE_ERROR = 0.4  # of the hypervolume; its other end: the MACs of the largest network, an exit on every block
 
 
 def make_recipe(scale: dict[str, Any]) -> Recipe:
@@ -181,14 +183,15 @@ def budget(stem: str, scale: dict[str, Any], way: str, count: int) -> None:
     """One search; what is measured is written after every candidate."""
     shared, space = make_shared(scale)
     rows: list[dict[str, Any]] = []
+    front, largest = np.empty((0, 2)), max(exit_macs(arch)[-1] for arch in Family(space, "resnet").covering())
     trained = Path(f"{stem}-budget-train.csv")
-    seconds = read(trained)[-1][0] if way == "supernet" and trained.exists() else 0.0
+    seconds = read(trained)[0][-1] if way == "supernet" and trained.exists() else 0.0
     clock, make = Clock(), candidate.train_briefly
     with tempfile.TemporaryDirectory() as folder:
         if way == "supernet":
             train_family(Family(space, "resnet"), shared, weights_file(Path(folder), "resnet"), say(way))
             make = OneShot(Path(folder))
-            rows.append({"candidate": "", **clock.row()})
+            rows.append({"candidate": "", **clock.row(), "hypervolume": 0.0})
         searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
         for number in itertools.count():
             if number >= count and clock.row()["cpu_s"] >= seconds:
@@ -196,8 +199,12 @@ def budget(stem: str, scale: dict[str, Any], way: str, count: int) -> None:
             proposal = searcher.ask()
             trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
             searcher.tell(trial)
-            error, macs = trial.objectives or (float("nan"), float("nan"))
-            rows.append({"candidate": trial.student, **clock.row(), "error": error, "macs": macs})
+            row = {"candidate": trial.student, **clock.row()}
+            if trial.state == "complete":
+                front = np.vstack([front, [(1 - accuracy, macs) for accuracy, macs in trial.metrics["curve"]]])
+                front = front[non_dominated(front)]
+                row |= dict(zip(("error", "macs"), trial.objectives, strict=True))
+            rows.append(row | {"hypervolume": round(volume(front, largest), 5)})
             print(f"{way} {number + 1}: {rows[-1]}", flush=True)
             write(Path(f"{stem}-budget-{way}.csv"), rows)
 
@@ -216,38 +223,31 @@ class Clock:
 
 def plot(stem: str) -> None:
     """The figure, and when one-shot evaluation reached what training each candidate ended with."""
-    found = {way: read(Path(f"{stem}-budget-{way}.csv")) for way in ("train", "supernet")}
-    largest = max(macs for rows in found.values() for _, _, macs in rows if np.isfinite(macs))
-    curves = {}
+    curves = {way: read(Path(f"{stem}-budget-{way}.csv")) for way in ("train", "supernet")}
     figure, axes = plt.subplots(figsize=(6, 4))
     for way, label in (("train", "each candidate trained"), ("supernet", "slices of a supernet")):
-        seconds = [row[0] for row in found[way]]
-        points = [row[1:] for row in found[way]]
-        volumes = [volume(points[: n + 1], largest) for n in range(len(points))]
-        curves[way] = (seconds, volumes)
+        seconds, volumes = curves[way]
         axes.step([0, *seconds], [0, *volumes], where="post", label=label)
+        print(f"{way}: hypervolume {volumes[-1]:.4f} after {seconds[-1]:.0f} CPU s")
     axes.set(xlabel="CPU seconds of one thread", ylabel="hypervolume (share of the box)", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(f"{stem}-budget.png", dpi=120, bbox_inches="tight")
-    (seconds, volumes), (one_shot_s, one_shot) = curves["train"], curves["supernet"]
-    when = next((s for s, v in zip(one_shot_s, one_shot, strict=True) if v >= volumes[-1]), None)
-    for way, (times, reached) in curves.items():
-        print(f"{way}: hypervolume {reached[-1]:.4f} after {times[-1]:.0f} CPU s")
+    (seconds, volumes), one_shot = curves["train"], zip(*curves["supernet"], strict=True)
+    when = next((second for second, volume in one_shot if volume >= volumes[-1]), None)
     print("one-shot did not reach it" if when is None else f"one-shot reached it in {when / seconds[-1]:.1%}")
 
 
-def read(path: Path) -> list[tuple[float, float, float]]:
-    """CPU seconds, error and MACs of every row; NaN where no candidate was evaluated or it failed."""
+def read(path: Path) -> tuple[list[float], list[float]]:
+    """CPU seconds and hypervolume of every row."""
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    return [(float(r["cpu_s"]), float(r["error"] or "nan"), float(r["macs"] or "nan")) for r in rows]
+    return [float(row["cpu_s"]) for row in rows], [float(row["hypervolume"]) for row in rows]
 
 
-def volume(points: list[tuple[float, float]], largest: float) -> float:
-    """The share of the box below REFERENCE_ERROR and the `largest` MACs that `points` dominate."""
-    inside = [(error / REFERENCE_ERROR, macs / largest) for error, macs in points if np.isfinite(error)]
-    return hypervolume(inside, (1.0, 1.0)) if inside else 0.0
+def volume(front: NDArray[np.float64], largest: float) -> float:
+    """The share of the box below REFERENCE_ERROR and the `largest` MACs that `front` (n, 2) dominates."""
+    return hypervolume(front / (REFERENCE_ERROR, largest), (1.0, 1.0))
 
 
 def say(what: str) -> Callable[[int, int], None]:

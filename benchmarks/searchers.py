@@ -4,10 +4,10 @@
 
 `replay` searches the space of search_space.py with error and expected MACs as objectives; every value comes from its
 table, so that nothing is trained. Hypervolume is taken below the worst error and the worst MACs of the table, with both
-scaled to [0, 1], as a share of that of the whole table. `searchers-digits.csv` holds its mean over seeds and the 95 %
+scaled to [0, 1], as a share of that of the whole table. `searchers.csv` holds its mean over seeds and the 95 %
 interval (Student's t) after each number of evaluations; `evaluations_to_random`, in each searcher's last row, is the
 number after which its mean reaches random search's mean after the last evaluation, with a 95 % interval from 2,000
-bootstrap samples of the seeds. `searchers-digits.png` is the figure.
+bootstrap samples of the seeds. `searchers.png` is the figure.
 
 `overhead` tells searchers 10,000 trials of the CIFAR-10 recipe's space; then it times (searchers-overhead.csv): by the
 clock, and `cpu_ms`, the median of the process's own time, which other work on the machine delays less.
@@ -19,7 +19,7 @@ import csv
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -40,29 +40,13 @@ from erde_nas.searchers import make_searcher
 from erde_nas.space import Space
 
 RESULTS = Path(__file__).parent / "results"
-CURVES, FIGURE, OVERHEAD = "searchers-digits.csv", "searchers-digits.png", "searchers-overhead.csv"
+CURVES, FIGURE, OVERHEAD = "searchers.csv", "searchers.png", "searchers-overhead.csv"
 POPULATION = 8  # the recipes' default
 STORED = 10_000
 TIMED = 21  # asks and tells
 BOOTSTRAP = 2_000
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
-
-
-class KnownIds:
-    """A space that remembers the ids it has worked out: a replay asks for the same few hundred all the time."""
-
-    def __init__(self, space: Space) -> None:
-        self.parameters, self.variation, self.costs = space.parameters, space.variation, space.costs
-        self._identify: Callable[[dict[str, Choice]], str] = space.identify
-        self._known: dict[tuple[Choice, ...], str] = {}
-
-    def identify(self, params: dict[str, Choice]) -> str:
-        """See `SearchSpace.identify`."""
-        key = tuple(params[name] for name in self.parameters)
-        if key not in self._known:
-            self._known[key] = self._identify(params)
-        return self._known[key]
 
 
 def load_table(path: Path) -> dict[str, tuple[float, float]]:
@@ -77,7 +61,7 @@ def load_table(path: Path) -> dict[str, tuple[float, float]]:
     return dict(zip(rows, map(tuple, scaled.tolist()), strict=True))
 
 
-def replay(name: str, seed: int, space: KnownIds, table: dict[str, tuple[float, float]], evaluations: int) -> Floats:
+def replay(name: str, seed: int, space: Space, table: dict[str, tuple[float, float]], evaluations: int) -> Floats:
     """The share of the table's hypervolume after each evaluation."""
     searcher = make_searcher(name, space, objectives=2, seed=seed, population=POPULATION)
     front, shares = np.empty((0, 2)), []
@@ -125,7 +109,7 @@ def curve_rows(name: str, curves: Floats, reference: Floats) -> list[Row]:
 
 def replay_all(names: Sequence[str], seeds: int, evaluations: int) -> None:
     """Replay the searchers and write CSV and figure."""
-    table, space = load_table(search_space.TABLE), KnownIds(search_space.make_space())
+    table, space = load_table(search_space.TABLE), search_space.make_space()
 
     def curves_of(name: str) -> Floats:
         return np.array([replay(name, seed, space, table, evaluations) for seed in range(seeds)])
@@ -169,7 +153,7 @@ def draw(source: Path, target: Path) -> None:
         if name == "random":
             axes.axhline(mean[-1], color="grey", linestyle=":", linewidth=1)
     axes.set(xlabel="evaluations", ylabel="hypervolume, share of the whole table's", ylim=(0.7, 1.005))
-    axes.set_title("Searchers on the table of digits students: mean over seeds, 95 % intervals")
+    axes.set_title("Searchers on the table of Fashion-MNIST students: mean over seeds, 95 % intervals")
     axes.legend(frameon=False, loc="lower right")
     FigureCanvasAgg(figure).print_png(str(target))
 

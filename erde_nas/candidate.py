@@ -9,7 +9,7 @@ import torch
 from erde_nas.errors import RuntimeRefused, TrainingFailed, UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.health import check_exits
-from erde_nas.measure.macs import macs_per_exit, parameter_count
+from erde_nas.measure.macs import parameter_count
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operate, operating_curve
 from erde_nas.quick_latency import LATENCY_SLACK, latency_per_exit
 from erde_nas.recipe import SearchSection
@@ -17,6 +17,7 @@ from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.supernet.costs import exit_macs
 
 Make = Callable[[Arch, Shared], EarlyExitNetwork]
 """Makes a candidate's trained network, as the recipe's evaluator wants it."""
@@ -87,7 +88,7 @@ def judge(
     validation = shared.dataset.validation
     logits = all_logits(network, validation.images)
     check_exits(logits)
-    macs = macs_per_exit(network)
+    macs = exit_macs(network.arch)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
     goals = [goal for goal in shared.recipe.search.objectives if goal in ("macs", "latency")]
     first = optimised(shared.recipe.search, shared.profiles)[0].name if goals and goals[0] == "latency" else "macs"

@@ -31,6 +31,8 @@ def latency_per_exit(
     An int8 profile allows both precisions: the one whose last exit is faster counts. `reference_ms` is what
     `reference_latency` gave; without it, several processes find it out for this network alone.
     """
+    if not profiles:
+        return {}
     never = [0.0] * (len(network.segments) - 1)
     by_setting: dict[str, dict[str, Timing]] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:

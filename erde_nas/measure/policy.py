@@ -4,7 +4,6 @@ One trained student gives a whole curve of (error, expected cost): every combina
 evaluated on the cached logits, and the non-dominated ones are kept.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,11 +66,42 @@ def operating_curve(logits: np.ndarray, labels: np.ndarray, costs: Sequence[floa
     exits = len(logits)
     levels = max(2, math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9))
     grids = [_grid(entropy[i], levels) for i in range(exits - 1)]
-    cost = np.asarray(costs, float)
-    points = [_point(exit_indices(entropy, chosen), correct, cost, chosen) for chosen in itertools.product(*grids)]
-    keep = non_dominated(np.array([[1 - p.accuracy, p.cost] for p in points]))
-    unique = {(p.accuracy, p.cost): p for p, kept in zip(points, keep, strict=True) if kept}
+    leaving, right = _routed(entropy, correct, grids)
+    accuracy, fractions = right.sum(-1) / len(labels), leaving / len(labels)
+    cost = (fractions * np.asarray(costs, float)).sum(-1)
+    unique: dict[tuple[float, float], OperatingPoint] = {}
+    for at in np.argwhere(non_dominated(np.stack([1 - accuracy, cost], -1).reshape(-1, 2)).reshape(cost.shape)):
+        index = tuple(at)
+        thresholds = tuple(grid[k] for grid, k in zip(grids, index, strict=True))
+        found = (float(accuracy[index]), float(cost[index]))
+        unique[found] = OperatingPoint(thresholds, tuple(fractions[index].tolist()), *found)
     return sorted(unique.values(), key=lambda p: p.cost)
+
+
+def _routed(
+    entropy: np.ndarray, correct: np.ndarray, grids: Sequence[Sequence[float]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many images leave at each exit, and how many of them are right, for every combination of thresholds.
+
+    Entropy and correct (exits, n), a grid for each exit but the last -> (*lengths of the grids, exits) each. Images are
+    counted once by the thresholds that let them out: everything else is sums of these counts.
+    """
+    shape = tuple(len(grid) + 1 for grid in grids)
+    passed = [np.searchsorted(grid, entropy[i], side="right") for i, grid in enumerate(grids)]  # from here they leave
+    cell = np.ravel_multi_index(passed, shape) if grids else np.zeros(entropy.shape[1], int)
+    leaving, right = [], []
+    for exit_, here in enumerate(correct):
+        for counts, weights in ((leaving, None), (right, here)):
+            summed = np.bincount(cell, weights, minlength=int(np.prod(shape))).reshape(shape)
+            for axis in range(len(grids)):
+                if axis < exit_:  # they stay: their first threshold lies above this one
+                    summed = summed.sum(axis, keepdims=True) - summed.cumsum(axis)
+                elif axis == exit_:
+                    summed = summed.cumsum(axis)
+                else:
+                    summed = np.broadcast_to(summed.sum(axis, keepdims=True), summed.shape)
+            counts.append(summed[tuple(slice(len(grid)) for grid in grids)])
+    return np.stack(leaving, -1), np.stack(right, -1)
 
 
 def _grid(entropy: np.ndarray, levels: int) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from erde_nas.distil.foreign import ProgramTeacher
 from erde_nas.measure.macs import count_macs, macs_per_exit, parameter_count
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.supernet.costs import exit_macs
 from tests.students.builders import build, small_arch
 
 EXITS = [Exit(0, "erde"), Exit(1, "conv"), Exit(2, "gap")]
@@ -83,6 +84,13 @@ def test_every_prefix_is_what_pytorch_counts(family, size):
     heads = ("gap", "erde", "conv", "gap") if size == 28 else ("conv", "gap")
     network = build(small_arch(family, heads, channels=3, size=size, classes=7, width=16))
     assert macs_per_exit(network) == by_flop_counter(network)
+
+
+@pytest.mark.parametrize("size", [8, 28, 128])
+@pytest.mark.parametrize("family", ["resnet", "wrn", "bottleneck", "vgg", "mobilenet", "shufflenet"])
+def test_parts_counted_once_add_up_to_the_network(family, size):
+    arch = small_arch(family, ("conv", "erde", "gap"), channels=3, size=size, classes=7, width=16)
+    assert exit_macs(arch) == macs_per_exit(build(arch))
 
 
 @pytest.mark.parametrize("family", ["resnet", "mobilenet"])

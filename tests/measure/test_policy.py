@@ -119,13 +119,15 @@ def test_curve_is_the_front_over_all_pairs_of_thresholds(seed):
 @pytest.mark.parametrize("exits", [1, 2, 3, 5])
 def test_curve_of_any_number_of_exits_reaches_from_the_first_to_the_best(exits):
     logits, labels = cohort(200, exits)
-    curve = operating_curve(logits, labels, [float(i + 1) for i in range(exits)])
+    costs = [float(i + 1) for i in range(exits)]
+    curve = operating_curve(logits, labels, costs)
     assert curve[0].cost == 1.0  # everybody leaves at once
     assert curve[0].exit_fractions == (1.0, *[0.0] * (exits - 1))
     assert curve[-1].accuracy >= (logits[-1].argmax(-1) == labels).mean()
     for point in curve:
         assert len(point.thresholds) == exits - 1
         assert sum(point.exit_fractions) == pytest.approx(1)
+        assert point == operate(logits, labels, costs, point.thresholds)
     accuracies = [p.accuracy for p in curve]
     assert accuracies == sorted(set(accuracies))
 
