@@ -5,8 +5,8 @@
     python benchmarks/one_shot.py plot   [--scale small|large] [--out benchmarks/results]
 
 All parts search one Fashion-MNIST space, at one of two scales: `small` has 1,500 training images and trains 56
-candidates for 92 steps, the supernet for 230; `large` has 10,000 images of half of the resolution and trains 100
-candidates for 312 steps, the supernet for 936.
+candidates for 92 steps, the supernet for 230; `large` has 10,000 images of a quarter of the resolution and trains 100
+candidates for 312 steps, the supernet for 624.
 
 `tau`: random candidates, each evaluated three times: after a brief training, as a slice of the supernet, and after a
 long training from scratch. Writes one-shot-SCALE-tau.csv (a row per candidate) and one-shot-SCALE-tau.md (Kendall's
@@ -59,12 +59,13 @@ matplotlib.use("Agg")
 RESULTS = Path(__file__).parent / "results"
 SCALES: dict[str, dict[str, Any]] = {
     "small": {
-        "candidates": 56, "images": 1500, "shrink": 1, "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
+        "candidates": 56, "images": 1500, "shrink": 1, "precision": "bf16",
+        "views": {"crop_padding": 2, "flip": True, "cached_views": 4},
         "batch": 64, "brief": 4, "supernet": 10, "full": 10, "loss": "erde",
     },
     "large": {
-        "candidates": 100, "images": 10_000, "shrink": 2, "views": {"cached_views": 1},
-        "batch": 128, "brief": 4, "supernet": 12, "full": 16, "loss": "kd+entropy",
+        "candidates": 100, "images": 10_000, "shrink": 4, "views": {"cached_views": 1}, "precision": "fp32",
+        "batch": 128, "brief": 4, "supernet": 8, "full": 16, "loss": "kd+entropy",
     },
 }  # fmt: skip  # trainings in epochs
 REFERENCE_ERROR = 0.4  # of the hypervolume; its other end: the MACs of the largest network, an exit on every block
@@ -126,7 +127,7 @@ def make_shared(scale: dict[str, Any]) -> tuple[Shared, Space]:
     with Meter() as meter:
         shared = prepare(
             recipe, (), dataset, torch.device("cpu"), meter,
-            typical=space.middle(), epochs=16, known=Compute("bf16", 1, 0.05), on_compute=lambda compute, steps: None,
+            typical=space.middle(), epochs=16, known=Compute(scale["precision"], 1, 0.05), on_compute=lambda compute, steps: None,
         )  # fmt: skip
     return shared, space
 

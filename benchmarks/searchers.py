@@ -1,13 +1,15 @@
 """Every searcher replayed on a table of trained students, and what ask and tell cost at 10,000 stored trials.
 
-    python benchmarks/searchers.py [replay] [overhead] [--searcher NAME]... [--seeds 30] [--evaluations 200]
+    python benchmarks/searchers.py [replay] [smooth] [overhead] [--searcher NAME]... [--seeds 30] [--evaluations 200]
 
 `replay` searches the space of search_space.py with error and expected MACs as objectives; every value comes from its
 table, so that nothing is trained. Hypervolume is taken below the worst error and the worst MACs of the table, with both
 scaled to [0, 1], as a share of that of the whole table. `searchers.csv` holds its mean over seeds and the 95 %
 interval (Student's t) after each number of evaluations; `evaluations_to_random`, in each searcher's last row, is the
 number after which its mean reaches random search's mean after the last evaluation, with a 95 % interval from 2,000
-bootstrap samples of the seeds. `searchers.png` is the figure.
+bootstrap samples of the seeds. `searchers.png` is the figure. `smooth` does the same (searchers-smooth.csv and .png) on
+what a Gaussian process (scikit-learn's, fitted to the whole table) takes for the students' error without the chance of
+their trainings: how much of a searcher's way is due to that chance.
 
 `overhead` tells searchers 10,000 trials of the CIFAR-10 recipe's space; then it times (searchers-overhead.csv): by the
 clock, and `cpu_ms`, the median of the process's own time, which other work on the machine delays less.
@@ -28,6 +30,8 @@ import search_space
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from erde_nas import resources
 from erde_nas.comparison.figure import COLOURS
@@ -37,10 +41,11 @@ from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.recipe import SearcherName, load_recipe
 from erde_nas.records import Choice, Trial
 from erde_nas.searchers import make_searcher
+from erde_nas.searchers.surrogate import Description
 from erde_nas.space import Space
 
 RESULTS = Path(__file__).parent / "results"
-CURVES, FIGURE, OVERHEAD = "searchers.csv", "searchers.png", "searchers-overhead.csv"
+CURVES, OVERHEAD = "searchers{}.csv", "searchers-overhead.csv"
 POPULATION = 8  # the recipes' default
 STORED = 10_000
 TIMED = 21  # asks and tells
@@ -49,16 +54,29 @@ Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
 
-def load_table(path: Path) -> dict[str, tuple[float, float]]:
+def load_table(path: Path, smooth: bool) -> dict[str, tuple[float, float]]:
     """(error, expected MACs) of every student, scaled to [0, 1] by the table's range. Raises SystemExit for a hole."""
+    known = search_space.architectures(search_space.make_space())
     with path.open() as file:
         rows = {row["student"]: (1 - float(row["val_accuracy"]), float(row["macs"])) for row in csv.DictReader(file)}
-    missing = search_space.architectures(search_space.make_space()).keys() - rows.keys()
+    missing = known.keys() - rows.keys()
     if missing:
         raise SystemExit(f"{path} lacks {len(missing)} students: run benchmarks/search_space.py to the end first")
     values = np.array(list(rows.values()))
+    if smooth:
+        values[:, 0] = smoothed([known[student] for student in rows], values[:, 0])
     scaled = (values - values.min(axis=0)) / np.ptp(values, axis=0)
     return dict(zip(rows, map(tuple, scaled.tolist()), strict=True))
+
+
+def smoothed(candidates: Sequence[dict[str, Choice]], errors: Floats) -> Floats:
+    """The mean of a Gaussian process fitted to the logarithm of all errors; prints how much it takes for noise."""
+    points = Description(search_space.make_space())(candidates)
+    points = points[:, np.ptp(points, axis=0) > 0]
+    kernel = ConstantKernel() * Matern(np.ones(points.shape[1]), nu=2.5) + WhiteKernel()
+    process = GaussianProcessRegressor(kernel, normalize_y=True).fit(points, np.log(errors))
+    print(f"{process.kernel_.k2.noise_level:.3f} of the variance of the logarithm of the error is noise", flush=True)
+    return np.exp(process.predict(points))
 
 
 def replay(name: str, seed: int, space: Space, table: dict[str, tuple[float, float]], evaluations: int) -> Floats:
@@ -107,9 +125,10 @@ def curve_rows(name: str, curves: Floats, reference: Floats) -> list[Row]:
     return rows
 
 
-def replay_all(names: Sequence[str], seeds: int, evaluations: int) -> None:
+def replay_all(names: Sequence[str], seeds: int, evaluations: int, smooth: bool) -> None:
     """Replay the searchers and write CSV and figure."""
-    table, space = load_table(search_space.TABLE), search_space.make_space()
+    table, space = load_table(search_space.TABLE, smooth), search_space.make_space()
+    curves = RESULTS / CURVES.format("-smooth" if smooth else "")
 
     def curves_of(name: str) -> Floats:
         return np.array([replay(name, seed, space, table, evaluations) for seed in range(seeds)])
@@ -117,10 +136,10 @@ def replay_all(names: Sequence[str], seeds: int, evaluations: int) -> None:
     reference = curves_of("random")
     for name in names:
         rows = curve_rows(name, reference if name == "random" else curves_of(name), reference)
-        write(RESULTS / CURVES, name, rows)
+        write(curves, name, rows)
         to_random = " ".join(f"{rows[-1][key]:.0f}" for key in ("evaluations_to_random", "least", "most"))
         print(f"{name}: reaches random search's last hypervolume after {to_random} (95 % interval)", flush=True)
-    draw(RESULTS / CURVES, RESULTS / FIGURE)
+    draw(curves, curves.with_suffix(".png"))
 
 
 def write(path: Path, name: str, rows: list[Row]) -> None:
@@ -201,19 +220,20 @@ def overhead(name: str) -> Row:
 def main() -> None:
     """Do what is asked for; both, if nothing is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=("replay", "overhead", []), default=[])
+    parser.add_argument("parts", nargs="*", choices=("replay", "smooth", "overhead", []), default=[])
     parser.add_argument("--searcher", action="append", choices=get_args(SearcherName))
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--evaluations", type=int, default=200)
     arguments = parser.parse_args()
-    parts = arguments.parts or ["overhead", "replay"]
+    parts = arguments.parts or ["overhead", "replay", "smooth"]
     names = arguments.searcher or get_args(SearcherName)
     for name in names if "overhead" in parts else ():
         row = overhead(name)
         write(RESULTS / OVERHEAD, name, [row])
         print(f"{name}: {row['ask_tell_ms']} ms to ask and tell with {STORED} trials stored", flush=True)
-    if "replay" in parts:
-        replay_all(names, arguments.seeds, arguments.evaluations)
+    for part in ("replay", "smooth"):
+        if part in parts:
+            replay_all(names, arguments.seeds, arguments.evaluations, part == "smooth")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class SpaceSection(Section):
 class SearchSection(Section):
     """How candidates are proposed and judged."""
 
-    searcher: SearcherName = "nsga2"
+    searcher: SearcherName = "surrogate"  # docs/search.md says why
     evaluator: Literal["train", "supernet"] = "train"  # supernet: candidates are slices of weights trained once
     trials: Positive | None = 24  # candidates at most
     hours: Annotated[float, Field(gt=0)] | None = None  # for the whole run; what finishing needs is kept back
