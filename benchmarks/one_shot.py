@@ -127,7 +127,8 @@ def make_shared(scale: dict[str, Any]) -> tuple[Shared, Space]:
     with Meter() as meter:
         shared = prepare(
             recipe, (), dataset, torch.device("cpu"), meter,
-            typical=space.middle(), epochs=16, known=Compute(scale["precision"], 1, 0.05), on_compute=lambda compute, steps: None,
+            typical=space.middle(), epochs=16, known=Compute(scale["precision"], 1, 0.05),
+            on_compute=lambda compute, steps: None,
         )  # fmt: skip
     return shared, space
 
