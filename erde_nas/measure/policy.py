@@ -89,7 +89,8 @@ def _routed(
     shape = tuple(len(grid) + 1 for grid in grids)
     passed = [np.searchsorted(grid, entropy[i], side="right") for i, grid in enumerate(grids)]  # from here they leave
     cell = np.ravel_multi_index(passed, shape) if grids else np.zeros(entropy.shape[1], int)
-    leaving, right = [], []
+    leaving: list[np.ndarray] = []
+    right: list[np.ndarray] = []
     for exit_, here in enumerate(correct):
         for counts, weights in ((leaving, None), (right, here)):
             summed = np.bincount(cell, weights, minlength=int(np.prod(shape))).reshape(shape)
