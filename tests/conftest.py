@@ -25,7 +25,7 @@ space:
   widths: [[16], [16, 24]]
   heads: [gap]
 train: {epochs: 2, batch_size: 20, learning_rate: 0.05}
-search: {trials: 3, population: 2}
+search: {searcher: nsga2, trials: 3, population: 2}
 finish:
   students: 1
   train: {epochs: 2, batch_size: 20, learning_rate: 0.05}
