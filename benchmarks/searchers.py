@@ -11,7 +11,8 @@ bootstrap samples of the seeds. `searchers.png` is the figure. `smooth` does the
 what a Gaussian process (scikit-learn's, fitted to the whole table) takes for the students' error without the chance of
 their trainings: how much of a searcher's way is due to that chance.
 
-`overhead` tells searchers 10,000 trials of the CIFAR-10 recipe's space; then it times (searchers-overhead.csv): by the
+`overhead` tells searchers 10,000 trials of the CIFAR-10 recipe's space, and counts the MACs of every 20th, as the
+search that had proposed them would have; then it times (searchers-overhead.csv): by the
 clock, and `cpu_ms`, the median of the process's own time, which other work on the machine delays less.
 Searchers run one after the other, and each searcher's rows are written when it is done: one searcher can be run again.
 """
@@ -192,6 +193,8 @@ def overhead(name: str) -> Row:
     for number in range(STORED):
         params = {key: choices[generator.integers(len(choices))] for key, choices in space.parameters.items()}
         searcher.tell(trial(number, params, {}))
+        if number % 20 == 0:
+            space.costs(params)  # a process that has come so far has counted the MACs of every kind of block
     told = time.perf_counter() - begin
     searcher.ask()  # the grid has to be walked to where the trials end
     times, cpu = [], []

@@ -50,7 +50,7 @@ class Strategy:
         pool = [breed(parents, self._variation, generator, lambda _: False) for _ in range(CHILDREN)]
         pool += [random_params(self._parameters, generator) for _ in range(OTHERS)]
         chosen = {*leading[: POINTS // 2], *range(max(0, len(trials) - POINTS // 2), len(trials))}
-        with blas().limit(limits=1):  # for matrices this small several threads only wait for each other
+        with thread_pools().limit(limits=1):  # for work this small several threads only wait for each other
             ranked = self._rank(pool, [trials[index] for index in sorted(chosen)], generator)
         for params in ranked:  # to ask first which ones were seen takes longer than to rank them
             if not seen(params):
@@ -108,9 +108,9 @@ class Description:
 
 
 @cache
-def blas() -> ThreadpoolController:
-    """The libraries behind numpy's linear algebra; to look for them takes longer than to use them."""
-    return ThreadpoolController().select(user_api="blas")
+def thread_pools() -> ThreadpoolController:
+    """Those of linear algebra and of PyTorch, which counts MACs; to look for them takes longer than the work."""
+    return ThreadpoolController()
 
 
 def features(parameters: Parameters) -> dict[str, dict[Choice, list[float]]]:
