@@ -23,9 +23,9 @@ from erde_nas.searchers.interface import CostedSpace, Parameters, Params, Search
 from erde_nas.searchers.memory import Memory, best, violation
 from erde_nas.searchers.scalarise import losses, random_weights
 
-CHILDREN = 48  # of the best trials, among which one is chosen
-OTHERS = 24  # random candidates beside them
-POINTS = 128  # that the processes are fitted to: the best, and the latest
+CHILDREN = 28  # of the best trials, among which one is chosen
+OTHERS = 8  # random candidates beside them
+POINTS = 96  # that the processes are fitted to: the best, and the latest
 DRAWS = 32  # of the objectives, over which an expectation is the mean
 COST_SPREAD = 0.8  # standard deviation of the logarithm of a cost, among features that lie in [0, 1]
 REMEMBERED = 2048  # candidates whose features are kept
