@@ -1,33 +1,49 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# The environment variable holds for packages that pip has to build, too. Python compiles a module when it first imports
+# it: compiling all of them takes longer than downloading, and 300 MB.
+INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --no-compile
 OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3.11
 
-.PHONY: env search test test-slow lint clean
-
-env: $(STAMP)
-
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("$(OLD_PYTHON)" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt hatchling
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
-	touch $@
+.PHONY: env search test test-slow test-extras lint clean
 
 search: env
 	$(BIN)/erde-nas search quickstart --out runs/quickstart
 
-test: env
-	$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow and not extra"
 
-test-slow: env
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m "slow and not extra"
 
-lint: env
+test-extras: $(VENV)/.extras # the optional runtimes and Ray, where they can be installed
+	$(BIN)/python -m pytest -m extra
+
+lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("$(OLD_PYTHON)" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	$(INSTALL) -e '.[test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.installed
+	$(INSTALL) -e '.[lint]'
+	touch $@
+
+$(VENV)/.extras: $(VENV)/.test
+	$(INSTALL) -e '.[openvino,executorch,ray]'
+	touch $@
 
 clean:
 	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -114,7 +114,7 @@ def test_segments_of_int8_keep_their_answers_in_the_file(network, tmp_path):
         check_export(tmp_path / "int8.onnx", network, IMAGES, (-1.0, -1.0))
 
 
-@pytest.mark.parametrize("kind", ["bf16-torch", "bf16-openvino"])
+@pytest.mark.parametrize("kind", ["bf16-torch", pytest.param("bf16-openvino", marks=pytest.mark.extra)])
 def test_a_file_for_bf16_answers_as_its_runtime_does_in_bf16(network, kind):
     segments = make_segments(network, [kind], IMAGES)[kind]
     expected, threads = all_logits(network, IMAGES), torch.get_num_threads()

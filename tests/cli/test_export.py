@@ -200,8 +200,8 @@ def test_every_data_set_has_its_licence():
 @pytest.mark.parametrize(
     ("form", "files", "batch"),
     [
-        ("openvino", ["openvino/model.xml"], IMAGES),
-        pytest.param("executorch", [f"executorch/model-{i}.pte" for i in range(3)], IMAGES, marks=pytest.mark.slow),
+        pytest.param("openvino", ["openvino/model.xml"], IMAGES, marks=pytest.mark.extra),
+        pytest.param("executorch", [f"executorch/model-{i}.pte" for i in range(3)], IMAGES, marks=pytest.mark.extra),
     ],
 )
 def test_other_formats_answer_as_the_onnx_file_does(cli, finished, shortlisted, tmp_path, form, files, batch):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 @pytest.mark.usefixtures("finished")  # its teacher is in the cache
 def test_a_search_outlives_a_node(cli, tiny, tmp_path, calibrated, monkeypatch):

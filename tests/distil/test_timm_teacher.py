@@ -282,6 +282,7 @@ MACS = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", REAL)
 def test_the_real_timm(toy: Dataset, tmp_path: Path, name: str) -> None:
     real = pytest.importorskip("timm")

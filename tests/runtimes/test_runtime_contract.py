@@ -27,17 +27,18 @@ IMAGES = digits()[0][:48]
 BATCH = 16
 EXITS = 2
 
-slow = pytest.mark.slow  # compiling or lowering takes a minute on a busy core
+slow = pytest.mark.slow  # compiling takes a minute on a busy core
+extra = pytest.mark.extra
 CASES = [
     pytest.param("onnxruntime", "fp32"),
     pytest.param("onnxruntime", "int8"),
-    pytest.param("openvino", "fp32"),
-    pytest.param("openvino", "bf16"),
-    pytest.param("openvino", "int8"),
+    pytest.param("openvino", "fp32", marks=extra),
+    pytest.param("openvino", "bf16", marks=extra),
+    pytest.param("openvino", "int8", marks=extra),
     pytest.param("torch", "fp32"),
     pytest.param("torch", "bf16"),
     pytest.param("torch-compile", "fp32", marks=slow),
-    pytest.param("executorch", "fp32", marks=slow),
+    pytest.param("executorch", "fp32", marks=extra),
 ]
 
 
@@ -123,22 +124,19 @@ def test_an_answer_outlives_the_next_call(load, name, precision):
 
 
 def test_bf16_is_really_another_arithmetic(load):
-    for name in ("openvino", "torch"):
-        runner = load(name, Setting(precision="bf16"))
-        logits, _ = runner.run(IMAGES[:1], np.array(force_exit(1, EXITS), np.float32))
-        difference = worst(logits, expected("fp32")[1, :1])
-        if name == "torch":  # OpenVINO calculates in fp32 where the CPU has no bf16
-            assert difference > 1e-4
+    runner = load("torch", Setting(precision="bf16"))  # OpenVINO calculates in fp32 where the CPU has no bf16
+    logits, _ = runner.run(IMAGES[:1], np.array(force_exit(1, EXITS), np.float32))
+    assert worst(logits, expected("fp32")[1, :1]) > 1e-4
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=extra if runtime(name).EXTRA else ()) for name in RUNTIMES])
 def test_versions_name_the_package(name):
     used = installed(name)
     assert used.versions() == {used.PACKAGE: used.versions()[used.PACKAGE]}
     assert used.versions()[used.PACKAGE].split("+")[0] == version(used.PACKAGE).split("+")[0]
 
 
-@pytest.mark.parametrize("name", ["torch", "torch-compile", "executorch"])
+@pytest.mark.parametrize("name", ["torch", "torch-compile", pytest.param("executorch", marks=extra)])
 def test_what_starts_from_weights_refuses_a_file_alone(tmp_path, name):
     alone = Deployable(deployable(tmp_path).file)
     with pytest.raises(UserError, match=r"starts from a student's weights, but got only model\.onnx"):
@@ -169,7 +167,7 @@ print(taken[0])
 """
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=extra)])
 def test_the_device_needs_numpy_and_the_runtime_alone(tmp_path, name):
     used, setting = installed(name), Setting()
     (tmp_path / "files").mkdir()
@@ -184,6 +182,7 @@ def test_the_device_needs_numpy_and_the_runtime_alone(tmp_path, name):
     assert not (tmp_path / "intel").exists()  # where OpenVINO's telemetry would leave its identifier
 
 
+@extra
 def test_openvino_runs_in_the_precision_and_threads_asked_for(tmp_path):
     installed("openvino")
     from erde_nas.runtimes import openvino as used

@@ -91,7 +91,7 @@ def toy(marks: Path, shared: dict[str, Any]):
     return evaluate
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_node_is_lost_and_no_candidate_with_it(cluster, tmp_path):
     shared = {"data": np.ones(1_000_000, np.uint8)}
@@ -117,6 +117,7 @@ def test_a_node_is_lost_and_no_candidate_with_it(cluster, tmp_path):
         assert len(evaluated.weights) == 300_000
 
 
+@pytest.mark.extra
 def test_no_cluster_there():
     pytest.importorskip("ray")
     with pytest.raises(
