@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The environment variable holds for packages that pip has to build, too. Python compiles a module when it first imports
-# it: compiling all of them takes longer than downloading, and 300 MB.
+# The environment variable holds for packages that pip has to build, too. Python compiles a module when it is first
+# imported, and keeps that: compiling all that is installed would take longer than downloading it, and 300 MB.
 INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3.11
 
 .PHONY: env search test test-slow test-extras lint clean
