@@ -40,10 +40,13 @@ class Segments:
     network: nn.Module | None = None  # what they were exported from
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes), in ONNX Runtime or the kind's own runtime."""
+        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes), in ONNX Runtime or the kind's own runtime.
+
+        Those of int8 are what the machine that the file is made for answers, also where this one would round.
+        """
         if arithmetic(self.precision) == "bf16":
             return self._in_bf16(images)
-        return run_segments([model.SerializeToString() for model in self.models], images)
+        return run_segments([model.SerializeToString() for model in self.models], images, exact=True)
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)

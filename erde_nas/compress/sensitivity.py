@@ -26,7 +26,7 @@ def by_sensitivity(segments: Models, images: np.ndarray, how: Quantization) -> l
     errors = {}
     for name in quantizable(segments, how):
         alone = quantize_segments(segments, images, replace(how, only=(name,)))
-        logits = run_segments([model.SerializeToString() for model in alone], images)
+        logits = run_segments([model.SerializeToString() for model in alone], images, exact=True)
         errors[name] = float(((logits - expected) ** 2).mean())
     return sorted(errors, key=lambda name: -errors[name])
 
