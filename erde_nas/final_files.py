@@ -120,7 +120,7 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
         "precision": arithmetic(file.precision),
         "validation_accuracy": f"{default.accuracy:.4f}",
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
-        "instructions": " ".join(file.instructions),
+        **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
     }
     write_file(file.segments, default.thresholds, file.path, metadata)
     write_curve(file.path, curve)
