@@ -14,6 +14,7 @@ from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
+from erde_nas.instructions import exact_int8, this_cpu
 from erde_nas.measure.policy import entropies, exit_indices
 from erde_nas.runtimes.answers import answers
 from erde_nas.runtimes.interface import Deployable, Setting
@@ -46,7 +47,7 @@ class Segments:
         """
         if arithmetic(self.precision) == "bf16":
             return self._in_bf16(images)
-        return run_segments([model.SerializeToString() for model in self.models], images, exact=True)
+        return run_segments([model.SerializeToString() for model in self.models], images, exact=not exact_int8(this_cpu()))
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)
