@@ -1,5 +1,6 @@
 """What the command line calls. Heavy libraries are imported inside, so that `erde-nas --help` stays quick."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -203,7 +204,7 @@ def predict(model: Path, images: Sequence[Path], resize: bool) -> list[dict[str,
     """One row per image: class, probability, exit, entropy (nats) and logits."""
     from erde_nas.predict import predict_files
 
-    return predict_files(model, images, resize=resize)
+    return predict_files(model, images, resize=resize, say=lambda text: print(text, file=sys.stderr))
 
 
 def predict_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
+from erde_nas.instructions import exact_int8, this_cpu
 from erde_nas.measure.policy import entropies, exit_indices
 from erde_nas.runtimes.answers import answers
 from erde_nas.runtimes.interface import Deployable, Setting
@@ -40,10 +41,13 @@ class Segments:
     network: nn.Module | None = None  # what they were exported from
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes), in ONNX Runtime or the kind's own runtime."""
+        """Images (n, channels, h, w) uint8 -> logits (exits, n, classes), in ONNX Runtime or the kind's own runtime.
+
+        Those of int8 are what the machine that the file is made for answers, also where this one would round.
+        """
         if arithmetic(self.precision) == "bf16":
             return self._in_bf16(images)
-        return run_segments([model.SerializeToString() for model in self.models], images)
+        return run_segments([model.SerializeToString() for model in self.models], images, exact=not exact_int8(this_cpu()))
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)

@@ -4,13 +4,12 @@ import json
 import re
 
 from erde_nas.hardware import HardwareProfile
+from erde_nas.instructions import BF16, FAST_INT8, has
 from erde_nas.machine import Machine, describe_machine
 from erde_nas.runtimes import runtime
 
 __all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
 
-INT8_FEATURES = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # instructions that multiply and add int8
-BF16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Windows' and macOS' names, Linux' names
 
 
@@ -33,7 +32,7 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
     if profile.precision == "int8" and profile.runtime == "onnxruntime" and profile.device != "cpu" and not reasons:
         advice = "use precision: fp32, or device: cpu"
         reasons.append(f"onnxruntime calculates int8 files in floats on {profile.device}; {advice}")
-    if profile.precision == "bf16" and profile.runtime == "openvino" and not set(BF16_FEATURES) & set(machine.features):
+    if profile.precision == "bf16" and profile.runtime == "openvino" and not has(BF16, machine.features):
         reasons.append("OpenVINO would calculate in fp32 on this CPU, which has no bf16; use precision: fp32")
     if profile.threads > machine.usable_cores:
         reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
@@ -43,7 +42,7 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
 def detect_profile(machine: Machine) -> str:
     """A commented profile for `machine` on one CPU thread, as YAML that `load_profile` reads and `mismatch` accepts."""
     precision, why = _precision(machine)
-    used, reason = _runtime(machine)
+    used, reason = _runtime(machine, precision)
     cpu = re.sub(r"\((r|tm|c)\)|\bcpu\b|@.*", " ", machine.cpu.casefold())
     slug = _slug(cpu) or _slug(_canonical(machine.architecture)) or "this-machine"
     accelerators = "".join(
@@ -73,14 +72,17 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
 
 
-def _runtime(machine: Machine) -> tuple[str, str]:
-    if "openvino" in dict(machine.runtimes) and _canonical(machine.architecture) == "x86_64":
+def _runtime(machine: Machine, precision: str) -> tuple[str, str]:
+    """The runtime for files of that precision, and why."""
+    if precision != "int8" or _canonical(machine.architecture) != "x86_64":
+        return "onnxruntime", "runs everywhere"
+    if "openvino" in dict(machine.runtimes):
         return "openvino", "installed, and the faster one for int8 on x86; onnxruntime runs the same files"
-    return "onnxruntime", "runs everywhere; with erde-nas[openvino] installed an x86 CPU runs int8 faster"
+    return "onnxruntime", "runs everywhere; with erde-nas[openvino] installed this CPU runs int8 faster"
 
 
 def _precision(machine: Machine) -> tuple[str, str]:
-    found = [name for name in INT8_FEATURES if name in machine.features]
+    found = [name for name in FAST_INT8 if name in machine.features]
     if found:
         return "int8", f"this CPU multiplies 8-bit numbers in hardware ({', '.join(found)}); fp32 to compare"
     return "fp32", "no 8-bit dot products were found on this CPU, so that int8 may be slower"

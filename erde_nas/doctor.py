@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from erde_nas.data.cache import cache_dir
 from erde_nas.data.fetch import list_datasets
+from erde_nas.instructions import BF16, has
 from erde_nas.machine import Machine, describe_machine
 from erde_nas.runtimes import RUNTIMES, runtime
 
@@ -94,7 +95,7 @@ def _torch(machine: Machine) -> Check:
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         bf16 = "with bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "without bf16"
         return Check("torch devices", "ok", f"CUDA {torch.version.cuda}: {', '.join(names)} ({bf16})")
-    bf16 = "bf16 in hardware" if {"amx_bf16", "avx512_bf16", "bf16"} & set(machine.features) else "no bf16 in hardware"
+    bf16 = "bf16 in hardware" if has(BF16, machine.features) else "no bf16 in hardware"
     detail = f"CPU ({torch.backends.cpu.get_cpu_capability()}, {bf16})"
     if machine.accelerators:
         detail = f"{detail}; torch {torch.__version__} cannot use {machine.accelerators[0]}"

@@ -17,7 +17,7 @@ from erde_nas.errors import UserError
 from erde_nas.export.curve import write_curve
 from erde_nas.export.segments import export_segments
 from erde_nas.goals import points_for
-from erde_nas.int8 import Quantized, accurate, calibration_images, quantization, quantized
+from erde_nas.int8 import Quantized, accurate, calibration_images, quantized
 from erde_nas.measure.latency import Deployed, measure
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operating_curve, spread
 from erde_nas.measure.pool import Timing
@@ -62,6 +62,11 @@ class File:
         return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
 
     @property
+    def instructions(self) -> tuple[str, ...]:
+        """Of which a CPU must have one for the file's accuracy; none: every CPU will do."""
+        return self.quantized.how.instructions if self.quantized is not None else ()
+
+    @property
     def key(self) -> str:
         return f"{self.entry.name}/{self.path.name}"
 
@@ -76,7 +81,7 @@ def write_files(entry: Entry, shared: Shared) -> list[File]:
     """Export one entry in every precision; the thresholds follow once the costs are known."""
     validation = shared.dataset.validation
     network = entry.network.cpu().eval()
-    files, how = [], quantization(shared.profiles)
+    files, how = [], shared.int8
     made = make_segments(network, allowed(shared.profiles), calibration_images(shared), how)
     for precision, segments in made.items():
         logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
@@ -115,6 +120,7 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
         "precision": arithmetic(file.precision),
         "validation_accuracy": f"{default.accuracy:.4f}",
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
+        **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
     }
     write_file(file.segments, default.thresholds, file.path, metadata)
     write_curve(file.path, curve)
@@ -154,8 +160,7 @@ def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
         for number, file in enumerate(students):
-            how = quantization(shared.profiles, heads=True)
-            heads[file.key] = quantized(fp32[file.entry].segments.models, how, images)
+            heads[file.key] = quantized(fp32[file.entry].segments.models, replace(shared.int8, heads=True), images)
             path = Path(folder) / f"{number}.onnx"
             write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
             deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))

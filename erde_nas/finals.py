@@ -257,6 +257,7 @@ def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], r
                 offered=bool(latency) and not file.mismatch,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
                 quantization="" if file.quantized is None else file.quantized.text,
+                instructions=file.instructions,
             )
         )
     return points

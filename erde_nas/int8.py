@@ -12,21 +12,20 @@ import numpy as np
 from onnx import ModelProto
 
 from erde_nas.compress.qat import rounded
-from erde_nas.compress.quantize import Quantization, quantize_segments, signed_activations
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.compress.sensitivity import Models, keep_sensitive
 from erde_nas.data.pixels import read_pixels
 from erde_nas.deploy import Segments
 from erde_nas.distil.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.export.segments import export_segments
-from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.policy import operating_curve
 from erde_nas.shared import Shared
 from erde_nas.students.network import on_device
 from erde_nas.students.weights import load_network, save_weights
 
 QAT_RATE = 0.1  # of the learning rate of pruned students: the network is trained already
-QAT_WEIGHTS = "weights.qat.safetensors"
+QAT_WEIGHTS = {8: "weights.qat.safetensors", 7: "weights.qat7.safetensors"}  # by the bits that they were rounded to
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,6 @@ def calibration_images(shared: Shared) -> np.ndarray:
     train = shared.dataset.train
     count = min(shared.recipe.compress.calibration_images, len(train))
     return read_pixels(train, np.linspace(0, len(train) - 1, count).round().astype(int))
-
-
-def quantization(profiles: tuple[HardwareProfile, ...], heads: bool = False) -> Quantization:
-    """How the profiles' machines want it: u8 activations, or s8 where all of them are ARM."""
-    wanted = [name for profile in profiles for name in profile.match.architecture or ()]
-    return Quantization(heads=heads, signed=signed_activations(wanted))
 
 
 def quantized(fp32: Models, how: Quantization, images: np.ndarray) -> Quantized:
@@ -87,14 +80,14 @@ def accurate(static: Quantized, fp32: Models, folder: Path, shared: Shared, say:
 
 def _aware(how: Quantization, images: np.ndarray, folder: Path, shared: Shared) -> list[ModelProto] | None:
     """int8 segments after quantization-aware training, which is done once; None where it failed."""
-    weights = folder / QAT_WEIGHTS
+    weights = folder / QAT_WEIGHTS[how.weight_bits]
     if not weights.is_file():
         section = shared.recipe.compress
         update = {"epochs": section.qat_epochs, "learning_rate": QAT_RATE * section.train.learning_rate}
         trained = on_device(load_network(folder / "weights.safetensors"), shared.device)
         job = shared.job(trained, section.train.model_copy(update=update))
         job = replace(job, compute=replace(job.compute, precision="fp32"))  # bf16 is coarser than the steps
-        with rounded(trained):
+        with rounded(trained, how.weight_bits):
             result = train_together([job], 1)[0]
         if isinstance(result, TrainingFailed):
             return None

@@ -38,13 +38,13 @@ class Machine:
 def describe_machine() -> Machine:
     """Look at the machine that this runs on."""
     architecture = platform.machine() or "unknown"
-    cpuinfo = _parse_cpuinfo(_read(Path("/proc/cpuinfo")))
+    cpuinfo = _cpuinfo()
     accelerators = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
     usable = usable_cores()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         architecture=architecture,
-        cpu=_printable(_cpu_name(cpuinfo) or platform.processor() or architecture),
+        cpu=cpu_name(),
         usable_cores=len(usable),
         physical_cores=_physical_cores(usable),
         memory_bytes=_memory_bytes(),
@@ -53,6 +53,20 @@ def describe_machine() -> Machine:
         runtimes=tuple((name, found) for name in RUNTIMES if (found := _version(name))),
         providers=_providers(),
     )
+
+
+def cpu_features() -> tuple[str, ...]:
+    """The instructions of FEATURES that this machine's CPU has."""
+    return _features(_cpuinfo())
+
+
+def cpu_name() -> str:
+    """This machine's CPU, as `describe_machine` names it."""
+    return _printable(_cpu_name(_cpuinfo()) or platform.processor() or platform.machine())
+
+
+def _cpuinfo() -> dict[str, str]:
+    return _parse_cpuinfo(_read(Path("/proc/cpuinfo")))
 
 
 def _parse_cpuinfo(text: str) -> dict[str, str]:

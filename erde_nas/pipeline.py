@@ -15,6 +15,7 @@ import torch
 
 from erde_nas import candidate, limits
 from erde_nas.assemble import assemble
+from erde_nas.compress.quantize import Quantization
 from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
@@ -25,6 +26,7 @@ from erde_nas.explore import explore
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
+from erde_nas.int8_form import explained, int8_form
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import came_of, profile_of
 from erde_nas.plan import Pace, make_plan
@@ -205,7 +207,11 @@ def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storag
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
-    shared = replace(shared, reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)))
+    shared = replace(
+        shared,
+        reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)),
+        int8=_int8(store, profiles, meter),
+    )
     return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
 
 
@@ -216,6 +222,19 @@ def _reference_ms(store: RunStore, profiles: Profiles) -> dict[str, float]:
         saved = reference_latency(profiles)
         store.update_manifest(reference_ms=saved)
     return saved
+
+
+def _int8(store: RunStore, profiles: Profiles, meter: Meter) -> Quantization:
+    """How int8 files are made: right on the machines of the profiles, also those of earlier starts of the run."""
+    how, saved = int8_form(profiles), store.manifest().get("int8")
+    if saved is not None:
+        how = replace(
+            how, weight_bits=min(how.weight_bits, saved["weight_bits"]), signed=how.signed and saved["signed"]
+        )
+    store.update_manifest(int8={"weight_bits": how.weight_bits, "signed": how.signed})
+    if any(profile.precision == "int8" for profile in profiles):
+        meter.say(explained(how, profiles))
+    return how
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:

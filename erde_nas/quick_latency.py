@@ -9,6 +9,7 @@ import numpy as np
 
 from erde_nas.deploy import arithmetic, make_segments, write_file
 from erde_nas.hardware import HardwareProfile
+from erde_nas.int8_form import int8_form
 from erde_nas.measure.latency import Deployed, Effort, measure
 from erde_nas.measure.pool import Timing
 from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
@@ -33,11 +34,12 @@ def latency_per_exit(
     """
     if not profiles:
         return {}
-    never = [0.0] * (len(network.segments) - 1)
+    never, kinds = [0.0] * (len(network.segments) - 1), allowed(profiles)
+    made = make_segments(network, kinds, images[:QUICK_CALIBRATION], int8_form(profiles) if "int8" in kinds else None)
     by_setting: dict[str, dict[str, Timing]] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         files = {}
-        for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
+        for precision, segments in made.items():
             path = Path(folder) / f"{precision}.onnx"
             write_file(segments, never, path, {})
             files[precision] = Deployed(

@@ -1,15 +1,18 @@
-"""The frozen records that the stages exchange. Needs nothing but the standard library and numpy.
+"""The frozen records that the stages exchange. Needs little but the standard library and numpy.
 
 Units: latencies in milliseconds, sizes in bytes, entropies and thresholds in nats, one multiply-add is one MAC.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+
+from erde_nas.instructions import EXACT_INT8
 
 Choice = str | int | float
 Skip = Literal["identity", "projection", "none"]
@@ -190,6 +193,7 @@ class Point:
     offered: bool = True
     exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
     quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
+    instructions: tuple[str, ...] = ()  # one of which a CPU must have for this accuracy; none: any CPU will do
 
     def to_dict(self) -> dict[str, Any]:
         """The point as JSON-ready values."""
@@ -197,11 +201,17 @@ class Point:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Point":
-        """The inverse of `to_dict`, for points of the same version."""
+        """The inverse of `to_dict`, for points of this version or an earlier one."""
         tuples = ("thresholds", "exit_fractions", "test_accuracy_ci95", "macs_per_exit", "exit_accuracy")
         fixed = {key: None if data[key] is None else tuple(data[key]) for key in tuples}
+        fixed["instructions"] = instructions_of(data)
         latency = {
             name: Latency(**{**entry, **{k: tuple(entry[k]) for k in ("per_exit", "interval") if entry[k] is not None}})
             for name, entry in data["latency_ms"].items()
         }
         return Point(**{**data, **fixed, "latency_ms": latency})
+
+
+def instructions_of(point: Mapping[str, Any]) -> tuple[str, ...]:
+    """`Point.instructions` of a point in JSON. int8 files that do not say it have 8-bit weights."""
+    return tuple(point.get("instructions", EXACT_INT8 if point.get("quantization") else ()))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from erde_nas.compress.quantize import ON_EVERY_CPU, Quantization
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.objective import Objective, teacher_exits
@@ -42,6 +43,7 @@ class Shared:
     logits: Tensor  # (views, images, teacher exits, classes) fp16
     compute: Compute
     reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see quick_latency
+    int8: Quantization = ON_EVERY_CPU  # how the run's int8 files are made
 
     @property
     def device(self) -> torch.device:

@@ -9,6 +9,7 @@ import numpy as np
 
 from erde_nas.deploy import make_segments, write_file
 from erde_nas.hardware import HardwareProfile
+from erde_nas.int8_form import int8_form
 from erde_nas.measure.latency import Deployed, measure
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operating_curve
 from erde_nas.quick_latency import QUICK, QUICK_CALIBRATION, latency_per_exit, precisions
@@ -63,7 +64,8 @@ class Yardstick:
         return {**found, "size_kb": self._size_kb(network)} if size else found
 
     def _size_kb(self, network: EarlyExitNetwork) -> float:
-        made = make_segments(network, precisions(self.profile), self.images[:QUICK_CALIBRATION])
+        how = int8_form((self.profile,)) if self.profile.precision == "int8" else None
+        made = make_segments(network, precisions(self.profile), self.images[:QUICK_CALIBRATION], how)
         sizes = []
         with TemporaryDirectory(prefix="erde-nas-") as folder:
             for name, segments in made.items():

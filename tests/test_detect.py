@@ -244,3 +244,19 @@ def test_runtimes_that_are_there_may_answer():
     for settings_ in ({"runtime": "openvino", "precision": "bf16"}, {"runtime": "torch", "device": "cuda"}):
         assert mismatch(HardwareProfile(name="p", **settings_), machine) is None
     assert mismatch(HardwareProfile(name="p", provider="CUDAExecutionProvider"), SERVER) is None
+
+
+@pytest.mark.parametrize("features", [("avx2",), ("avx2", "avx512_vnni"), ("asimd", "asimddp"), ()])
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("openvino", [False, True])
+def test_the_runtime_follows_from_the_precision_that_is_written(tmp_path, features, architecture, openvino):
+    """OpenVINO for int8 on x86, and never with a reason that the profile does not keep."""
+    runtimes = (("openvino", "2026.4"),) if openvino else ()
+    machine = dataclasses.replace(SERVER, architecture=architecture, runtimes=runtimes, features=features)
+    path = tmp_path / "profile.yaml"
+    path.write_text(detect_profile(machine))
+    profile = load_profile(path)
+    wanted = openvino and architecture == "x86_64" and profile.precision == "int8"
+    assert profile.runtime == ("openvino" if wanted else "onnxruntime")
+    (line,) = (line for line in path.read_text().splitlines() if line.startswith("runtime:"))
+    assert ("int8" in line) <= (profile.precision == "int8")

@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from erde_nas.compress.quantize import quantizable
+from erde_nas.compress.quantize import Quantization
 from erde_nas.data.views import Views
 from erde_nas.deploy import Segments
 from erde_nas.distil.compute import Compute
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.together import Job
 from erde_nas.export.segments import export_segments
-from erde_nas.hardware import HardwareProfile, MatchSection
-from erde_nas.int8 import QAT_WEIGHTS, accurate, calibration_images, quantization, quantized
+from erde_nas.int8 import QAT_WEIGHTS, accurate, calibration_images, quantized
 from erde_nas.recipe import CompressSection, OptimizerSection, ViewsSection
 from erde_nas.records import Split
 from erde_nas.students.weights import save_network
 from tests.students.builders import build, digits, small_arch
 
 IMAGES, LABELS = digits()
+HOW = Quantization(weight_bits=8)
 LABELS = LABELS.astype(np.int64)
 TRAIN, VALIDATION = Split(IMAGES[:1000], LABELS[:1000]), Split(IMAGES[1000:1400], LABELS[1000:1400])
 
@@ -66,7 +66,7 @@ def shared(**options):
 def settle(network, folder, **options):
     save_network(network, folder)
     run, fp32, said = shared(**options), export_segments(network), []
-    static = quantized(fp32, quantization((HardwareProfile(name="p"),)), calibration_images(run))
+    static = quantized(fp32, HOW, calibration_images(run))
     return static, accurate(static, fp32, folder, run, said.append), said, fp32
 
 
@@ -91,7 +91,7 @@ def test_ruined_layers_stay_in_fp32(tmp_path, one_ruined):
     assert accuracy(made.segments) >= whole - 0.02  # the bound is on the best operating point, not on the last exit
     assert made.text == f"mixed, {len(made.how.kept)} layer{'s' * (len(made.how.kept) > 1)} in fp32"
     assert any(name.startswith("s1/") for name in made.how.kept)
-    assert not (tmp_path / QAT_WEIGHTS).exists()
+    assert not (tmp_path / QAT_WEIGHTS[8]).exists()
 
 
 def test_training_comes_last_and_once(tmp_path, monkeypatch, one_ruined):
@@ -100,9 +100,9 @@ def test_training_comes_last_and_once(tmp_path, monkeypatch, one_ruined):
     assert "quantization-aware training" in said[-1]
     assert made.text.startswith("qat")
     assert accuracy(made.segments) > accuracy(static.segments)
-    weights = (tmp_path / QAT_WEIGHTS).stat().st_mtime_ns
+    weights = (tmp_path / QAT_WEIGHTS[8]).stat().st_mtime_ns
     again = settle(one_ruined, tmp_path, int8_drop=0.01, qat_epochs=3)[1]
-    assert (tmp_path / QAT_WEIGHTS).stat().st_mtime_ns == weights
+    assert (tmp_path / QAT_WEIGHTS[8]).stat().st_mtime_ns == weights
     assert again.text == made.text
     assert settle(one_ruined, tmp_path, int8_drop=0.01, qat_epochs=0)[1].text == "static, beyond the allowed drop"
 
@@ -113,14 +113,3 @@ def test_calibration_sees_training_images_from_all_over_the_split():
     chosen = [next(i for i in range(1000) if np.array_equal(TRAIN.images[i], image)) for image in images]
     assert (chosen[0], chosen[-1]) == (0, 999)
     assert np.diff(chosen).max() <= 17
-
-
-def test_activations_are_signed_where_all_machines_are_arm():
-    def profile(*names):
-        return HardwareProfile(name="p", match=MatchSection(architecture=names or None))
-
-    assert quantization((profile("aarch64"), profile("arm64"))).signed
-    assert not quantization((profile("aarch64"), profile("x86_64"))).signed
-    assert not quantization((profile("x86_64"),), heads=True).signed
-    assert quantization((profile("x86_64"),), heads=True).heads
-    assert quantizable([], quantization((profile(),))) == []

@@ -6,14 +6,20 @@ import math
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from safetensors.numpy import load_file
 
+from erde_nas import pipeline
+from erde_nas.compress.quantize import Quantization
 from erde_nas.export.nest import thresholds_of
+from erde_nas.files import write_json
 from erde_nas.finals import confidence, read_measured
+from erde_nas.hardware import HardwareProfile
+from erde_nas.instructions import ARM, EXACT_INT8, exact_int8, in_words, this_cpu
 from erde_nas.records import Arch, Dataset, Point, Split
 from erde_nas.store import RunStore
 
@@ -211,3 +217,31 @@ def test_measured_points_survive_their_file(finished, report):
 def test_a_run_without_a_measurement_has_none(finished, tmp_path):
     shutil.copy(finished / "manifest.json", tmp_path)
     assert read_measured(RunStore(tmp_path)).points == ()
+
+
+def test_int8_files_suit_this_machine_and_the_report_says_which_cpus(finished, measured_points):
+    bits = 8 if exact_int8(this_cpu()) else 7
+    assert json.loads((finished / "manifest.json").read_text())["int8"] == {
+        "weight_bits": bits,
+        "signed": this_cpu().architecture in ARM,
+    }
+    for point in measured_points:
+        needs = list(EXACT_INT8) if bits == 8 and point["stage"] == "quantized" else []
+        assert point["instructions"] == needs
+    said = "weights have 7 bits: the accuracy holds on any CPU"
+    assert (said in text(finished)) is (bits == 7)
+    assert (f"weights have 8 bits: the accuracy holds on {in_words(EXACT_INT8)};" in text(finished)) is (bits == 8)
+
+
+def text(folder):
+    return (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("before", "now", "after"), [(None, 8, 8), (None, 7, 7), (8, 7, 7), (7, 8, 7), (8, 8, 8)])
+def test_a_run_continued_on_another_machine_gets_files_for_both(tmp_path, monkeypatch, before, now, after):
+    store, said = RunStore(tmp_path), []
+    write_json(tmp_path / "manifest.json", {} if before is None else {"int8": {"weight_bits": before, "signed": False}})
+    monkeypatch.setattr(pipeline, "int8_form", lambda profiles: Quantization(weight_bits=now))
+    how = pipeline._int8(store, (HardwareProfile(name="p", precision="int8"),), SimpleNamespace(say=said.append))
+    assert (how.weight_bits, store.manifest()["int8"]["weight_bits"]) == (after, after)
+    assert f"{after}-bit weights" in said[0]

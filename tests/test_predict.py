@@ -5,16 +5,22 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.errors import UserError
+from erde_nas.export.nest import nest
+from erde_nas.export.segments import export_segments
+from erde_nas.instructions import EXACT_INT8
 from erde_nas.predict import predict_files
+from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.network import entropy
-from tests.students.builders import build, digits, medians, small_arch, write_onnx
+from tests.students.builders import METADATA, build, digits, medians, small_arch, write_onnx
 
-IMAGES = digits()[0][:24]
+IMAGES, NEEDS = digits()[0][:24], set(EXACT_INT8)
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +76,24 @@ def test_an_image_that_cannot_be_read(model, tmp_path):
 def test_neither_torch_nor_a_search_is_loaded():
     code = "import sys, erde_nas.predict; print({'torch', 'optuna', 'nni'} & sys.modules.keys() or 'none')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "none\n"
+
+
+def test_a_file_for_other_cpus_is_said_and_exact(network, folder, tmp_path, monkeypatch):
+    """Old files do not say for which CPUs they are: theirs have 8-bit weights."""
+    made = quantize_segments(export_segments(network), IMAGES, Quantization(weight_bits=8))
+    model = nest(made, [0.0])
+    onnx.helper.set_model_props(model, {**METADATA, "precision": "int8"})
+    onnx.save(model, tmp_path / "model.int8.onnx")
+    said = []
+    monkeypatch.setattr("erde_nas.export.run.missing", lambda needs: "it lacks that" if set(needs) == NEEDS else "")
+    rows = predict_files(tmp_path / "model.int8.onnx", [folder], say=said.append)
+    assert said == [f"{tmp_path / 'model.int8.onnx'}: it lacks that"]
+    exact = run_segments([segment.SerializeToString() for segment in made], IMAGES, exact=True)
+    np.testing.assert_allclose([row["logits"] for row in rows], exact[-1], atol=1e-5)
+    said.clear()
+    for needs in ("", None):  # 7-bit weights say that they need nothing
+        props = {**METADATA, "precision": "int8", "instructions": ""} if needs == "" else METADATA
+        onnx.helper.set_model_props(model, props)
+        onnx.save(model, tmp_path / "model.int8.onnx")
+        predict_files(tmp_path / "model.int8.onnx", [folder], say=said.append)
+    assert said == []

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from erde_nas.instructions import EXACT_INT8
 from erde_nas.records import Arch, Block, Exit, Latency, Point, Split
 
 ARCH = Arch(
@@ -109,3 +110,14 @@ def test_records_cannot_be_changed():
 
 def test_length_of_a_split_is_its_number_of_images():
     assert len(Split(np.zeros((5, 1, 8, 8), np.uint8), np.zeros(5, np.int64))) == 5
+
+
+def test_a_point_says_for_which_cpus_its_accuracy_holds_and_an_older_int8_one_has_8_bit_weights():
+    seven = dataclasses.replace(POINT, stage="quantized", quantization="static")
+    eight = dataclasses.replace(seven, instructions=EXACT_INT8)
+    for point in (POINT, seven, eight):
+        assert Point.from_dict(through_json(point.to_dict())) == point
+    for point, expected in ((POINT, POINT), (seven, eight)):
+        old = through_json(point.to_dict())
+        del old["instructions"]
+        assert Point.from_dict(old) == expected

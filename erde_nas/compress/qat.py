@@ -1,8 +1,9 @@
 """Quantization-aware training: a network learns with its body's convolutions rounded as their int8 file rounds them.
 
-Weights are rounded per output channel to symmetric s8, which commutes with the batch norm behind them; what enters a
-convolution is rounded to u8 over the range of the batch. Gradients pass straight through (Jacob et al., CVPR 2018,
-section 3). Afterwards the usual exporter and quantizer find the same steps, since the weights lie on them.
+Weights are rounded per output channel to symmetric levels of 7 or 8 bits, which commutes with the batch norm behind
+them; what enters a convolution is rounded to u8 over the range of the batch. Gradients pass straight through (Jacob et
+al., CVPR 2018, section 3). Afterwards the usual exporter and quantizer find the same steps, since the weights lie on
+them.
 """
 
 from collections.abc import Iterator
@@ -12,17 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from erde_nas.compress.quantize import WEIGHT_LIMIT
 from erde_nas.students.network import EarlyExitNetwork
 
 TINY = 1e-8  # a channel of zeros has a step too
 
 
 class _RoundedWeight(nn.Module):
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
     def forward(self, weight: Tensor) -> Tensor:
-        """(out, in, k, k) -> the same on a grid of 255 symmetric steps per output channel."""
-        scale = (weight.detach().abs().amax((1, 2, 3)) / 127).clamp_min(TINY)  # (out,)
+        """(out, in, k, k) -> the same on the levels from -limit to limit of each output channel."""
+        scale = (weight.detach().abs().amax((1, 2, 3)) / self.limit).clamp_min(TINY)  # (out,)
         zero = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -self.limit, self.limit)
 
 
 def rounded_activation(x: Tensor) -> Tensor:
@@ -35,12 +41,12 @@ def rounded_activation(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def rounded(network: EarlyExitNetwork) -> Iterator[EarlyExitNetwork]:
-    """Inside, the body's convolutions of `network` round; afterwards it holds the rounded weights."""
+def rounded(network: EarlyExitNetwork, weight_bits: int) -> Iterator[EarlyExitNetwork]:
+    """Inside, the body's convolutions of `network` round; afterwards it holds the weights, rounded to so many bits."""
     layers = [m for part in network.parts for m in part.body.modules() if isinstance(m, nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(lambda _, inputs: rounded_activation(inputs[0])) for layer in layers]
     for layer in layers:
-        parametrize.register_parametrization(layer, "weight", _RoundedWeight())
+        parametrize.register_parametrization(layer, "weight", _RoundedWeight(WEIGHT_LIMIT[weight_bits]))
     try:
         yield network
     finally:

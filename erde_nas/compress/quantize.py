@@ -1,11 +1,11 @@
 """Static int8 in ONNX Runtime's QDQ form: u8 activations (s8 on ARM), s8 weights per channel.
 
+Weights take 8 bits where the CPU adds the products without loss, and 7 elsewhere: see `erde_nas.instructions`.
 Segments are quantized one by one and nested afterwards: `quantize_static` does not look into the branches of an `If`.
 Heads stay fp32 unless asked for, because quantizing their batch norms and poolings mostly costs more than it gains.
 """
 
 import logging
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from erde_nas.export.segments import own_names
+from erde_nas.instructions import ARM, EXACT_INT8, Cpu, exact_int8, this_cpu
 from erde_nas.runtimes.onnxruntime import SERIOUS
 
 
@@ -29,34 +30,50 @@ class _Batches(CalibrationDataReader):
         return next(self._batches, None)
 
 
-ARM = ("aarch64", "arm64")
+WEIGHT_LIMIT = {8: 127, 7: 64}  # the largest level of a weight, by bits; the least is its negative
 
 
 @dataclass(frozen=True)
 class Quantization:
     """What becomes int8: everything but the `heads`, where they are not wanted, and but the nodes `kept` by name; or
-    `only` the nodes named there. `signed`: the activations."""
+    `only` the nodes named there. `signed`: the activations. `weight_bits`: 8, or the 7 that every CPU multiplies."""
 
     heads: bool = False
     kept: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     signed: bool = False
+    weight_bits: int = 7
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Of which a CPU must have one, or its answers are others; none: every CPU will do."""
+        return EXACT_INT8 if self.weight_bits == 8 else ()
 
 
-def signed_activations(architectures: Sequence[str] = ()) -> bool:
-    """Whether s8 activations run faster than u8 ones on all these architectures (empty: this machine's).
+ON_EVERY_CPU = Quantization()
 
-    x86's VNNI multiplies u8 by s8; s8 activations ran at 0.6 to 0.7 of the speed of fp32 there. ARM's dot products take
-    two s8.
+
+def suited_to(machines: Sequence[Cpu], architectures: Sequence[str] = ()) -> Quantization:
+    """What is right on all of these machines, and on others of the `architectures`, and fast on them.
+
+    8-bit weights only where every one adds their products without loss; of another x86 that is not known. s8
+    activations only where all are ARM, whose dot products take two s8; on x86 they are slower than fp32.
     """
-    return all(name in ARM for name in architectures or (platform.machine(),))
+    names = [*(machine.architecture for machine in machines), *architectures]
+    here = {machine.architecture.lower() for machine in machines}
+    others = {name.lower() for name in architectures} - here
+    exact = all(map(exact_int8, machines)) and others <= set(ARM)
+    return Quantization(signed=all(name.lower() in ARM for name in names), weight_bits=8 if exact else 7)
 
 
 def quantize_segments(
     segments: Sequence[ModelProto], images: np.ndarray, how: Quantization | None = None
 ) -> list[ModelProto]:
-    """Quantize the segments, calibrated on `images` (n, channels, h, w) uint8, which run through all of them."""
-    how = how or Quantization(signed=signed_activations())
+    """Quantize the segments, calibrated on `images` (n, channels, h, w) uint8, which run through all of them.
+
+    Without `how`, for this machine.
+    """
+    how = how or suited_to([this_cpu()])
     quantized, x = [], images
     for number, segment in enumerate(segments):
         name = segment.graph.input[0].name
@@ -104,6 +121,7 @@ def _quantize(segment: ModelProto, name: str, x: np.ndarray, how: Quantization) 
                 activation_type=QuantType.QInt8 if how.signed else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
+                reduce_range=how.weight_bits == 7,
                 nodes_to_quantize=list(how.only) or None,
                 nodes_to_exclude=kept,
             )

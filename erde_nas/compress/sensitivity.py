@@ -12,6 +12,7 @@ from onnx import ModelProto
 
 from erde_nas.compress.bisect import first_that
 from erde_nas.compress.quantize import Quantization, quantizable, quantize_segments
+from erde_nas.instructions import exact_int8, this_cpu
 from erde_nas.runtimes.onnxruntime import run_segments
 
 Models = Sequence[ModelProto]
@@ -23,10 +24,10 @@ def by_sensitivity(segments: Models, images: np.ndarray, how: Quantization) -> l
     `images` are (n, channels, h, w) uint8.
     """
     expected = run_segments([model.SerializeToString() for model in segments], images)
-    errors = {}
+    errors, exact = {}, not exact_int8(this_cpu())
     for name in quantizable(segments, how):
         alone = quantize_segments(segments, images, replace(how, only=(name,)))
-        logits = run_segments([model.SerializeToString() for model in alone], images)
+        logits = run_segments([model.SerializeToString() for model in alone], images, exact=exact)
         errors[name] = float(((logits - expected) ** 2).mean())
     return sorted(errors, key=lambda name: -errors[name])
 

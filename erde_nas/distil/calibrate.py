@@ -1,8 +1,10 @@
-"""How a training step runs fastest on this machine, found by running it."""
+"""How a training step runs fastest on this machine, found by running it, once for each kind of network and batch."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from erde_nas.distil.compute import MEMORY_FORMATS, Compute
 from erde_nas.distil.graphs import fastest_step
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.step_runner import StepRunner
+from erde_nas.distil.timings import bf16_may_help, circumstances, remembered
 from erde_nas.recipe import OptimizerSection
 from erde_nas.students.network import EarlyExitNetwork
 
@@ -25,19 +28,43 @@ def calibrate(
 ) -> Compute:
     """The fastest way to run a training step here: fp32 or bf16, which layout, and on a CPU one thread or all.
 
-    The ways alternate on throw-away networks for about `seconds`; medians decide, and a way must be at least 5 % faster
+    bf16 is not tried on a CPU without instructions for it. What was found is kept in the cache and not timed again. The
+    ways alternate on throw-away networks for about `seconds`; medians decide, and a way must be at least 5 % faster
     to be preferred to an earlier one (fp32, one thread and channels last come first), more threads than one 25 %. The
     time is scaled to a step of `batch_size`.
     """
+    on_cpu = views.device.type == "cpu"
+    count = min(batch_size, len(views), CPU_IMAGES) if on_cpu else min(batch_size, len(views))
+    images = views.batch(0, torch.arange(1, device=views.device))
+    question = {"fastest": "training step", **circumstances(make_network(), images), "images": count}
+    found = remembered(question, lambda: asdict(_fastest(make_network, views, count, seconds)), _is_compute)
+    compute = Compute(**found)
+    return replace(compute, seconds_per_step=compute.seconds_per_step * batch_size / count)
+
+
+def _is_compute(answer: Any) -> bool:
+    """Whether a value from the cache says how to run a step."""
+    way = Compute(**answer)
+    return (
+        way.precision in ("fp32", "bf16")
+        and way.layout in MEMORY_FORMATS
+        and isinstance(way.threads, int)
+        and way.threads >= 1
+        and isinstance(way.seconds_per_step, float)
+        and way.seconds_per_step > 0
+    )
+
+
+def _fastest(make_network: Callable[[], EarlyExitNetwork], views: Views, count: int, seconds: float) -> Compute:
+    """The best of all ways, with the seconds of a step on `count` images."""
     on_cpu, all_threads = views.device.type == "cpu", torch.get_num_threads()
     threads = sorted({1, all_threads}) if on_cpu else [all_threads]
     ways = [
         Compute(precision, count, 0.0, layout)
-        for precision in ("fp32", "bf16")
+        for precision in (("fp32", "bf16") if bf16_may_help(views.device) else ("fp32",))
         for count in threads
         for layout in MEMORY_FORMATS
     ]
-    count = min(batch_size, len(views), CPU_IMAGES) if on_cpu else min(batch_size, len(views))
     steps = {way: _prepared(make_network(), views, way, count) for way in ways}
     times: dict[Compute, list[float]] = {way: [] for way in ways}
     try:
@@ -52,7 +79,7 @@ def calibrate(
     for way in ways[1:]:
         if cost[way] < WORTH_IT * cost[best]:
             best = way
-    return Compute(best.precision, best.threads, medians[best] * batch_size / count, best.layout)
+    return replace(best, seconds_per_step=medians[best])
 
 
 def _alternated(ways: list[Compute], seconds: float) -> Iterator[Compute]:

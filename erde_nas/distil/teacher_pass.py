@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
+from erde_nas.distil.timings import bf16_may_help, circumstances, remembered
 from erde_nas.errors import UserError
 from erde_nas.machine import usable_cores
 
@@ -62,7 +63,15 @@ class TeacherPass:
 
 @torch.no_grad()
 def bf16_is_faster(network: nn.Module, images: Tensor) -> bool:
-    """Whether one batch takes less time under bf16 autocast here; the second run of each counts."""
+    """Whether one batch takes less time under bf16 autocast here: timed once, and not on a CPU without bf16."""
+    if not bf16_may_help(images.device):
+        return False
+    question = {"is faster": "bf16 autocast", **circumstances(network, images)}
+    return bool(remembered(question, lambda: _bf16_took_less(network, images), lambda answer: isinstance(answer, bool)))
+
+
+def _bf16_took_less(network: nn.Module, images: Tensor) -> bool:
+    """Timed; the second run of each counts."""
     seconds = {}
     for bf16 in (False, True):
         for _ in range(2):

@@ -84,6 +84,7 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
             "format": "onnx",
             "runtime": "onnxruntime",
             "precision": source.exported[name].precision,
+            "instructions": list(source.exported[name].instructions),
             "thresholds": list(source.exported[name].thresholds),
             "segments": names,
             "offered": any(point["offered"] for point in source.points_of(name)),

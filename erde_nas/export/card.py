@@ -4,6 +4,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from erde_nas.instructions import in_words
+
 EXAMPLE = """\
 import json, sys
 import onnxruntime
@@ -67,7 +69,19 @@ def _limits(student: dict[str, Any]) -> str:
   also for an image that shows none of them.
 - Images that differ from the validation images change the accuracy, and the shares of the exits and so the latency.
 - Probabilities are softmax values, not calibrated ones. It was not examined for bias between groups of any kind.
-- Latencies hold for the machine and the conditions below; `erde-nas profile` measures the file on another one."""
+- Latencies hold for the machine and the conditions below; `erde-nas profile` measures the file on another one.
+{_where(student)}""".rstrip()
+
+
+def _where(student: dict[str, Any]) -> str:
+    """For which CPUs the accuracy of int8 files holds."""
+    lines = [
+        f"- The accuracy of `{name}` holds on {in_words(needs)}."
+        + (" On an older x86 CPU its sums are cut off and it answers otherwise; `run.py` says so." if needs else "")
+        for name, model in student["models"].items()
+        if (needs := model["instructions"]) or model["precision"] == "int8"
+    ]
+    return "\n".join(lines)
 
 
 def _data(student: dict[str, Any]) -> str:

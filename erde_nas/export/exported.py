@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from erde_nas.errors import UserError
 from erde_nas.export.nest import split, thresholds_of
+from erde_nas.instructions import EXACT_INT8
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Exported:
     thresholds: tuple[float, ...]
     exit_fractions: tuple[float, ...]
     precision: str
+    instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
 
 
 def read_exported(path: Path) -> Exported:
@@ -40,4 +42,5 @@ def read_exported(path: Path) -> Exported:
         thresholds_of(model),
         tuple(float(share) for share in notes["exit_fractions"].split()),
         notes["precision"],
+        tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
     )

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, numpy_helper
 from torch import nn
 
+from erde_nas.compress.quantize import WEIGHT_LIMIT
 from erde_nas.data.images import list_images, read_image
 from erde_nas.errors import UserError
 from erde_nas.export.exported import read_exported
 from erde_nas.export.foreign import as_deployable, is_quantized
 from erde_nas.export.nest import ROUTE, split
+from erde_nas.instructions import EXACT_INT8, exact_int8, this_cpu
 from erde_nas.measure.latency import Deployed
 from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.weights import load_network
@@ -33,12 +35,12 @@ class Subject:
     exit_fractions: tuple[float, ...]  # on validation
     precision: str
     network: nn.Module | None = None  # where its weights lie beside it
+    instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
 
     def deployed(self, precision: str, images: np.ndarray, stream: bool) -> Deployed:
         """How it is measured under a profile of that precision; `stream`: over the images, not each exit alone."""
-        expected = run_segments(
-            [segment.SerializeToString() for segment in split(onnx.load(self.file))], images[:CHECKED_IMAGES]
-        )
+        segments = [segment.SerializeToString() for segment in split(onnx.load(self.file))]
+        expected = run_segments(segments, images[:CHECKED_IMAGES], exact=not exact_int8(this_cpu()))
         return Deployed(
             self.name,
             self.file,
@@ -71,7 +73,14 @@ def read_subject(path: Path, folder: Path) -> Subject:
         weights = path.parent / WEIGHTS
         network = load_network(weights) if weights.is_file() and found.precision == "fp32" else None
         return Subject(
-            str(path), path, found.image_shape, found.thresholds, found.exit_fractions, found.precision, network
+            str(path),
+            path,
+            found.image_shape,
+            found.thresholds,
+            found.exit_fractions,
+            found.precision,
+            network,
+            found.instructions,
         )
     return _baseline(path, model, folder)
 
@@ -84,7 +93,15 @@ def _baseline(path: Path, model: ModelProto, folder: Path) -> Subject:
     file = folder / f"{len(list(folder.iterdir()))}.onnx"
     onnx.save(wrapped, file)
     shape = tuple(d.dim_value for d in wrapped.graph.input[0].type.tensor_type.shape.dim)[1:]
-    return Subject(str(path), file, shape, (), (1.0,), "int8" if is_quantized(model) else "fp32")
+    precision = "int8" if is_quantized(model) else "fp32"
+    return Subject(str(path), file, shape, (), (1.0,), precision, instructions=instructions_for(model))
+
+
+def instructions_for(model: ModelProto) -> tuple[str, ...]:
+    """Of which a CPU must have one to run the model as it is meant: any of those exact for 8-bit weights, if it has
+    such."""
+    weights = [numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.INT8]
+    return EXACT_INT8 if any(np.abs(w.astype(int)).max(initial=0) > WEIGHT_LIMIT[7] for w in weights) else ()
 
 
 def read_images(folder: Path | None, shape: tuple[int, ...], least: int) -> np.ndarray:

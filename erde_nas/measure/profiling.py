@@ -10,6 +10,8 @@ import numpy as np
 
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
+from erde_nas.instructions import exact_int8, in_words
+from erde_nas.machine import Machine
 from erde_nas.measure.latency import Effort, latency_record, measure
 from erde_nas.measure.model import Subject, read_images, read_subject
 from erde_nas.measure.pool import Timing, median_interval
@@ -36,8 +38,8 @@ def profile_files(
     Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
     All files are measured in the same processes. Raises UserError where one of them cannot be measured.
     """
-    reason = obstacle(profile, machine_of(profile))
-    if reason:
+    machine = machine_of(profile)
+    if reason := obstacle(profile, machine):
         raise UserError(reason)
     with TemporaryDirectory(prefix="erde-nas-") as name:
         subjects = [read_subject(path, Path(name)) for path in models]
@@ -48,12 +50,24 @@ def profile_files(
         pixels = read_images(images, subjects[0].image_shape, profile.batch_size)
         files = [subject.deployed(profile.precision, pixels, images is not None) for subject in subjects]
         timings = measure(files, profile, pixels, Effort.full(profile), progress)
+    cautions = {subject.name: caution(subject, machine) for subject in subjects}
     for file in files:
-        if wrong := timings[file.key].disagreement:
+        if (wrong := timings[file.key].disagreement) and not cautions[file.key]:
             raise UserError(f"profile '{profile.name}': {file.key}: {wrong}")
     rows = [_row(subject, timings[subject.name], profile) for subject in subjects]
+    rows = [{**row, "caution": cautions[row["file"]]} for row in rows]
     pair = [_per_process(timings[subject.name], row) for subject, row in zip(subjects, rows, strict=True)]
     return rows, _ratio(pair[0], pair[1]) if len(pair) > 1 else None
+
+
+def caution(subject: Subject, machine: Machine) -> str:
+    """What a reader must know of a file whose sums that machine cuts off; empty where it does not."""
+    if not subject.instructions or exact_int8(machine):
+        return ""
+    return (
+        f"its answers are less accurate on {machine.cpu}: 8-bit weights are exact on {in_words(subject.instructions)} "
+        "only; search or compress for this machine to get 7-bit ones"
+    )
 
 
 def _row(subject: Subject, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:

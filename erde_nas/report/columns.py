@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from erde_nas.instructions import in_words
+from erde_nas.records import instructions_of
 from erde_nas.report.points import MACS, Report, Row, speed_up
 from erde_nas.report.units import (
     MISSING,
@@ -86,9 +88,11 @@ def exits(row: Row) -> str:
 
 
 def remarks(cost: str, row: Row) -> str:
-    """What a reader must know about this row's latency."""
+    """What a reader must know about this row's accuracy and latency."""
     entry = row.latency(cost) or {}
-    found = [f"int8: {one_line(how)}"] if (how := str(row.point.get("quantization") or "")) else []
+    how, needs = str(row.point.get("quantization") or ""), instructions_of(row.point)
+    where = f"8-bit weights, for {in_words(needs)} only" if needs else "7-bit weights, for any CPU"
+    found = [f"int8: {one_line(how)}, {where}"] if how else []
     found += [one_line(str(entry["note"]))] if entry.get("note") else []
     if entry.get("noisy"):
         found.append("noisy: its interval was still wide when the time allowance ended")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from erde_nas.instructions import in_words
+from erde_nas.records import instructions_of
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
 from erde_nas.report.ranks import rank_check_fact, rank_fact
@@ -52,6 +54,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Latency model", "; ".join(latency_model_facts(report))),
         ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
+        ("int8", _int8(report)),
         ("Written", _time(report.get("created"))),
         ("Machine", _machine(report.get("environment") or {})),
         ("Devices", _devices((report.get("environment") or {}).get("devices") or {})),
@@ -82,6 +85,17 @@ def _unfit_teacher(report: Report) -> str:
         f"not used: right on {percent(check['teacher'], 1)}% of the validation images, a middling student that learnt "
         f"briefly without it on {percent(check['student'], 1)}%"
     )
+
+
+def _int8(report: Report) -> str:
+    """For which CPUs the accuracy of the int8 files holds; empty where there is none."""
+    files = [row.point for row in student_rows(report) if row.point.get("quantization")]
+    needs = next((found for point in files if (found := instructions_of(point))), ())
+    if not files:
+        return ""
+    if not needs:
+        return "weights have 7 bits: the accuracy holds on any CPU"
+    return f"weights have 8 bits: the accuracy holds on {in_words(needs)}; older x86 cuts off sums and answers wrong"
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

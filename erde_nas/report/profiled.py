@@ -48,6 +48,9 @@ def _notes(rows: Rows) -> Iterator[str]:
         if row["energy_mj"] is not None:
             energy = f"{row['energy_mj']:.3g} mJ an image, the package's idle included"
             yield f"{row['profile']}: {row['file']} takes {energy}"
+    for row in rows:
+        if row.get("caution"):
+            yield f"{row['profile']}: {row['file']}: {row['caution']}"
     for profile, note in dict.fromkeys((row["profile"], row["note"]) for row in rows if row["note"]):
         yield f"{profile}: meanwhile {note}"
     if any(row["mean"] is None for row in rows):

@@ -10,6 +10,7 @@ import pytest
 from erde_nas.data.licences import LICENCES
 from erde_nas.data.load import load_dataset
 from erde_nas.export.nest import thresholds_of
+from erde_nas.instructions import EXACT_INT8, exact_int8, in_words, this_cpu
 from erde_nas.measure.policy import entropies, exit_indices
 from erde_nas.recipe import DatasetSection, load_recipe
 from erde_nas.runtimes import runtime
@@ -74,7 +75,15 @@ def test_every_model_is_valid_onnx_without_a_trace_of_the_machine(bundle):
                 assert not part.doc_string
                 assert not part.metadata_props
         assert not model.doc_string
-        allowed = {"student", "dataset", "classes", "precision", "validation_accuracy", "exit_fractions"}
+        allowed = {
+            "student",
+            "dataset",
+            "classes",
+            "precision",
+            "validation_accuracy",
+            "exit_fractions",
+            "instructions",
+        }
         assert {entry.key for entry in model.metadata_props} <= allowed
 
 
@@ -108,6 +117,9 @@ def test_what_student_json_says(described, report, finished, shortlisted):
     assert described["provenance"]["recipe"] == "tiny"
     assert described["arch"] == report["points"][0]["arch"]
     assert described["profiles"]["quick"]["precision"] == "int8"
+    needs = list(EXACT_INT8) if exact_int8(this_cpu()) else []  # the profile's target is this machine
+    assert described["models"]["model.int8.onnx"]["instructions"] == needs
+    assert described["models"]["model.onnx"]["instructions"] == []
     assert not described["profiles"]["quick"]["elsewhere"]
 
 
@@ -146,6 +158,9 @@ def test_the_model_card_says_what_there_is(bundle, described):
     for text in (described["student"], "16×16", LICENCES["digits"], "recipe tiny", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"):
         assert text in card
     assert f"{100 * described['default']['test_accuracy']:.1f} %" in card
+    where = in_words(described["models"]["model.int8.onnx"]["instructions"])
+    assert f"- The accuracy of `model.int8.onnx` holds on {where}." in card
+    assert "`model.onnx` holds" not in card
 
 
 def test_an_empty_folder_will_do(cli, finished, shortlisted, tmp_path):

@@ -1,11 +1,12 @@
 """Quantization-aware training: its rounding against numpy's, and that the quantizer finds the trained steps again."""
 
 import numpy as np
+import pytest
 import torch
 from onnx import numpy_helper
 
 from erde_nas.compress.qat import rounded, rounded_activation
-from erde_nas.compress.quantize import quantize_segments
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.export.segments import export_segments
 from tests.students.builders import build, digits, small_arch
 
@@ -27,12 +28,13 @@ def test_activations_lie_on_256_steps_around_zero():
     np.testing.assert_array_equal(x.grad.numpy()[inside], 1)
 
 
-def test_weights_come_out_on_their_steps_and_are_trained_on():
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_come_out_on_their_steps_and_are_trained_on(bits):
     network = build(small_arch("mobilenet", ("erde", "gap"), width=16)).train()
     names = list(network.state_dict())
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     images = torch.from_numpy(IMAGES)
-    with rounded(network):
+    with rounded(network, bits):
         optimizer = torch.optim.SGD(network.parameters(), 0.1)
         for _ in range(2):
             optimizer.zero_grad()
@@ -43,18 +45,19 @@ def test_weights_come_out_on_their_steps_and_are_trained_on():
         for layer in part.body.modules():
             if isinstance(layer, torch.nn.Conv2d):
                 largest = layer.weight.detach().abs().amax((1, 2, 3), keepdim=True)
-                levels = layer.weight.detach() / largest * 127
+                levels = layer.weight.detach() / largest * {7: 64, 8: 127}[bits]
                 torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
     assert any(not torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_the_quantizer_moves_no_trained_weight():
+@pytest.mark.parametrize("bits", [7, 8])
+def test_the_quantizer_moves_no_trained_weight(bits):
     network = build(small_arch("resnet", ("gap",), width=16)).train()
-    with rounded(network):
+    with rounded(network, bits):
         network(torch.from_numpy(IMAGES))
     network.eval()
     segments = export_segments(network)
-    (quantized,) = quantize_segments(segments, IMAGES)
+    (quantized,) = quantize_segments(segments, IMAGES, Quantization(weight_bits=bits))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in segments[0].graph.initializer}
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
     made_by = {name: node for node in quantized.graph.node for name in node.output}

@@ -1,15 +1,20 @@
 """Calibration with a clock of its own: which way wins, and that what it measures is the step itself."""
 
+import itertools
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from erde_nas.data.views import Views
 from erde_nas.distil import calibrate as module
+from erde_nas.distil import timings
 from erde_nas.distil.calibrate import calibrate
 from erde_nas.distil.compute import Compute
 from erde_nas.students.network import EarlyExitNetwork
+from tests.students.builders import build, small_arch
 
 LAST, CONTIGUOUS = "channels_last", "contiguous"
 Way = tuple[str, int, str]
@@ -75,6 +80,7 @@ def test_it_finds_the_fastest_way(
         threads = count
 
     monkeypatch.setattr(module, "_prepared", prepared)
+    monkeypatch.setattr(module, "bf16_may_help", lambda device: True)
     monkeypatch.setattr(module.time, "perf_counter", lambda: now)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(torch, "set_num_threads", set_threads)
@@ -104,3 +110,88 @@ def test_the_time_is_that_of_a_whole_batch(
     monkeypatch.setattr(module.time, "perf_counter", lambda: now)
     assert calibrate(make_network, make_views(), 256, seconds=0.0).seconds_per_step == pytest.approx(4.0)
     assert counts == {64}
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[Way]:
+    """The ways that were timed, a step each; a step takes a second."""
+    steps: list[Way] = []
+    clock = itertools.count()
+
+    def prepared(network: EarlyExitNetwork, views: Views, way: Compute, count: int) -> Callable[[], None]:
+        return lambda: steps.append((way.precision, way.threads, way.layout))
+
+    monkeypatch.setattr(module, "_prepared", prepared)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
+    return steps
+
+
+@pytest.mark.parametrize(("features", "precisions"), [(("avx2",), {"fp32"}), (("amx_bf16",), {"fp32", "bf16"})])
+def test_bf16_is_timed_only_where_the_cpu_has_it(
+    make_views: Callable[..., Views],
+    make_network: Callable[..., EarlyExitNetwork],
+    monkeypatch: pytest.MonkeyPatch,
+    tried: list[Way],
+    features: tuple[str, ...],
+    precisions: set[str],
+) -> None:
+    monkeypatch.setattr(timings, "cpu_features", lambda: features)
+    calibrate(make_network, make_views(), 16)
+    assert {precision for precision, _, _ in tried} == precisions
+
+
+def test_the_same_question_is_timed_once(
+    make_views: Callable[..., Views],
+    make_network: Callable[..., EarlyExitNetwork],
+    monkeypatch: pytest.MonkeyPatch,
+    tried: list[Way],
+    cache: Path,
+) -> None:
+    """Not for another seed either; but for another batch, network, CPU, torch, and after damage."""
+    first = calibrate(make_network, make_views(), 16)
+    assert tried
+
+    def timed(make: Callable[[], EarlyExitNetwork] = make_network, batch: int = 16) -> bool:
+        tried.clear()
+        found = calibrate(make, make_views(), batch)
+        assert tried or batch != 16 or found == first
+        return bool(tried)
+
+    assert not timed()
+    assert not timed(lambda: make_network(seed=1))
+    assert timed(batch=24)
+    assert not timed(batch=24)
+    assert timed(lambda: build(small_arch("resnet", ("gap",))))
+    for module_, name, value in (
+        (timings, "cpu_name", lambda: "another CPU"),
+        (timings, "cpu_features", lambda: ("avx2", "amx_bf16", "sve")),
+        (torch, "__version__", "0.1"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module_, name, value)
+            assert timed()
+    assert not timed()
+    entries = {path: path.read_text() for path in (cache / "timings").iterdir()}
+    compute = '{"precision": "fp32", "threads": 0, "seconds_per_step": 1.0, "layout": "channels_last"}'
+    for damage in ("", "[]", '{"question": 1}', "null", "answer", compute):
+        for path, text in entries.items():
+            question = json.loads(text)["question"]
+            kept = {"question": question, "answer": 3 if damage == "answer" else json.loads(compute)}
+            path.write_text(json.dumps(kept) if damage in ("answer", compute) else damage)
+        assert timed()
+        assert not timed()
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    make_views: Callable[..., Views],
+    make_network: Callable[..., EarlyExitNetwork],
+    monkeypatch: pytest.MonkeyPatch,
+    tried: list[Way],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ERDE_NAS_CACHE", str(tmp_path / "file"))
+    for _ in range(2):
+        tried.clear()
+        calibrate(make_network, make_views(), 16)
+        assert tried

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.views import Views
-from erde_nas.distil import targets, teacher_pass
+from erde_nas.distil import targets, teacher_pass, timings
 from erde_nas.distil.targets import cached_logits, targets_path
 from erde_nas.distil.teacher import Teacher
 from erde_nas.errors import UserError
@@ -277,8 +277,9 @@ def test_bf16_rounds_and_no_more(
 
 
 def test_the_faster_precision_is_the_one_that_took_less_time(
-    make_views: Callable[..., Views], monkeypatch: pytest.MonkeyPatch
+    make_views: Callable[..., Views], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Asked once, and never of a CPU without bf16."""
     clock = {"now": 0.0}
 
     class Timed(nn.Module):
@@ -292,7 +293,15 @@ def test_the_faster_precision_is_the_one_that_took_less_time(
 
     monkeypatch.setattr(teacher_pass.time, "perf_counter", lambda: clock["now"])
     images = make_views().view(0)
+    monkeypatch.setattr(timings, "cpu_features", lambda: ("avx2",))
+    assert not BF16_IS_FASTER(Timed(2.0, 1.0), images)
+    assert clock["now"] == 0.0
+    monkeypatch.setattr(timings, "cpu_features", lambda: ("amx_bf16",))
     assert BF16_IS_FASTER(Timed(2.0, 1.0), images)
+    asked = clock["now"]
+    assert BF16_IS_FASTER(Timed(1.0, 2.0), images)  # the same kind of network: what was found is taken
+    assert clock["now"] == asked > 0.0
+    monkeypatch.setenv("ERDE_NAS_CACHE", str(tmp_path / "another"))
     assert not BF16_IS_FASTER(Timed(1.0, 2.0), images)
 
 

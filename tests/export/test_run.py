@@ -1,15 +1,20 @@
 """The runner's choices and its errors; tests/cli/test_bundle_runs.py runs it as users do."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
 
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.export import run
+from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments
 from erde_nas.measure.policy import entropies
+from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.infer import all_logits
 from tests.students.builders import build, digits, medians, small_arch
 
@@ -121,3 +126,70 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
     with pytest.raises(run.RunError, match=r"a\.png: cannot be read \(denied\); make it readable"):
         run.read_image(tmp_path / "a.png", 1, 8)
+
+
+NEEDS = ["avx512_vnni", "avx_vnni", "amx_int8", "asimd", "neon"]
+
+
+def on(monkeypatch, machine, cpuinfo):
+    """As on another CPU; without `cpuinfo`, on a system that has no such file."""
+    read = Path.read_text
+
+    def pretended(path, *args, **options):
+        if str(path) != "/proc/cpuinfo":
+            return read(path, *args, **options)
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return cpuinfo
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", pretended)
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "fits"),
+    [
+        ("x86_64", "model name: avx_vnni\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", False),
+        ("x86_64", "flags : avx2 avx512_vnni\n\nflags : avx2 avx512_vnni\n", True),
+        ("x86_64", "flags : avx2 avx_vnni\n", True),
+        ("AMD64", None, False),  # Windows does not say
+        ("aarch64", "Features : fp asimd\n", True),
+        ("arm64", None, True),  # macOS
+        ("armv7l", "Features : half neon\n", True),
+        ("armv6l", "Features : half vfp\n", False),
+        ("riscv64", "isa : rv64\n", False),
+    ],
+)
+def test_a_cpu_that_would_cut_off_sums_is_known(monkeypatch, machine, cpuinfo, fits):
+    on(monkeypatch, machine, cpuinfo)
+    said = run.missing(NEEDS)
+    assert (said == "") is fits
+    assert run.missing([]) == ""  # 7-bit weights, and fp32
+    if said:
+        assert all(name in said for name in NEEDS)
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize("words", [(), ("--batch", "2")])
+@pytest.mark.parametrize(("flags", "lines"), [("avx2", 1), ("avx2 avx_vnni", 0)])
+def test_a_file_for_other_cpus_says_so_once_and_answers_right(tmp_path, monkeypatch, capsys, words, flags, lines):
+    segments = export_segments(build(small_arch("vgg", ("gap", "gap"), width=16)))
+    made = quantize_segments(segments, IMAGES, Quantization(weight_bits=8))
+    files = {"model.int8.onnx": nest(made, [0.5]), "0.onnx": made[0], "1.onnx": made[1]}
+    for name, model in files.items():
+        onnx.save(model, tmp_path / name)
+    model = {"segments": ["0.onnx", "1.onnx"], "instructions": NEEDS}
+    described = {name: {"sha256": hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()} for name in files}
+    default = {"model": "model.int8.onnx", "thresholds": [0.0]}
+    classes = [str(i) for i in range(10)]
+    write(tmp_path, classes=classes, default=default, models={"model.int8.onnx": model}, files=described)
+    for number in range(3):
+        Image.fromarray(IMAGES[number, 0]).save(tmp_path / f"{number}.png")
+    on(monkeypatch, "x86_64", f"flags : {flags}\n")
+    assert run.main([str(tmp_path / f"{i}.png") for i in range(3)] + ["--json", *words], tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == lines
+    assert ("model.int8.onnx" in err and "8-bit weights" in err) is bool(lines)
+    if lines:  # then its sums are exact, on whatever CPU this is
+        exact = run_segments([segment.SerializeToString() for segment in made], IMAGES[:3], exact=True)
+        np.testing.assert_allclose([row["logits"] for row in json.loads(out)], exact[-1], atol=1e-5)

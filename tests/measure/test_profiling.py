@@ -1,5 +1,7 @@
 """Files measured by themselves under a profile, against one another, and classifiers of other makes."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -7,13 +9,18 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.errors import UserError
-from erde_nas.export.nest import split
+from erde_nas.export.nest import nest, split
+from erde_nas.export.segments import export_segments
 from erde_nas.hardware import HardwareProfile, MatchSection, MeasureSection
+from erde_nas.instructions import EXACT_INT8
+from erde_nas.machine import describe_machine
 from erde_nas.measure.model import read_subject
-from erde_nas.measure.profiling import profile_files
+from erde_nas.measure.profiling import caution, profile_files
+from erde_nas.report.profiled import profile_table
 from erde_nas.runtimes.onnxruntime import run_segments
-from tests.students.builders import build, digits, medians, small_arch, write_onnx
+from tests.students.builders import METADATA, build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:24]
 PROFILE = HardwareProfile(
@@ -135,3 +142,32 @@ def test_files_for_different_images_are_not_compared(model, tmp_path):
     path, _ = classifier(tmp_path, input_shape=("batch", 1, 4, 16))
     with pytest.raises(UserError, match=r"cannot be compared on the same images: .*\(1, 8, 8\).*\(1, 4, 16\)"):
         profile_files([model, path], PROFILE, None)
+
+
+def test_a_file_that_this_cpu_would_answer_wrong_is_measured_with_a_caution(network, tmp_path, monkeypatch):
+    """An own file by what it says of itself, another one's by its weights."""
+    machine = dataclasses.replace(describe_machine(), architecture="x86_64", features=("avx2",))
+    new = dataclasses.replace(machine, features=("avx2", "avx_vnni"))
+    files = {}
+    for bits in (7, 8):
+        how = Quantization(weight_bits=bits)
+        segments = quantize_segments(export_segments(network), IMAGES, how)
+        props = {**METADATA, "precision": "int8", "instructions": " ".join(how.instructions)}
+        for name in ("own", "foreign"):
+            model = nest(segments, [0.5]) if name == "own" else segments[0]
+            onnx.helper.set_model_props(model, props if name == "own" else {})
+            files[name, bits] = tmp_path / f"{name}{bits}.onnx"
+            if name == "foreign":  # one output, a single image at a time
+                del model.graph.output[1:]
+            onnx.save(model, files[name, bits])
+    for (name, bits), file in files.items():
+        subject = read_subject(file, tmp_path)
+        assert subject.precision == "int8"
+        assert subject.instructions == (EXACT_INT8 if bits == 8 else ()), name
+        assert caution(subject, new) == ""
+        assert ("8-bit weights are exact on AVX-512 VNNI" in caution(subject, machine)) is (bits == 8)
+    monkeypatch.setattr("erde_nas.measure.profiling.machine_of", lambda profile: machine)
+    monkeypatch.setattr("erde_nas.measure.profiling.obstacle", lambda profile, machine: None)
+    rows, _ = profile_files([files["own", 8], files["own", 7]], PROFILE, None)
+    assert [bool(row["caution"]) for row in rows] == [True, False]
+    assert f"{files['own', 8]}: its answers are less accurate on" in profile_table(rows)
