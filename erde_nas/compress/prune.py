@@ -15,11 +15,11 @@ import torch_pruning
 from torch import Tensor, nn
 
 from erde_nas.compress.widths import kept_channels
+from erde_nas.measure.macs import macs_per_exit
 from erde_nas.records import Arch
 from erde_nas.students.blocks import BLOCK_CLASSES, Bottleneck, ShuffleUnit
 from erde_nas.students.families import stage_ends
 from erde_nas.students.network import EarlyExitNetwork, describe
-from erde_nas.supernet.costs import exit_macs
 
 ROUND_TO = 8
 GRID = tuple(percent / 100 for percent in range(5, 100, 5))  # the shares among which a goal is looked for
@@ -69,10 +69,12 @@ def shapes(
 
     The network itself is not among them.
     """
-    groups, found = Groups(network, how, gradients), {network.arch: 0.0}
+    groups, found = Groups(network, how, gradients), {network.arch: (0.0, 0)}
     for ratio in grid:
-        found.setdefault(groups.cut(groups.widths(ratio, network))[1], ratio)
-    return sorted(((ratio, arch) for arch, ratio in found.items() if ratio), key=lambda pair: -exit_macs(pair[1])[-1])
+        pruned, arch = groups.cut(groups.widths(ratio, network))
+        found.setdefault(arch, (ratio, macs_per_exit(pruned)[-1]))
+    del found[network.arch]
+    return sorted(((ratio, arch) for arch, (ratio, _) in found.items()), key=lambda pair: -found[pair[1]][1])
 
 
 class Groups:
