@@ -1,17 +1,17 @@
 """Widths of pruned students: the same share of every layer, or from what each layer's channels are worth.
 
-    python benchmarks/pruning_widths.py --data-dir DIR [--seeds 5] [--out benchmarks/results/pruning-widths.csv]
+    python benchmarks/pruning_widths.py --data-dir DIR [--seeds 4] [--out benchmarks/results/pruning-widths.csv]
 
 DIR holds the official files of CIFAR-10 (halved here to 16x16) and Fashion-MNIST (to 14x14). Three students are trained
-from each seed and pruned to what shares of 0.5 and 0.7 leave, in four ways that are then trained on alike:
+from each seed and pruned to what shares of 0.5 and 0.7 leave, in three ways that are then trained on alike:
 
     uniform    every group of layers loses the share
-    global     the share of all channels goes, those of least worth first (`scope: global`), with as many MACs at most
     threshold  as FastNAS in NVIDIA's modelopt: every group alone is pruned to each of its widths, and takes the least
                width with which the loss on validation grows by no more than a threshold, which is the same for all
     price      every group takes the width of least growth + price x MACs saved
 
-The latter two take the least threshold or price that leaves no more MACs than `uniform`. One row per student, seed,
+The latter two take the least threshold or price that leaves no more MACs than `uniform`, and then give groups more
+channels, those first that gain most for their MACs, while there are MACs left. One row per student, seed,
 share and way: the MACs of the last exit, test accuracy (mean of the exits, and of the last one), and the seconds of CPU
 that the widths took. `latency_ratio` is the last exit's latency over that of `uniform`: fp32, ONNX Runtime, one
 thread, one image, both alternated; of the first seed.
@@ -20,7 +20,7 @@ thread, one image, both alternated; of the first seed.
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from erde_nas.distil.train import train
 from erde_nas.hardware import load_profile
 from erde_nas.quick_latency import latency_per_exit
 from erde_nas.recipe import DatasetSection, OptimizerSection, ViewsSection
-from erde_nas.records import Arch, Dataset, Exit, Split
+from erde_nas.records import Dataset, Exit, Split
 from erde_nas.students.families import StageChoice, make_arch
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
@@ -132,40 +132,48 @@ def by_price(found: dict[str, Costs]) -> Iterator[Widths]:
         last = widths
 
 
-def first_below(rows: Iterator[Widths], groups: Groups, macs: int) -> tuple[EarlyExitNetwork, Arch]:
+def first_below(rows: Iterator[Widths], groups: Groups, macs: int) -> Widths:
     """The first of the widths with no more MACs."""
     every = list(rows)
     low, high = 0, len(every) - 1
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if exit_macs(groups.cut(every[middle])[1])[-1] <= macs else (middle + 1, high)
-    return groups.cut(every[low])
+    return every[low]
+
+
+def filled(widths: Widths, found: dict[str, Costs], groups: Groups, macs: int) -> EarlyExitNetwork:
+    """What the widths leave, with more of them while there are MACs left."""
+    pruned, arch = groups.cut(widths)
+    while True:
+        gains = []
+        for name, of in found.items():
+            at = of.widths.index(widths[name])
+            if at + 1 < len(of.widths):
+                wider = {**widths, name: of.widths[at + 1]}
+                more = exit_macs(groups.cut(wider)[1])[-1]
+                if more <= macs:
+                    gains.append(((of.growth[at] - of.growth[at + 1]) / (more - exit_macs(arch)[-1]), wider))
+        if not gains:
+            return pruned
+        widths = max(gains, key=lambda pair: pair[0])[1]
+        pruned, arch = groups.cut(widths)
 
 
 def ways(network: EarlyExitNetwork, share: float, split: Split) -> Iterator[tuple[str, EarlyExitNetwork, float]]:
-    """The name, the network and the seconds of each way."""
+    """The name, the network and the seconds of CPU of each way."""
     how = Pruning()
     groups = Groups(network, how, None)
     pruned, arch = groups.cut(groups.widths(share, network))
     macs = exit_macs(arch)[-1]
     yield "uniform", pruned, 0.0
-    everywhere = Groups(network, replace(how, scope="global"), None)
-    rows = (everywhere.widths(percent / 100, network) for percent in range(0, 100))
-    yield from timed("global", lambda: first_below(rows, everywhere, macs)[0])
     begin = time.process_time()
     found = costs(network, groups, split, how.multiple)
     spent = time.process_time() - begin
-    yield from timed("threshold", lambda: first_below(by_threshold(found), groups, macs)[0], spent)
-    yield from timed("price", lambda: first_below(by_price(found), groups, macs)[0], spent)
-
-
-def timed(
-    name: str, make: Callable[[], EarlyExitNetwork], spent: float = 0.0
-) -> Iterator[tuple[str, EarlyExitNetwork, float]]:
-    """What `make` makes, and the seconds of CPU that it took besides `spent`."""
-    begin = time.process_time()
-    made = make()
-    yield name, made, spent + time.process_time() - begin
+    for name, rows in (("threshold", by_threshold(found)), ("price", by_price(found))):
+        begin = time.process_time()
+        pruned = filled(first_below(rows, groups, macs), found, groups, macs)
+        yield name, pruned, spent + time.process_time() - begin
 
 
 def accuracies(network: EarlyExitNetwork, split: Split) -> np.ndarray:
@@ -205,7 +213,8 @@ def main() -> None:
     """Write the rows as they come."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--family", action="append", help="instead of all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pruning-widths.csv")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -214,6 +223,8 @@ def main() -> None:
         writer = None
         for seed in range(arguments.seeds):
             for data, family in STUDENTS:
+                if arguments.family and family not in arguments.family:
+                    continue
                 for row in compare(data, family, datasets[data], seed):
                     writer = writer or csv.DictWriter(file, list(row))
                     if file.tell() == 0:
