@@ -48,7 +48,7 @@ def compress_students(
 
 
 def _shapes(run: Run, name: str) -> list[Shape]:
-    """The student as it is, and everything that pruning can make of it, by the share removed."""
+    """The student as it is, and everything that pruning can make of it, the cheapest last."""
     network = load_student(run, name)
     return [(0.0, network.arch), *shapes(network, how_to_prune(run), gradients_of(run))]
 
@@ -68,11 +68,16 @@ def _small_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) 
 
     every = _shapes(run, name)
     chosen = first_that(every, meets)
+    least, _ = chosen or every[-1]
+    if least:
+        prune_and_train(run, [(name, least)])
     if chosen is None:
-        run.meter.say(f"prune {name}: no share is enough on {yardstick.profile.name}; the largest is taken")
-        chosen = every[-1]
-    if chosen[0]:
-        prune_and_train(run, [(name, chosen[0])])
+        run.meter.say(
+            f"prune {name}: no shape reaches the goal on {yardstick.profile.name}; the cheapest is taken, "
+            f"with {least:.0%} of the channels less"
+        )
+        if run.store.metrics(pruned_name(name, least)):  # else its training failed
+            run.store.update_metrics(pruned_name(name, least), cheapest=True)
 
 
 def _accurate_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) -> None:

@@ -8,7 +8,7 @@ from erde_nas.assemble import parents_of
 from erde_nas.compress_section import GoalSection
 from erde_nas.errors import UserError
 from erde_nas.finals import read_measured
-from erde_nas.goals import choose, sentence
+from erde_nas.goals import Choice, choose, misses, sentence
 from erde_nas.hardware import HardwareProfile
 from erde_nas.offer import mean_latency, offer
 from erde_nas.run import Run
@@ -44,5 +44,14 @@ def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, 
         "student": None if chosen is None else chosen.point.student,
         "file": None if chosen is None else chosen.point.file,
         "thresholds": [] if chosen is None else list(chosen.point.thresholds),
-        "text": sentence(chosen, goal, profile.name),
+        "text": sentence(chosen, goal, profile.name) + _cheapest(run, measured.students, chosen, goal),
     }
+
+
+def _cheapest(run: Run, students: Sequence[str], chosen: Choice | None, goal: GoalSection) -> str:
+    """Which students no pruning makes cheaper, where a cost is what misses the goal."""
+    found = [name for name in students if run.store.metrics(name).get("cheapest")]
+    missed = {} if chosen is None else misses(chosen.reached, goal)
+    if not found or not any(miss > 0 for key, miss in missed.items() if key != "accuracy_drop"):
+        return ""
+    return f" Pruning makes nothing cheaper than {' and '.join(found)}."

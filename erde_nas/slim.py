@@ -59,11 +59,13 @@ def prune_and_train(run: Run, planned: Sequence[Planned]) -> None:
     """Prune and train what is not there yet, as many at once as the device takes, in the recipe's steps."""
     steps, how = run.shared.recipe.compress.steps, how_to_prune(run)
     missing = [(name, ratio) for name, ratio in planned if not run.store.metrics(pruned_name(name, ratio))]
-    networks = {(name, ratio): load_student(run, name) for name, ratio in missing}
+    whole = {(name, ratio): load_student(run, name) for name, ratio in missing}
+    networks = dict(whole)
     for step in range(1, steps + 1):
         for (name, ratio), network in list(networks.items()):
-            smaller, arch = prune(network, share_of_step(ratio, step, steps), how, gradients_of(run))
-            if steps == 1 and arch == network.arch:
+            before = whole[name, ratio]
+            smaller, arch = prune(network, ratio * step / steps, how, gradients_of(run), before)
+            if step == steps and arch == before.arch:
                 run.meter.say(f"prune {name}: {ratio:.0%} removes nothing in multiples of {how.multiple} channels")
                 del networks[name, ratio]
             else:
@@ -72,11 +74,6 @@ def prune_and_train(run: Run, planned: Sequence[Planned]) -> None:
     for (name, ratio), network in networks.items():
         save_network(network, run.store.student(pruned_name(name, ratio)))
         run.store.update_metrics(pruned_name(name, ratio), stage="pruned", parent=name, origin=name, ratio=ratio)
-
-
-def share_of_step(ratio: float, step: int, steps: int) -> float:
-    """What to remove of what is left, so that after all steps a share `ratio` of the whole is gone."""
-    return 1 - (1 - ratio * step / steps) / (1 - ratio * (step - 1) / steps)
 
 
 def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool) -> dict[Planned, EarlyExitNetwork]:

@@ -1,11 +1,9 @@
-"""Which exits are dropped, and how steps of pruning add up."""
-
-import math
+"""Which exits are dropped, and what pruned students are called."""
 
 import pytest
 
 from erde_nas.measure.policy import OperatingPoint
-from erde_nas.slim import pruned_name, share_of_step, used_exits
+from erde_nas.slim import pruned_name, used_exits
 
 
 def point(cost, *fractions):
@@ -29,13 +27,6 @@ def point(cost, *fractions):
 )
 def test_exits_that_no_image_takes(points, expected):
     assert used_exits(points) == expected
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize("ratio", [0.3, 0.75])
-def test_steps_leave_what_one_shot_leaves(ratio, steps):
-    left = math.prod(1 - share_of_step(ratio, step, steps) for step in range(1, steps + 1))
-    assert left == pytest.approx(1 - ratio)
 
 
 def test_names_of_pruned_students():

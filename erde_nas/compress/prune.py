@@ -1,19 +1,23 @@
 """Structured pruning with Torch-Pruning (Fang et al., CVPR 2023): whole channels go, in multiples that runtimes like.
 
 Odd channel counts run slower than the next multiple of 8, so fewer removed channels can mean a faster student.
+Torch-Pruning finds which layers lose a channel together, and how much each channel matters. How many go is decided
+here: its own pruner leaves a layer alone whose share would round to nothing, so that a larger share can remove less.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch_pruning
-from torch import nn
+from torch import Tensor, nn
 
+from erde_nas.compress.widths import kept_channels
+from erde_nas.measure.macs import macs_per_exit
 from erde_nas.records import Arch
-from erde_nas.students.blocks import BLOCK_CLASSES, ShuffleUnit
+from erde_nas.students.blocks import BLOCK_CLASSES, Bottleneck, ShuffleUnit
 from erde_nas.students.families import stage_ends
 from erde_nas.students.network import EarlyExitNetwork, describe
 
@@ -38,54 +42,99 @@ BY_LAYER = Pruning()
 
 
 def prune(
-    network: EarlyExitNetwork, ratio: float, how: Pruning = BY_LAYER, gradients: Gradients | None = None
+    network: EarlyExitNetwork,
+    ratio: float,
+    how: Pruning = BY_LAYER,
+    gradients: Gradients | None = None,
+    whole: EarlyExitNetwork | None = None,
 ) -> tuple[EarlyExitNetwork, Arch]:
     """A copy of the network with about `ratio` of its channels removed, and its architecture.
+
+    Every layer keeps one `multiple` at least, a larger ratio never leaves more of any layer, and 0 leaves everything.
+    Where the network was pruned before, `ratio` is of the channels of `whole`, which it was made from.
 
     The exits, their heads and the class layers keep their places, and shuffle units, whose halves run through the
     network as a pattern, lose inner channels alone. Accuracy falls until the copy is trained again. The copy equals
     what its architecture builds, layer by layer. `taylor` needs `gradients`.
     """
-    arch = network.arch
-    pruned = copy.deepcopy(network).cpu().eval()
-    example = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
-    if how.importance == "taylor":
-        if gradients is None:
-            raise ValueError("importance taylor needs gradients")
-        gradients(pruned)
-        pruned.eval()
-    scopes: dict[str, Any] = {"global_pruning": how.scope != "layer"}
-    if how.scope == "stage":
-        scopes["pruning_ratio_dict"] = {tuple(stage): ratio for stage in _stages(pruned)}
-    pruner = torch_pruning.pruner.BasePruner(
-        pruned,
-        example,
-        importance=_importance(how),
-        pruning_ratio=ratio,
-        round_to=how.multiple,
-        ignored_layers=_kept(pruned),
-        **scopes,
-    )
-    with torch.enable_grad():  # the dependency graph is read off autograd's
-        pruner.step()
-    pruned.zero_grad(set_to_none=True)
-    shape = describe(pruned)
-    rebuilt = EarlyExitNetwork(shape, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
-    rebuilt.load_state_dict(pruned.state_dict())
-    return rebuilt, shape
+    groups = Groups(network, how, gradients)
+    return groups.cut(groups.widths(ratio, whole or network))
 
 
 def shapes(
     network: EarlyExitNetwork, how: Pruning = BY_LAYER, gradients: Gradients | None = None, grid: Sequence[float] = GRID
 ) -> list[tuple[float, Arch]]:
-    """The different architectures that pruning gives, each with the least share of `grid` that gives it, rising.
+    """The different architectures that pruning gives, each with the least share of `grid` that gives it, the one with
+    the most MACs first.
 
     The network itself is not among them.
     """
-    found = {network.arch: 0.0}
+    groups, found = Groups(network, how, gradients), {network.arch: (0.0, 0)}
     for ratio in grid:
-        found.setdefault(prune(network, ratio, how, gradients)[1], ratio)
-    return [(ratio, arch) for arch, ratio in found.items() if ratio]
+        pruned, arch = groups.cut(groups.widths(ratio, network))
+        found.setdefault(arch, (ratio, macs_per_exit(pruned)[-1]))
+    del found[network.arch]
+    return sorted(((ratio, arch) for arch, (ratio, _) in found.items()), key=lambda pair: -found[pair[1]][1])
+
+
+class Groups:
+    """What loses channels together in a network, named after the first layer of each, and what every channel is worth.
+
+    The network itself is left alone.
+    """
+
+    def __init__(self, network: EarlyExitNetwork, how: Pruning, gradients: Gradients | None) -> None:
+        self._network, self._how = copy.deepcopy(network).cpu().eval(), how
+        if how.importance == "taylor":
+            if gradients is None:
+                raise ValueError("importance taylor needs gradients")
+            gradients(self._network)
+            self._network.eval()
+        importance = _importance(how)
+        names = {module: name for name, module in self._network.named_modules()}
+        groups = _graph(self._network).get_all_groups(ignored_layers=_kept(self._network))
+        self.scores: dict[str, Tensor] = {names[group[0].dep.target.module]: importance(group) for group in groups}
+        self._network.zero_grad(set_to_none=True)
+
+    def widths(self, ratio: float, whole: EarlyExitNetwork) -> dict[str, int]:
+        """The channels that each group keeps where `ratio` of those of `whole` are to go."""
+        modules: dict[str, Any] = dict(whole.named_modules())
+        channels = {name: modules[name].out_channels for name in self.scores}
+        scopes: dict[str, Any] = {name: name for name in self.scores}
+        if self._how.scope == "global":
+            scopes = dict.fromkeys(self.scores)
+        elif self._how.scope == "stage":
+            stages = {
+                layer: at for at, stage in enumerate(_stages(whole)) for part in stage for layer in part.modules()
+            }
+            scopes = {name: stages[modules[name]] for name in self.scores}
+        kept = kept_channels(self.scores, channels, ratio, scopes, self._how.multiple)
+        for name in [name for name, module in modules.items() if isinstance(module, Bottleneck)]:
+            ends = f"{name}.reduce.0", f"{name}.middle.0"  # one number in the architecture
+            kept |= dict.fromkeys(ends, max(kept[end] for end in ends))
+        return kept
+
+    def cut(self, widths: Mapping[str, int]) -> tuple[EarlyExitNetwork, Arch]:
+        """A copy in which every group has as many channels as `widths` says, those of most worth; its architecture."""
+        pruned, arch = copy.deepcopy(self._network), self._network.arch
+        graph = _graph(pruned)
+        for name, scores in self.scores.items():
+            drop = scores.argsort(stable=True)[: len(scores) - widths[name]].tolist()
+            if drop:
+                layer = pruned.get_submodule(name)
+                graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, drop).prune()
+        shape = describe(pruned)
+        rebuilt = EarlyExitNetwork(shape, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+        rebuilt.load_state_dict(pruned.state_dict())
+        return rebuilt, shape
+
+
+def _graph(network: EarlyExitNetwork) -> torch_pruning.DependencyGraph:
+    """Which layers hold a channel in common."""
+    arch = network.arch
+    example = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
+    with torch.enable_grad():  # it is read off autograd's
+        return torch_pruning.DependencyGraph().build_dependency(network, example)
 
 
 def _importance(how: Pruning) -> torch_pruning.importance.Importance:

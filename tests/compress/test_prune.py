@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch_pruning
+from torch import nn
 
 from erde_nas.compress.prune import GRID, Pruning, prune, shapes
+from erde_nas.compress.widths import kept_channels, rounded
+from erde_nas.export.segments import export_segments
 from erde_nas.measure.macs import macs_per_exit, parameter_count
 from erde_nas.records import Arch, Block, Exit
+from erde_nas.runtimes.onnxruntime import run_segments
 from erde_nas.students.models import MODELS, model_arch
 from erde_nas.students.network import EarlyExitNetwork, describe
 from tests.students.builders import FAMILIES, build, digits, small_arch
@@ -210,4 +214,74 @@ def test_shapes_are_all_different_ones_with_their_least_share():
     every = [(ratio, prune(network, ratio)[1]) for ratio in GRID]
     assert {arch for _, arch in found} == {arch for _, arch in every} - {network.arch}
     assert all(ratio == min(r for r, other in every if other == arch) for ratio, arch in found)
-    assert [ratio for ratio, _ in found] == sorted(ratio for ratio, _ in found)
+    macs = [macs_per_exit(EarlyExitNetwork(arch, [0.0], [1.0]))[-1] for _, arch in found]
+    assert macs == sorted(macs, reverse=True)
+
+
+def multiply_adds(network, images):
+    """Of every convolution and linear layer by hand: its weights, each times the places where it is used."""
+    counts = []
+
+    def count(layer, _, out):
+        counts.append(layer.weight.numel() * (out.shape[-2] * out.shape[-1] if isinstance(layer, nn.Conv2d) else 1))
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+CASES = [(family, scope) for scope in ("layer", "global") for family in FAMILIES] + [("bottleneck", "stage")]
+
+
+@pytest.mark.parametrize(("family", "scope"), CASES)
+def test_a_larger_share_never_leaves_more_and_one_multiple_always_stays(family, scope):
+    network = build(small_arch(family, ("erde", "conv", "wide"), width=48 if family == SHUFFLED else 40))
+    before, how = widths(network.arch), Pruning(scope=scope)
+    assert prune(network, 0.0, how)[1] == network.arch
+    left, macs = before, multiply_adds(network, IMAGES[:1])
+    for share in (0.5, 0.6, 0.9, 0.99):
+        pruned, arch = prune(network, share, how)
+        now = widths(arch)
+        assert all(new <= old for new, old in zip(now, left, strict=True))
+        assert all(new % 8 == 0 and new >= 8 for new, old in zip(now, before, strict=True) if new != old)
+        left, last, macs = now, macs, multiply_adds(pruned.eval(), IMAGES[:1])
+        assert macs <= last
+    lost = [new == 8 for new, old in zip(now, before, strict=True) if old > 8 and new != old]
+    assert lost
+    assert all(lost)  # next to everything goes: each layer that may lose channels has one multiple left
+    with torch.no_grad():
+        expected = torch.stack(pruned(IMAGES)).numpy()
+    deployed = run_segments([model.SerializeToString() for model in export_segments(pruned)], IMAGES.numpy())
+    np.testing.assert_allclose(deployed, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("multiple", [1, 8, 16])
+def test_a_layer_keeps_what_the_share_leaves_in_whole_multiples(multiple):
+    for channels in (3, 8, 12, 40, 58, 80):
+        for percent in range(1, 100):
+            scores = {"a": torch.rand(channels, generator=torch.Generator().manual_seed(percent))}
+            left = channels * (100 - percent) // 100
+            expected = min(channels, max(multiple, left // multiple * multiple))
+            assert kept_channels(scores, {"a": channels}, percent / 100, {"a": "a"}, multiple) == {"a": expected}
+    assert rounded(12, 12, 8) == 12  # nothing goes, so nothing is rounded
+
+
+def test_channels_of_least_worth_go_first_whatever_their_layer():
+    scores = {"a": torch.tensor([9.0, 1, 8, 2]), "b": torch.tensor([3.0, 7, 6, 5]), "c": torch.tensor([0.0, 0])}
+    whole, scopes = {"a": 4, "b": 4, "c": 2}, {"a": 1, "b": 1, "c": 2}
+    assert kept_channels(scores, whole, 0.5, scopes, 1) == {"a": 2, "b": 2, "c": 1}
+    assert kept_channels(scores, whole, 0.25, scopes, 1) == {"a": 2, "b": 4, "c": 1}
+    assert kept_channels(scores, whole, 0.25, scopes, 4) == {"a": 4, "b": 4, "c": 2}
+
+
+@pytest.mark.parametrize("family", ["resnet", "bottleneck", SHUFFLED])
+def test_steps_leave_what_one_shot_leaves(family):
+    network = build(small_arch(family, HEADS, width=40))
+    pruned = network
+    for step in (1, 2, 3, 4):
+        pruned, arch = prune(pruned, 0.5 * step / 4, whole=network)
+    assert arch == prune(network, 0.5)[1]
