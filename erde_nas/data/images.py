@@ -1,45 +1,44 @@
-"""Image files -> uint8 arrays, with Pillow. A file that cannot be used is named in the error."""
+"""Image files -> uint8 arrays, with Pillow. A file that cannot be used is named in the error.
+
+A file is read by the same function as in the runner that ships with a student, so that both see the same pixels.
+"""
 
 import os
-import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from erde_nas.errors import UserError
+from erde_nas.export import run
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = run.SUFFIXES
 _GRAYSCALE = ("1", "L", "LA")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _CHUNK = 1024  # bounds what the threads can be ahead
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted; hidden files (as macOS leaves them beside images) do not count."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """The image files below a folder, sorted, links followed; hidden ones do not count. Raises UserError."""
+    return walk(folder)[0]
+
+
+def walk(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The same, and what is left out, by the reason."""
+    try:
+        return run.walk(folder)
+    except run.RunError as error:
+        raise UserError(str(error)) from error
 
 
 def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
-    """One image as (channels, height, width) uint8, turned upright after its EXIF tag; transparency is dropped.
-
-    With `size` it is resized to size x size (bilinear, nothing is cropped). Raises UserError if it cannot be read.
-    """
+    """One image as (channels, height, width) uint8, as `export.run.decode` says. Raises UserError."""
     try:
-        with Image.open(path) as file:
-            if file.mode.startswith(("I", "F")):
-                raise UserError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-            if size is not None:
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, dtype=np.uint8)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (channels, height, width)
+        return run.decode(path, channels, size)
+    except run.RunError as error:
+        raise UserError(str(error)) from error
 
 
 def read_images(
@@ -86,7 +85,7 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as file:
             width, height = file.size
             turned = file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    except _UNREADABLE as error:
+    except Exception as error:  # Pillow's readers raise all kinds where a file is damaged
         raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
@@ -95,7 +94,16 @@ def _is_grayscale(path: Path) -> bool:
     try:
         with Image.open(path) as file:
             return file.mode in _GRAYSCALE
-    except _UNREADABLE as error:
+    except Exception as error:  # see `_size`
+        raise _unreadable(path, error) from error
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether the file has an alpha channel, or says what is transparent, from its header alone."""
+    try:
+        with Image.open(path) as file:
+            return run.has_alpha(file)
+    except Exception as error:  # see `_size`
         raise _unreadable(path, error) from error
 
 

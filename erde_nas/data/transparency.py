@@ -1,0 +1,55 @@
+"""What a user should know about the transparency of their images: it is dropped, unless the recipe keeps it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from erde_nas.data.images import has_alpha, read_image
+from erde_nas.errors import UserError
+from erde_nas.export.run import names
+from erde_nas.recipe import DatasetSection
+
+_HEADERS = 2000  # images whose headers are read, evenly over all
+_PIXELS = 256  # of those with an alpha channel, images that are looked at
+_FLAT = 8  # levels of 255 within which a channel is all one colour, whatever a lossy format adds
+
+
+def about_alpha(paths: Sequence[Path], section: DatasetSection, root: Path) -> list[str]:
+    """At most one line. Raises UserError where most images would be one flat colour each without their transparency."""
+    if section.channels in (2, 4):
+        return []
+    seen = _spread(paths, _HEADERS)
+    with_alpha = [path for path in seen if has_alpha(path)]
+    looked_at = _spread(with_alpha, _PIXELS)
+    transparent, flat = list[Path](), list[Path]()
+    for path in looked_at:
+        pixels = read_image(path, channels=4)
+        if pixels[3].min() < 255:
+            transparent.append(path)
+            flat += [path] if _is_flat(pixels[:3]) and not _is_flat(pixels[3:]) else []
+    if not transparent:
+        return []
+    scale = len(with_alpha) / len(looked_at) * len(paths) / len(seen)
+    about = "" if scale == 1 else "about "
+    keep = f"set dataset.channels: {2 if section.channels == 1 else 4} to keep the alpha channel"
+    if len(flat) * len(with_alpha) / len(looked_at) > len(seen) / 2:
+        raise UserError(
+            f"{root}: {about}{round(len(flat) * scale)} of {len(paths)} images have their shapes in transparency alone "
+            f"and are one flat colour without it ({names(flat, root)}); {keep}, or paste the images onto a background"
+        )
+    count = round(len(transparent) * scale)
+    return [
+        f"transparency is dropped: of {len(paths)} images {about}{count} are partly transparent "
+        f"({names(transparent, root)}), and {about}{round(len(flat) * scale)} one flat colour without it; {keep}"
+    ]
+
+
+def _spread(paths: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of them, evenly over all."""
+    return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int))]
+
+
+def _is_flat(pixels: np.ndarray) -> bool:
+    """Whether each channel of (c, h, w) has one value, or nearly so."""
+    return bool((np.ptp(pixels, axis=(1, 2)) <= _FLAT).all())
