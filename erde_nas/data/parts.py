@@ -39,4 +39,4 @@ def without_test(parts: Mapping[str, T], taken: Mapping[str, str]) -> tuple[dict
     else:
         missing = [part for part in ("validation", "test") if part not in parts]
         more = f"; {' and '.join(missing)} held out of train" if missing else ""
-    return parts, "splits: " + ", ".join(f"{taken[part]} is {part}" for part in parts) + more
+    return parts, "splits: " + ", ".join(f"{taken[part]} is {part}" for part in PARTS if part in parts) + more

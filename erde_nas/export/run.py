@@ -79,7 +79,8 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
     seen: set[tuple[int, int]] = set()
     folders, links = [folder], list[Path]()
     while folders or links:
-        place = folders.pop() if folders else links.pop(0)  # what lies here goes before what is linked
+        links.sort(reverse=True)
+        place = folders.pop() if folders else links.pop()  # what lies here goes before what is linked
         try:
             status, entries = place.stat(), sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
