@@ -1,6 +1,6 @@
 """Image files -> the answers of a deployable file, through the runner that an exported student brings along."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,17 @@ from erde_nas.export import run
 from erde_nas.export.exported import read_exported
 
 
-def predict_files(model: Path, images: Sequence[Path], *, resize: bool = False) -> list[dict[str, Any]]:
+def predict_files(
+    model: Path, images: Sequence[Path], *, resize: bool = False, say: Callable[[str], None] = lambda text: None
+) -> list[dict[str, Any]]:
     """Class, probability, exit, entropy (nats) and logits of every image, at the file's own thresholds.
 
+    `say` hears what is left out of a folder.
     Raises UserError for a file that is no exported student, and for images that it cannot take.
     """
     exported = read_exported(model)
     try:
-        paths = run.find_images(images)
+        paths = run.find_images(images, say)
         return list(run.classify(run.open_session(model.read_bytes()), paths, exported.classes, resize=resize))
     except run.RunError as error:
         raise UserError(str(error)) from error

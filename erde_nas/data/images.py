@@ -33,6 +33,12 @@ def walk(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
         raise UserError(str(error)) from error
 
 
+def left_out(folder: Path) -> str:
+    """One line on what `list_images` leaves out of a folder; empty where that is nothing. Raises UserError."""
+    found = walk(folder)[1]
+    return f"{folder}: {run.left_out_text(found, folder)}" if found else ""
+
+
 def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
     """One image as (channels, height, width) uint8, as `export.run.decode` says. Raises UserError."""
     try:

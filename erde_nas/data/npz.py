@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from erde_nas.data.parts import PARTS, part_of, without_test
+from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
 from erde_nas.errors import UserError
 from erde_nas.export.run import plain
@@ -38,7 +38,7 @@ def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
     found, others = _roles(path, arrays)
     if not found.get("train"):
         raise UserError(f"{path}: array x_train and y_train missing, found {sorted(arrays)}; {_EXPECTED}")
-    splits = {part: _split(path, part, named, arrays) for part, named in found.items()}
+    splits = {part: _split(path, named, arrays) for part, named in found.items()}
     labels_name = found["train"]["y"]
     classes = _count_classes(path, labels_name, splits["train"].labels)
     for part, split in splits.items():
@@ -76,8 +76,9 @@ def _roles(path: Path, arrays: Iterable[str]) -> tuple[dict[str, dict[str, str]]
 
 def _role(name: str) -> tuple[str, str] | None:
     """Split and kind (x: images, y: labels) of an array: x_train, Y_val, train_images, test_labels, images, labels."""
-    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word]
-    words = words if len(words) > 1 else re.findall(r"^[xy](?=[a-z]{3})|.+", words[0] if words else "")  # xtrain
+    words = words_of(name)
+    if len(words) == 1 and (joined := re.fullmatch(r"([xy])(..+)|(..+)([xy])", words[0])):  # xtrain, trainX
+        words = [word for word in joined.groups() if word]
     kinds = [kind for word in words if (kind := _WORDS.get(word))]
     parts = [part for word in words if word not in _WORDS and (part := part_of(word))]
     if len(kinds) != 1 or len(kinds) + len(parts) != len(words):
@@ -97,7 +98,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot be read as an .npz file ({error}); write it with numpy.savez") from error
 
 
-def _split(path: Path, part: str, named: Mapping[str, str], arrays: dict[str, np.ndarray]) -> Split:
+def _split(path: Path, named: Mapping[str, str], arrays: dict[str, np.ndarray]) -> Split:
     """The arrays `named` x and y. Raises UserError where one is missing or cannot be used."""
     if len(named) < 2:
         (kind, name) = next(iter(named.items()))

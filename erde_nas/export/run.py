@@ -570,7 +570,7 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
             print(json.dumps(list(rows), indent=1))
         else:
             for row in rows:
-                print(f"{row['image']}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
+                print(f"{plain(row['image'])}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
         sys.stdout.flush()
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
