@@ -111,8 +111,8 @@ def is_hidden(name: str) -> bool:
 
 
 def left_out_text(left_out: Mapping[str, Sequence[Path]], root: Path) -> str:
-    """One line that counts and names what was left out: 'left out: 3 hidden (.a, .b, .c)'."""
-    return "left out: " + ", ".join(f"{len(paths)} {why} ({names(paths, root)})" for why, paths in left_out.items())
+    """One line that counts and names what was left out: 'left out: hidden: 3 (.a, .b, .c)'."""
+    return "left out: " + ", ".join(f"{why}: {len(paths)} ({names(paths, root)})" for why, paths in left_out.items())
 
 
 def names(paths: Sequence[Path], root: Path, most: int = 3) -> str:

@@ -79,7 +79,7 @@ def _dataset(dataset: Mapping[str, Any], name: str) -> str:
 def _per_class(dataset: Mapping[str, Any]) -> str:
     """Images of each class in each split, where the report has them: 'train + validation + test: cat 8 + 1 + 2'."""
     counts = dataset.get("images_per_class") or {}
-    columns = list(zip(dataset.get("classes") or [], *counts.values(), strict=False)) if counts else []
+    columns = list(zip(dataset["classes"], *counts.values(), strict=True)) if counts else []
     shown = [f"{name} {' + '.join(map(str, numbers))}" for name, *numbers in columns[:MOST_CLASSES]]
     more = f" and {len(columns) - MOST_CLASSES} more" if len(columns) > MOST_CLASSES else ""
     return f"{' + '.join(counts)}: {', '.join(shown)}{more}" if shown else ""

@@ -179,11 +179,11 @@ def test_everything_left_out_is_counted_and_named(tmp_path: Path) -> None:
     assert counts(find_layout(tmp_path)) == {"train": [1, 2]}
     (line,) = find_layout(tmp_path).remarks
     for part in (
-        "3 hidden (.DS_Store, __MACOSX, b/.5.png)",
-        "9 no images by their names (README, a/0.txt, a/1.txt and 6 more)",
-        "1 links to nothing (a/gone.png)",
-        "1 empty folders (a/nothing)",
-        "1 images beside the class folders (loose.png)",
+        "hidden: 3 (.DS_Store, __MACOSX, b/.5.png)",
+        "no images by their names: 9 (README, a/0.txt, a/1.txt and 6 more)",
+        "links to nothing: 1 (a/gone.png)",
+        "empty folders: 1 (a/nothing)",
+        "images beside the class folders: 1 (loose.png)",
     ):
         assert part in line
 
@@ -199,7 +199,7 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
         "a": ["a/0.png", "a/more/1.png", "a/more/deep/2.png"],
         "b": ["b/3.png", "b/4.png"],
     }
-    assert said(root) == "left out: 2 linked folders that are read already (b/same, b/up)"
+    assert said(root) == "left out: linked folders that are read already: 2 (b/same, b/up)"
 
 
 def test_linked_splits_and_classes(tmp_path: Path) -> None:

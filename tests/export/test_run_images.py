@@ -162,4 +162,4 @@ def test_folders_hold_what_training_would_find(tmp_path):
         tmp_path / "e.npy",
         tmp_path / "sub" / "c.webp",
     ]
-    assert heard == [f"{tmp_path}: left out: 2 hidden (.git, .hidden.png), 1 no images by their names (notes.txt)"]
+    assert heard == [f"{tmp_path}: left out: hidden: 2 (.git, .hidden.png), no images by their names: 1 (notes.txt)"]
