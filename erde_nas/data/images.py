@@ -90,7 +90,7 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             width, height = file.size
-                # Pillow gives the size of a TIFF file as it is shown, of others as they are stored.
+            # Pillow gives the size of a TIFF file as it is shown, of others as they are stored.
             turned = file.format != "TIFF" and file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except Exception as error:  # Pillow's readers raise all kinds where a file is damaged
         raise _unreadable(path, error) from error

@@ -117,6 +117,15 @@ def test_shapes_in_transparency_alone_are_refused_with_what_to_do(tmp_path: Path
         load(tmp_path)
 
 
+def test_images_that_are_equal_without_transparency_are_refused(tmp_path: Path) -> None:
+    picture = noise(1, 5)[0]
+    for label in ("ant", "bee"):
+        images = np.stack([np.dstack([picture, alpha]) for alpha in noise(6, ord(label[0]), 1)])
+        write(tmp_path / label, images)
+    with pytest.raises(UserError, match=r"12 of 12 images .* in transparency alone: without it they are flat or equal"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_what_to_do_works(tmp_path: Path, channels: int) -> None:
     icons(tmp_path)
@@ -138,7 +147,7 @@ def test_transparency_that_is_dropped_is_said(tmp_path: Path) -> None:
     copy(tmp_path / "icons" / "ant" / "0.png", tmp_path / "images" / "ant" / "icon.png")
     (line,) = lines_with(load(tmp_path / "images"), "transparency is dropped")
     assert "of 27 images 19 are partly transparent (ant/0.png, ant/1.png, ant/2.png and 16 more)" in line
-    assert "1 one flat colour without it; set dataset.channels: 4" in line
+    assert "1 flat or equal without it; set dataset.channels: 4" in line
 
 
 def test_opaque_images_with_an_alpha_channel_need_no_word(tmp_path: Path) -> None:
