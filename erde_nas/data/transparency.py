@@ -1,5 +1,6 @@
 """What a user should know about the transparency of their images: it is dropped, unless the recipe keeps it."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,44 +23,48 @@ def about_alpha(paths: Sequence[Path], section: DatasetSection, root: Path) -> l
     seen = _spread(paths, _HEADERS)
     with_alpha = [path for path in seen if has_alpha(path)]
     looked_at = _spread(with_alpha, _PIXELS)
-    transparent, hidden = _hidden(looked_at)
+    transparent, hidden = _hidden(looked_at, section.image_size)
     if not transparent:
         return []
     scale = len(with_alpha) / len(looked_at) * len(paths) / len(seen)
     about = "" if scale == 1 else "about "
     keep = f"set dataset.channels: {2 if section.channels == 1 else 4} to keep the alpha channel"
+    count = round(len(hidden) * scale)
     if len(hidden) * len(with_alpha) / len(looked_at) > len(seen) / 2:
         raise UserError(
-            f"{root}: {about}{round(len(hidden) * scale)} of {len(paths)} images have their shapes in transparency alone: "
+            f"{root}: {about}{count} of {len(paths)} images have their shapes in transparency alone; "
             f"without it they are flat or equal ({names(hidden, root)}); {keep}, or paste the images onto a background"
         )
-    count = round(len(transparent) * scale)
     return [
-        f"transparency is dropped: of {len(paths)} images {about}{count} are partly transparent "
-        f"({names(transparent, root)}), and {about}{round(len(hidden) * scale)} flat or equal without it; {keep}"
+        f"transparency is dropped: of {len(paths)} images {about}{round(len(transparent) * scale)} are partly "
+        f"transparent ({names(transparent, root)}), and {about}{count} flat or equal without it; {keep}"
     ]
 
 
-def _hidden(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def _hidden(paths: Sequence[Path], size: int | None) -> tuple[list[Path], list[Path]]:
     """The images that are partly transparent, and those of them that show nothing of their own without it.
 
     Those are of one flat colour, or differ from another image in their alpha channel alone.
     """
     transparent, hidden = list[Path](), list[Path]()
-    alike: dict[bytes, dict[bytes, list[Path]]] = {}  # by colours, then by alpha
+    alike: dict[bytes, dict[bytes, list[Path]]] = {}  # by the digest of their colours, then of alpha
     for path in paths:
-        pixels = read_image(path, channels=4)
+        pixels = read_image(path, channels=4, size=size)
         colour, alpha = pixels[:3], pixels[3:]
         if alpha.min() < 255:
             transparent.append(path)
             if _is_flat(colour) and not _is_flat(alpha):
                 hidden.append(path)
             else:
-                alike.setdefault(colour.tobytes(), {}).setdefault(alpha.tobytes(), []).append(path)
+                alike.setdefault(_digest(colour), {}).setdefault(_digest(alpha), []).append(path)
     for by_alpha in alike.values():
         if len(by_alpha) > 1:
             hidden += [path for group in by_alpha.values() for path in group]
     return transparent, hidden
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
 
 
 def _spread(paths: Sequence[Path], most: int) -> list[Path]:

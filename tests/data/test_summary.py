@@ -122,7 +122,7 @@ def test_images_that_are_equal_without_transparency_are_refused(tmp_path: Path) 
     for label in ("ant", "bee"):
         images = np.stack([np.dstack([picture, alpha]) for alpha in noise(6, ord(label[0]), 1)])
         write(tmp_path / label, images)
-    with pytest.raises(UserError, match=r"12 of 12 images .* in transparency alone: without it they are flat or equal"):
+    with pytest.raises(UserError, match=r"12 of 12 images .* in transparency alone; without it they are flat or equal"):
         load(tmp_path)
 
 
