@@ -3,6 +3,8 @@
 Images that would fill the memory stay on the disk (`stream`).
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,7 @@ def _splits(listings: dict[str, list[tuple[Path, int]]], section: DatasetSection
     """The splits, their pixels in memory where all of them fit, else on the disk."""
     paths = [path for listing in listings.values() for path, _ in listing]  # all: one colour image makes all RGB
     channels = section.channels or count_channels(paths)
-    size = section.image_size or read_image(paths[0], channels=channels).shape[-1]
+    size = section.image_size or _side(paths, channels)
     bytes_ = len(paths) * channels * size**2
     if section.stream == "never" or (section.stream == "auto" and fits_in_memory(bytes_)):
         images = read_images(paths, channels=channels, size=section.image_size)
@@ -56,6 +58,14 @@ def _splits(listings: dict[str, list[tuple[Path, int]]], section: DatasetSection
         check_sizes(paths)
     shape = (channels, size, size)
     return {part: on_disk([path for path, _ in listing], _labels(listing), shape) for part, listing in listings.items()}
+
+
+def _side(paths: Sequence[Path], channels: int) -> int:
+    """The width of the first image that can be read; what cannot is found when all are. Raises UserError where none."""
+    for path in paths[:-1]:
+        with suppress(UserError):
+            return read_image(path, channels=channels).shape[-1]
+    return read_image(paths[-1], channels=channels).shape[-1]
 
 
 def _labels(listing: list[tuple[Path, int]]) -> np.ndarray:

@@ -53,23 +53,38 @@ def read_images(
     """All images as (n, channels, height, width) uint8, square and of one size. Raises UserError otherwise.
 
     Without `channels`: 1 if every image is grayscale, else 3. Without `size` the images must be equal as they are.
+    Files that cannot be read are counted before one error names them.
     """
     channels = channels or count_channels(paths)
-    read = partial(read_image, channels=channels, size=size)
+    read = partial(_read_or_why, channels=channels, size=size)
     images = np.empty((0, channels, 0, 0), np.uint8)
+    refused: list[UserError] = []
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _CHUNK):
             for i, pixels in enumerate(pool.map(read, paths[start : start + _CHUNK]), start):
-                if i == 0:
-                    images = np.empty((len(paths), *pixels.shape), np.uint8)
+                if isinstance(pixels, UserError):
+                    refused.append(pixels)
+                    continue
+                if not len(images):
+                    first, images = i, np.empty((len(paths), *pixels.shape), np.uint8)
                 if pixels.shape != images.shape[1:] or pixels.shape[1] != pixels.shape[2]:
-                    raise _odd_size(paths[i], pixels.shape[1:], paths[0], images.shape[2:])
+                    raise _odd_size(paths[i], pixels.shape[1:], paths[first], images.shape[2:])
                 images[i] = pixels
+    if refused:
+        more = f"; {len(refused) - 1} more of {len(paths)} files cannot be used" if len(refused) > 1 else ""
+        raise UserError(f"{refused[0]}{more}")
     return images
 
 
+def _read_or_why(path: Path, channels: int, size: int | None) -> np.ndarray | UserError:
+    try:
+        return read_image(path, channels=channels, size=size)
+    except UserError as error:
+        return error
+
+
 def count_channels(paths: Sequence[Path]) -> int:
-    """1 if every image is grayscale, else 3."""
+    """1 if every image is grayscale, else 3. What cannot be read is left to be found when its pixels are."""
     return 1 if all(map(_is_grayscale, paths)) else 3
 
 
@@ -101,17 +116,17 @@ def _is_grayscale(path: Path) -> bool:
     try:
         with Image.open(path) as file:
             return file.mode in _GRAYSCALE
-    except Exception as error:  # see `_size`
-        raise _unreadable(path, error) from error
+    except Exception:  # see `_size`
+        return True
 
 
 def has_alpha(path: Path) -> bool:
-    """Whether the file has an alpha channel, or says what is transparent, from its header alone."""
+    """Whether the file has an alpha channel, or says what is transparent, from its header alone; False: unreadable."""
     try:
         with Image.open(path) as file:
             return run.has_alpha(file)
-    except Exception as error:  # see `_size`
-        raise _unreadable(path, error) from error
+    except Exception:  # see `_size`
+        return False
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

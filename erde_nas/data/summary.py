@@ -71,8 +71,11 @@ def _shared(first: str, second: str, splits: dict[str, Split], digests: dict[str
     copies = np.flatnonzero(np.isin(digests[second], digests[first]))
     if not len(copies):
         return ""
-    originals = [np.flatnonzero(digests[first] == digests[second][i])[0] for i in copies[:2]]
-    pairs = [(name_of(splits[second], i), name_of(splits[first], j)) for i, j in zip(copies, originals, strict=False)]
+    originals = [int(np.flatnonzero(digests[first] == digests[second][i])[0]) for i in copies[:2]]
+    pairs = [
+        (name_of(splits[second], i), name_of(splits[first], j))
+        for i, j in zip(copies.tolist(), originals, strict=False)
+    ]
     named = f" ({', '.join(' = '.join(pair) for pair in pairs)})" if all(map(all, pairs)) else ""
     return (
         f"{len(copies)} of {len(splits[second])} {second} images are also in {first}{named}: {second} accuracy says "
