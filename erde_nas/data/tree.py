@@ -7,7 +7,7 @@ from pathlib import Path
 
 from erde_nas.data.images import walk
 from erde_nas.errors import UserError
-from erde_nas.export.run import plain
+from erde_nas.export.run import EMPTY, READ_ALREADY, plain
 
 
 @dataclass
@@ -26,9 +26,10 @@ class Folder:
 
     def unwrapped(self) -> "Folder":
         """The folder itself, or the only one in it that has folders, where nothing else is there."""
-        (only, *_) = [*self.folders.values(), self]
-        lonely = len(self.folders) == 1 and not self.images and only.folders and not only.images
-        return only.unwrapped() if lonely else self
+        only = next(iter(self.folders.values()), self)
+        if len(self.folders) > 1 or self.images or only.images or not only.folders:
+            return self
+        return only.unwrapped()
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def read_tree(root: Path) -> Tree:
         node(path.parent).images.append(path)
     for why, paths in left_out.items():
         for path in paths:
-            node(path if "folders" in why else path.parent)
+            node(path if why in (EMPTY, READ_ALREADY) else path.parent)
     for folder in nodes.values():
         folder.folders = dict(sorted(folder.folders.items()))
     return Tree(nodes[root], left_out)

@@ -34,6 +34,7 @@ SUFFIXES = frozenset({
     ".xpm",
 })  # fmt: skip
 ARRAY = ".npy"
+EMPTY, READ_ALREADY = "empty folders", "linked folders that are read already"  # reasons why folders are left out
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the thresholds' default otherwise
 MAX_PIXELS = 178_956_970  # an image beyond is a bomb; it is Pillow's limit, too
@@ -86,11 +87,11 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
         except OSError as error:
             raise RunError(f"{place} cannot be read ({error.strerror}); make it readable or leave it away") from error
         if (status.st_dev, status.st_ino) in seen:
-            left_out.setdefault("linked folders that are read already", []).append(place)
+            left_out.setdefault(READ_ALREADY, []).append(place)
             continue
         seen.add((status.st_dev, status.st_ino))
         if not entries:
-            left_out.setdefault("empty folders", []).append(place)
+            left_out.setdefault(EMPTY, []).append(place)
         for entry in entries:
             path = place / entry.name
             if is_hidden(entry.name):
