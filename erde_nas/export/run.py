@@ -178,9 +178,15 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
     except RunError:
         raise
     except Exception as error:  # its readers raise all kinds where a file is damaged
+        if isinstance(error, OSError) and error.strerror:
+            raise _not_opened(path, error) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
     return np.ascontiguousarray(pixels[0].transpose(2, 0, 1)) if channels == 3 else pixels
+
+
+def _not_opened(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away")
 
 
 def has_alpha(image: Any) -> bool:
@@ -231,7 +237,7 @@ def _decode_without_pillow(path: Path, channels: int, size: int, resize: bool) -
     except (ValueError, IndexError, struct.error, zlib.error) as error:
         raise RunError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away") from error
+        raise _not_opened(path, error) from error
     if pixels is None:
         raise _needs_pillow(path, "this format")
     samples = pixels.shape[2]

@@ -1,11 +1,11 @@
 """The runner's choices and its errors; tests/cli/test_bundle_runs.py runs it as users do."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 from erde_nas.export import run
 from erde_nas.export.segments import export_segments
@@ -116,8 +116,11 @@ def test_a_model_that_cannot_be_run_here():
         run.open_session(onnx.ModelProto().SerializeToString(), device="cuda")
 
 
-def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
-    with pytest.raises(run.RunError, match=r"a\.png: cannot be read \(denied\); make it readable"):
-        run.read_image(tmp_path / "a.png", 1, 8)
+@pytest.mark.parametrize("pillow", [True, False])
+def test_an_unreadable_file_is_named(pillow, tmp_path, monkeypatch):
+    if not pillow:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+    for name, reason in (("gone.png", "No such file or directory"), ("folder.png", "Is a directory")):
+        (tmp_path / "folder.png").mkdir(exist_ok=True)
+        with pytest.raises(run.RunError, match=rf"{name}: cannot be read \({reason}\); make it readable"):
+            run.read_image(tmp_path / name, 1, 8)

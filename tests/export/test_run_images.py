@@ -39,7 +39,7 @@ def same(path, size=9):
 @pytest.fixture
 def no_pillow(monkeypatch):
     """Whatever asks for Pillow fails."""
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
 
 
 @pytest.mark.parametrize("pixels", [NOISE, SLOPE], ids=["noise", "slope"])
