@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+import sys
 import zlib
 
 import numpy as np
