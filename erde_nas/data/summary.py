@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,26 +99,37 @@ def _two_classes(splits: dict[str, Split], digests: dict[str, np.ndarray]) -> li
 def _digests(splits: Sequence[Split]) -> list[np.ndarray]:
     """A number for each image, (n,) uint64 for each split: equal for equal images.
 
-    Of files on the disk those alone are opened whose size a file of another split has, too.
+    Files on the disk are read only where a file of another split has the same size, and the same end.
     """
     if all(split.paths is None for split in splits):
         return [_numbers(image.tobytes() for image in split.images) for split in splits]
-    files = [[os.fsdecode(name) for name in split.paths] if split.paths is not None else [] for split in splits]
-    sizes = [[os.stat(file).st_size for file in of_split] for of_split in files]
-    common = Counter(size for of_split in sizes for size in set(of_split))
+    files = [[Path(os.fsdecode(name)) for name in split.paths] if split.paths is not None else [] for split in splits]
+    contents = [[b"%d" % path.stat().st_size for path in of_split] for of_split in files]
+    for read in (_end_of, Path.read_bytes):
+        contents = _where_common(files, contents, read)
+    return [_numbers(of_split) for of_split in contents]
+
+
+def _where_common(
+    files: list[list[Path]], contents: list[list[bytes]], read: Callable[[Path], bytes]
+) -> list[list[bytes]]:
+    """What `read` gives for the files whose `contents` are those of a file in another split; the others' own names."""
+    seen = Counter(content for of_split in contents for content in set(of_split))
     return [
-        _numbers(
-            _end_of(file, size) if common[size] > 1 else os.fsencode(file) for file, size in zip(*pair, strict=True)
-        )
-        for pair in zip(files, sizes, strict=True)
+        [
+            hashlib.blake2b(read(path)).digest() if seen[content] > 1 else b"/" + os.fsencode(path)
+            for path, content in zip(*pair, strict=True)
+        ]
+        for pair in zip(files, contents, strict=True)
     ]
 
 
-def _end_of(file: str, size: int) -> bytes:
-    """The size of a file and its last bytes: compressed images that agree in both are the same."""
-    with open(file, "rb") as opened:
-        opened.seek(max(0, size - _END))
-        return b"%d " % size + opened.read()
+def _end_of(path: Path) -> bytes:
+    """The size of a file and its last bytes."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END))
+        return b"%d " % size + file.read()
 
 
 def _numbers(contents: Iterable[bytes]) -> np.ndarray:

@@ -77,6 +77,17 @@ def test_images_that_are_in_two_splits(splits: Path, stream: str) -> None:
     assert "test/ant/7.png = train/ant/1.png, test/ant/8.png = train/ant/2.png" in also[0]
 
 
+def test_files_of_one_size_and_one_end_are_no_copies(splits: Path) -> None:
+    """Uncompressed, and alike but for their first rows."""
+    image = np.full((64, 64, 3), 255, np.uint8)
+    for name in ("train/ant", "train/bee", "test/ant"):
+        image[:2] = noise(1, len(name) + ord(name[-1]))[0, :2].repeat(8, 1)[:, :64]
+        Image.fromarray(image).save(splits / name / "white.bmp")
+    copy(splits / "train" / "bee" / "white.bmp", splits / "test" / "bee" / "copy.bmp")
+    (line,) = lines_with(load(splits, stream="always", image_size=SIDE), "also")
+    assert line.startswith("1 of 11 test images are also in train (test/bee/copy.bmp = train/bee/white.bmp)")
+
+
 def test_copies_are_known_by_their_pixels(splits: Path) -> None:
     pixels = np.asarray(Image.open(splits / "train" / "bee" / "3.png"))
     Image.fromarray(pixels).save(splits / "test" / "ant" / "copy.bmp")
