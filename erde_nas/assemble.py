@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.candidate import objective_names
+from erde_nas.data.summary import images_per_class
 from erde_nas.deploy import arithmetic
 from erde_nas.finals import read_measured
 from erde_nas.forecast import Forecast
@@ -49,6 +50,8 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
             "validation": len(dataset.validation),
             "test": len(dataset.test),
             "image_shape": list(dataset.train.images.shape[1:]),
+            "images_per_class": images_per_class(dataset),
+            "remarks": list(dataset.remarks),
         },
         "teacher": None if teacher is None else teacher.to_dict(),
         "baselines": [point.to_dict() for point in baselines],

@@ -137,6 +137,7 @@ def profile(
     A profile under which nothing can be measured gives a row with its name and `error`; the others are measured.
     `compare` is a second file, whose row holds its `ratio` to the first.
     """
+    from erde_nas.data.images import left_out
     from erde_nas.hardware import load_profile
     from erde_nas.measure.profiling import profile_files
     from erde_nas.progress import Meter
@@ -145,6 +146,8 @@ def profile(
     files = [path for path in (model, compare) if path is not None]
     rows: list[dict[str, Any]] = []
     with Meter() as meter:
+        if images is not None and (line := left_out(images)):
+            meter.say(line)
         meter.plan({"measure": float(len(loaded))})
         for wanted in loaded:
 
@@ -204,12 +207,14 @@ def predict(model: Path, images: Sequence[Path], resize: bool) -> list[dict[str,
     """One row per image: class, probability, exit, entropy (nats) and logits."""
     from erde_nas.predict import predict_files
 
-    return predict_files(model, images, resize=resize, say=lambda text: print(text, file=sys.stderr))
+    return predict_files(model, images, resize=resize, say=lambda text: print(f"note: {text}", file=sys.stderr))
 
 
 def predict_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table."""
-    body = [[r["image"], r["class"], f"{r['probability']:.3f}", r["exit"], f"{r['entropy']:.3f}"] for r in rows]
+    from erde_nas.export.run import plain
+
+    body = [[plain(r["image"]), r["class"], f"{r['probability']:.3f}", r["exit"], f"{r['entropy']:.3f}"] for r in rows]
     return tabulate(body, headers=["image", "class", "probability", "exit", "entropy (nats)"], disable_numparse=True)
 
 

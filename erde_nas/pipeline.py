@@ -18,7 +18,8 @@ from erde_nas.assemble import assemble
 from erde_nas.compress.quantize import Quantization
 from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
-from erde_nas.data.load import load_dataset
+from erde_nas.data.load import describe, load_dataset
+from erde_nas.data.summary import describe_data
 from erde_nas.detect import describe_machine
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
@@ -96,12 +97,16 @@ def search(
         if place.remark:
             meter.say(place.remark)
         dataset = load_dataset(recipe.dataset, data_dir)
+        for line in describe_data(dataset):
+            meter.say(line)
         task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
         with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
-            store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
+            store.update_manifest(
+                data_dir=None if data_dir is None else str(data_dir.resolve()), data=describe(dataset)
+            )
             return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
 

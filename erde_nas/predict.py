@@ -14,12 +14,12 @@ def predict_files(
 ) -> list[dict[str, Any]]:
     """Class, probability, exit, entropy (nats) and logits of every image, at the file's own thresholds.
 
-    `say` hears of a file that is for other CPUs. Raises UserError for a file that is no exported student, and for
-    images that it cannot take.
+    `say` hears what is left out of a folder, and of a file that is for other CPUs.
+    Raises UserError for a file that is no exported student, and for images that it cannot take.
     """
     exported = read_exported(model)
     try:
-        paths = run.find_images(images)
+        paths = run.find_images(images, say)
         if lacks := run.missing(exported.instructions):
             say(f"{model}: {lacks}")
         session = run.open_session(model.read_bytes(), exact=bool(lacks))

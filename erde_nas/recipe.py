@@ -1,9 +1,9 @@
 """search/*.yaml -> Recipe. YAML ends here: the rest of the program sees these frozen, checked values."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from erde_nas.compress_section import CompressOptions
 from erde_nas.distil_section import DistilSection, Weight
@@ -33,6 +33,7 @@ class DatasetSection(Section):
     name: DatasetName
     path: str | None = None  # folder and npz: where the images are
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
+    channels: Literal[1, 2, 3, 4] | None = None  # folder: gray, gray and alpha, RGB, RGB and alpha; None: 1 or 3
     validation: Fraction = 0.1  # share of train kept for search and thresholds
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
@@ -45,7 +46,15 @@ class DatasetSection(Section):
             raise ValueError(f"data set '{self.name}' needs path: say where the images are")
         if self.name not in ("folder", "npz") and self.path is not None:
             raise ValueError(f"path belongs to folder and npz, not to '{self.name}'; use --data-dir")
+        if self.name != "folder" and self.channels is not None:
+            raise ValueError(f"channels belongs to folder, not to '{self.name}', whose images say how many they have")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there was `channels`, where it is left to the images: runs are known by what this gives."""
+        values: dict[str, Any] = serialize(self)
+        return {key: value for key, value in values.items() if key != "channels" or value is not None}
 
 
 class ViewsSection(Section):

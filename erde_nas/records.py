@@ -93,12 +93,14 @@ class Split:
     """Images (n, channels, height, width) uint8 and labels (n,) int64.
 
     Where the images stay on the disk (`data/pixels.py`), `images` is empty, (0, channels, height, width), and `paths`
-    (n,) names the files as bytes. Validation and test are always in memory.
+    (n,) names the files as bytes. Validation and test are always in memory. Where images in memory have names, such as
+    those of their files, `names` (n,) holds them as bytes.
     """
 
     images: np.ndarray
     labels: np.ndarray
     paths: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,6 +118,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str  # hash of the pixels, the labels and the split
+    remarks: tuple[str, ...] = ()  # what was taken for what, what was left out, what looks wrong: one line each
 
 
 @dataclass(frozen=True)

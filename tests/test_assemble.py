@@ -147,6 +147,8 @@ def test_a_finished_run_keeps_the_contract(found: dict[str, Any]) -> None:
         "validation": 5,
         "test": 3,
         "image_shape": [1, 8, 8],
+        "images_per_class": {"train": [7, 0], "validation": [5, 0], "test": [3, 0]},
+        "remarks": [],
     }
     every = [found["teacher"], *found["baselines"], *found["points"]]
     for one in every:

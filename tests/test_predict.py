@@ -67,6 +67,43 @@ def test_images_of_another_size_and_colour_are_fitted_where_that_is_wanted(model
         predict_files(model, [tmp_path / "wide.jpg"])
 
 
+GRAY_AND_ALPHA, COLOUR_AND_ALPHA = (IMAGES[:8, 0], IMAGES[8:16, 0]), tuple(IMAGES[k : k + 8, 0] for k in (0, 8, 16, 4))
+
+
+@pytest.mark.parametrize(
+    ("mode", "planes"),
+    [("L", GRAY_AND_ALPHA[:1]), ("LA", GRAY_AND_ALPHA), ("RGB", COLOUR_AND_ALPHA[:3]), ("RGBA", COLOUR_AND_ALPHA)],
+)
+def test_one_to_four_channels(mode, planes, tmp_path):
+    """Files and arrays of these planes, against PyTorch."""
+    pixels = np.stack(planes, 1)  # (n, channels, h, w)
+    network = build(small_arch("resnet", ("gap",), channels=len(planes)))
+    model = write_onnx(network, [], tmp_path / "model.onnx")
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(pixels):
+        file = Image.merge(mode, [Image.fromarray(plane) for plane in image])
+        file.save(tmp_path / "images" / f"{number}.png")
+        np.save(tmp_path / "images" / f"{number}.npy", image)
+    logits = network(torch.from_numpy(pixels))[-1].detach().numpy()
+    rows = predict_files(model, [tmp_path / "images"])
+    assert len(rows) == 2 * len(pixels)
+    np.testing.assert_allclose([row["logits"] for row in rows], np.repeat(logits, 2, 0), atol=1e-4)
+
+
+def test_files_without_the_channels_that_are_taken(tmp_path):
+    model = write_onnx(build(small_arch("resnet", ("gap",), channels=4)), [], tmp_path / "model.onnx")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"a\.jpg has no alpha channel, but 4 channels are wanted: red, green"):
+        predict_files(model, [tmp_path / "a.jpg"])
+
+
+def test_what_is_left_out_of_a_folder_is_heard(model, folder):
+    (folder / "notes.txt").write_text("no image")
+    heard = []
+    assert len(predict_files(model, [folder], say=heard.append)) == len(IMAGES)
+    assert heard == [f"{folder}: left out: no images by their names: 1 (notes.txt)"]
+
+
 def test_an_image_that_cannot_be_read(model, tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(UserError, match=r"a\.png: cannot be read as an image"):

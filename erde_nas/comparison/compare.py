@@ -11,6 +11,7 @@ from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
 from erde_nas.comparison.train_runs import train_runs
 from erde_nas.data.load import describe, load_dataset
+from erde_nas.data.summary import describe_data
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
@@ -46,6 +47,8 @@ def run(
     torch_device = pick_device(device)
     saved = None if run is None else existing_run(run).manifest().get("data_dir")
     dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
+    for line in describe_data(dataset):
+        meter.say(line)
     arch = _student(recipe, dataset, student, run)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
         shared = prepare(

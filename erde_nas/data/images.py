@@ -1,45 +1,50 @@
-"""Image files -> uint8 arrays, with Pillow. A file that cannot be used is named in the error."""
+"""Image files -> uint8 arrays, with Pillow. A file that cannot be used is named in the error.
+
+A file is read by the same function as in the runner that ships with a student, so that both see the same pixels.
+"""
 
 import os
-import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from erde_nas.errors import UserError
+from erde_nas.export import run
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = run.SUFFIXES
 _GRAYSCALE = ("1", "L", "LA")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _CHUNK = 1024  # bounds what the threads can be ahead
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted; hidden files (as macOS leaves them beside images) do not count."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """The image files below a folder, sorted, links followed; hidden ones do not count. Raises UserError."""
+    return walk(folder)[0]
+
+
+def walk(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The same, and what is left out, by the reason."""
+    try:
+        return run.walk(folder)
+    except run.RunError as error:
+        raise UserError(str(error)) from error
+
+
+def left_out(folder: Path) -> str:
+    """One line on what `list_images` leaves out of a folder; empty where that is nothing. Raises UserError."""
+    found = walk(folder)[1]
+    return f"{folder}: {run.left_out_text(found, folder)}" if found else ""
 
 
 def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
-    """One image as (channels, height, width) uint8, turned upright after its EXIF tag; transparency is dropped.
-
-    With `size` it is resized to size x size (bilinear, nothing is cropped). Raises UserError if it cannot be read.
-    """
+    """One image as (channels, height, width) uint8, as `export.run.decode` says. Raises UserError."""
     try:
-        with Image.open(path) as file:
-            if file.mode.startswith(("I", "F")):
-                raise UserError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-            if size is not None:
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, dtype=np.uint8)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # (channels, height, width)
+        return run.decode(path, channels, size)
+    except run.RunError as error:
+        raise UserError(str(error)) from error
 
 
 def read_images(
@@ -48,23 +53,38 @@ def read_images(
     """All images as (n, channels, height, width) uint8, square and of one size. Raises UserError otherwise.
 
     Without `channels`: 1 if every image is grayscale, else 3. Without `size` the images must be equal as they are.
+    Files that cannot be read are counted before one error names them.
     """
     channels = channels or count_channels(paths)
-    read = partial(read_image, channels=channels, size=size)
+    read = partial(_read_or_why, channels=channels, size=size)
     images = np.empty((0, channels, 0, 0), np.uint8)
+    refused: list[UserError] = []
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _CHUNK):
             for i, pixels in enumerate(pool.map(read, paths[start : start + _CHUNK]), start):
-                if i == 0:
-                    images = np.empty((len(paths), *pixels.shape), np.uint8)
+                if isinstance(pixels, UserError):
+                    refused.append(pixels)
+                    continue
+                if not len(images):
+                    first, images = i, np.empty((len(paths), *pixels.shape), np.uint8)
                 if pixels.shape != images.shape[1:] or pixels.shape[1] != pixels.shape[2]:
-                    raise _odd_size(paths[i], pixels.shape[1:], paths[0], images.shape[2:])
+                    raise _odd_size(paths[i], pixels.shape[1:], paths[first], images.shape[2:])
                 images[i] = pixels
+    if refused:
+        more = f"; {len(refused) - 1} more of {len(paths)} files cannot be used" if len(refused) > 1 else ""
+        raise UserError(f"{refused[0]}{more}")
     return images
 
 
+def _read_or_why(path: Path, channels: int, size: int | None) -> np.ndarray | UserError:
+    try:
+        return read_image(path, channels=channels, size=size)
+    except UserError as error:
+        return error
+
+
 def count_channels(paths: Sequence[Path]) -> int:
-    """1 if every image is grayscale, else 3."""
+    """1 if every image is grayscale, else 3. What cannot be read is left to be found when its pixels are."""
     return 1 if all(map(_is_grayscale, paths)) else 3
 
 
@@ -85,8 +105,9 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             width, height = file.size
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    except _UNREADABLE as error:
+            # Pillow gives the size of a TIFF file as it is shown, of others as they are stored.
+            turned = file.format != "TIFF" and file.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except Exception as error:  # Pillow's readers raise all kinds where a file is damaged
         raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
@@ -95,8 +116,17 @@ def _is_grayscale(path: Path) -> bool:
     try:
         with Image.open(path) as file:
             return file.mode in _GRAYSCALE
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    except Exception:  # see `_size`
+        return True
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether the file has an alpha channel, or says what is transparent, from its header alone; False: unreadable."""
+    try:
+        with Image.open(path) as file:
+            return run.has_alpha(file)
+    except Exception:  # see `_size`
+        return False
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

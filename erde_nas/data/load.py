@@ -19,6 +19,7 @@ from erde_nas.data.npz import read_npz
 from erde_nas.data.pixels import file_marks, fits_in_memory, in_memory, pixel_bytes, read_pixels, subset
 from erde_nas.data.raw import Raw
 from erde_nas.data.split import hold_out, shuffle
+from erde_nas.data.summary import images_per_class, odd_images
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
@@ -52,10 +53,11 @@ def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Datas
     raw = READERS[section.name](section, data_dir)
     _check_images(raw, section)
     train, validation, test = _splits(raw, section)
+    odd = odd_images(train, validation, test, raw.classes)
     validation, test = in_memory(validation, "validation"), in_memory(test, "test")
     if section.stream == "auto" and fits_in_memory(pixel_bytes(train)):  # what is left of them may fit
         train = in_memory(train, "train")
-    mean, std = _channel_statistics(train)
+    mean, std = _channel_statistics(train, may_be_constant=section.channels in (2, 4))
     return Dataset(
         name=section.name,
         train=train,
@@ -65,6 +67,7 @@ def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Datas
         mean=mean,
         std=std,
         fingerprint=_fingerprint(train, validation, test),
+        remarks=(*raw.remarks, *odd),
     )
 
 
@@ -79,9 +82,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "train": len(dataset.train),
         "validation": len(dataset.validation),
         "test": len(dataset.test),
+        "images_per_class": images_per_class(dataset),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "fingerprint": dataset.fingerprint,
+        "remarks": list(dataset.remarks),
     }
 
 
@@ -126,10 +131,12 @@ def _first(split: Split, count: int) -> Split:
     return split if len(split) <= count else subset(split, np.arange(count))
 
 
-def _channel_statistics(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_statistics(train: Split, may_be_constant: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel, with pixels scaled to [0, 1].
 
-    Exact for images in memory, else over the first ones: a fair sample, because splits are interleaved.
+    Exact for images in memory, else over the first ones: a fair sample, because splits are interleaved. Channels that
+    `may_be_constant`, as the colours of icons beside their alpha channel, get a deviation of 1. Raises UserError for
+    others that are.
     """
     channels = train.images.shape[1]
     counts = np.zeros((channels, 256), np.int64)
@@ -141,6 +148,8 @@ def _channel_statistics(train: Split) -> tuple[tuple[float, ...], tuple[float, .
     shares = counts / counts.sum(axis=1, keepdims=True)  # (c, 256)
     mean = shares @ values  # (c,)
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))  # (c,)
+    if may_be_constant and std.any():
+        std[std == 0] = 1
     if (flat := np.flatnonzero(std == 0)).size:
         raise UserError(f"channel {flat[0]} has one and the same value in all training images; leave the channel out")
     return tuple(mean.tolist()), tuple(std.tolist())

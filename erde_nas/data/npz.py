@@ -1,21 +1,32 @@
 """The user's own arrays in one .npz file (numpy.savez), never unpickled.
 
-`images` and `labels`, or `x_train` and `y_train`; a test split as `x_test` and `y_test`. Images are uint8 (n, h, w),
-(n, h, w, c) or (n, c, h, w) with 1 to 4 channels; labels are integers 0..classes-1.
+`images` and `labels`, or `x_train` and `y_train`; `x_test` and `y_test`, `x_val` and `y_val` as splits of their own,
+and other usual spellings (`_role`). Images are uint8 (n, h, w), (n, h, w, c) or (n, c, h, w) with 1 to 4 channels;
+labels are integers 0..classes-1.
 """
 
+import re
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
 from erde_nas.errors import UserError
+from erde_nas.export.run import plain
 from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
 _CHANNELS = range(1, 5)
+_KINDS = {"x": "images", "y": "labels"}
+_WORDS = {
+    **dict.fromkeys(("x", "image", "images"), "x"),
+    **dict.fromkeys(("y", "label", "labels", "target", "targets"), "y"),
+}
+_EXPECTED = "expected images and labels, or x_train and y_train, and x_val, y_val, x_test, y_test where there are some"
 # RuntimeError: encrypted, or packed with a method that this Python lacks.
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -24,17 +35,55 @@ def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
     """The arrays in `section.path` (relative to `data_dir` if given). Raises UserError that names file and array."""
     path = (data_dir or Path()) / Path(section.path or "").expanduser()
     arrays = _arrays(path)
-    train_names = ("images", "labels") if "images" in arrays or "labels" in arrays else ("x_train", "y_train")
-    train = _split(path, arrays, *train_names)
-    classes = _count_classes(path, train_names[1], train.labels)
-    has_test = "x_test" in arrays or "y_test" in arrays
-    test = _split(path, arrays, "x_test", "y_test") if has_test else None
-    if test is not None and (len(test) == 0 or test.labels.min() < 0 or test.labels.max() >= classes):
-        raise UserError(
-            f"{path}: y_test must hold labels 0..{classes - 1}, as {train_names[1]} does, "
-            f"but holds {np.unique(test.labels)[[0, -1]].tolist() if len(test) else 'none'} (smallest, largest)"
-        )
-    return Raw(train, tuple(f"class {i}" for i in range(classes)), test=test)
+    found, others = _roles(path, arrays)
+    if not found.get("train"):
+        raise UserError(f"{path}: array x_train and y_train missing, found {sorted(arrays)}; {_EXPECTED}")
+    splits = {part: _split(path, named, arrays) for part, named in found.items()}
+    labels_name = found["train"]["y"]
+    classes = _count_classes(path, labels_name, splits["train"].labels)
+    for part, split in splits.items():
+        if len(split) == 0 or split.labels.min() < 0 or split.labels.max() >= classes:
+            raise UserError(
+                f"{path}: {found[part]['y']} must hold labels 0..{classes - 1}, as {labels_name} does, "
+                f"but holds {np.unique(split.labels)[[0, -1]].tolist() if len(split) else 'none'} (smallest, largest)"
+            )
+    remarks = [f"not used: {', '.join(map(plain, others))} of {path.name}"] if others else []
+    splits, said = without_test(splits, {part: f"{named['x']}, {named['y']}" for part, named in found.items()})
+    return Raw(
+        splits["train"],
+        tuple(f"class {i}" for i in range(classes)),
+        test=splits.get("test"),
+        validation=splits.get("validation"),
+        remarks=(*([said] if len(splits) > 1 else []), *remarks),
+    )
+
+
+def _roles(path: Path, arrays: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """By split the names of its images (x) and labels (y), and the other arrays. Raises UserError for two of a kind."""
+    found: dict[str, dict[str, str]] = {}
+    others: list[str] = []
+    for name in arrays:
+        role = _role(name)
+        if role is None:
+            others.append(name)
+            continue
+        part, kind = role
+        known = found.setdefault(part, {}).setdefault(kind, name)
+        if known != name:
+            raise UserError(f"{path}: {known} and {name} may both be the {_KINDS[kind]} of {part}; keep one")
+    return {part: found[part] for part in PARTS if part in found}, others
+
+
+def _role(name: str) -> tuple[str, str] | None:
+    """Split and kind (x: images, y: labels) of an array: x_train, Y_val, train_images, test_labels, images, labels."""
+    words = words_of(name)
+    if len(words) == 1 and (joined := re.fullmatch(r"([xy])(..+)|(..+)([xy])", words[0])):  # xtrain, trainX
+        words = [word for word in joined.groups() if word]
+    kinds = [kind for word in words if (kind := _WORDS.get(word))]
+    parts = [part for word in words if word not in _WORDS and (part := part_of(word))]
+    if len(kinds) != 1 or len(kinds) + len(parts) != len(words):
+        return None
+    return (parts[0] if parts else "train"), kinds[0]
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -49,20 +98,31 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot be read as an .npz file ({error}); write it with numpy.savez") from error
 
 
-def _split(path: Path, arrays: dict[str, np.ndarray], images_name: str, labels_name: str) -> Split:
-    missing = [name for name in (images_name, labels_name) if name not in arrays]
-    if missing:
-        raise UserError(
-            f"{path}: array {' and '.join(missing)} missing, found {sorted(arrays)}; "
-            "expected images and labels, or x_train, y_train, x_test and y_test"
-        )
+def _split(path: Path, named: Mapping[str, str], arrays: dict[str, np.ndarray]) -> Split:
+    """The arrays `named` x and y. Raises UserError where one is missing or cannot be used."""
+    if len(named) < 2:
+        (kind, name) = next(iter(named.items()))
+        missing = _partner(name, kind)
+        raise UserError(f"{path}: array {missing} missing, found {sorted(arrays)}; {_EXPECTED}")
+    images_name, labels_name = named["x"], named["y"]
     images = _channels_first(path, images_name, arrays[images_name])
     labels = arrays[labels_name]
     if labels.dtype.kind not in "iu" or labels.size != len(images) or labels.shape[:1] != (len(images),):
         raise UserError(
             f"{path}: {labels_name} must be {len(images)} integers, one per image, but is {labels.dtype} {labels.shape}"
         )
-    return Split(images, labels.ravel().astype(np.int64))
+    names = np.char.add(f"{images_name} ".encode(), np.arange(len(images)).astype(bytes))
+    return Split(images, labels.ravel().astype(np.int64), names=names)
+
+
+def _partner(name: str, kind: str) -> str:
+    """What the labels of these images would be called, or the images of these labels."""
+    pairs = [("x", "y"), ("X", "Y"), ("images", "labels"), ("image", "label")]
+    for images, labels in pairs:
+        old, new = (images, labels) if kind == "x" else (labels, images)
+        if old in re.split(r"[\W_]+", name):
+            return name.replace(old, new, 1)
+    return f"of {'labels' if kind == 'x' else 'images'} for {name}"
 
 
 def _channels_first(path: Path, name: str, images: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ one in memory.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,20 @@ IN_MEMORY_SHARE = 0.25  # of the available memory: a view in the making needs th
 
 def on_disk(paths: Sequence[Path], labels: np.ndarray, shape: tuple[int, int, int]) -> Split:
     """A split of image files that are read as `shape` (channels, size, size)."""
-    names = np.array([os.fsencode(path) for path in paths])  # not objects: worker processes share these pages
-    return Split(np.empty((0, *shape), np.uint8), labels, names)
+    return Split(np.empty((0, *shape), np.uint8), labels, file_names(paths))
+
+
+def file_names(paths: Iterable[Path]) -> np.ndarray:
+    """The names of files as bytes (n,): not objects, so that worker processes share these pages."""
+    return np.array([os.fsencode(path) for path in paths])
 
 
 def subset(split: Split, chosen: np.ndarray | slice) -> Split:
     """The images `chosen`, in that order; pixels that stay on the disk are not touched."""
     if split.paths is not None:
         return Split(split.images, split.labels[chosen], split.paths[chosen])
-    return Split(split.images[chosen], split.labels[chosen])
+    names = None if split.names is None else split.names[chosen]
+    return Split(split.images[chosen], split.labels[chosen], names=names)
 
 
 def read_pixels(split: Split, chosen: np.ndarray | slice, threads: int | None = None) -> np.ndarray:
@@ -60,7 +65,7 @@ def in_memory(split: Split, part: str) -> Split:
             f"the {part} images need {readable(size)}, more than half of the {readable(available)} of memory that are "
             f"left; lower dataset.{part} or dataset.image_size (only training images are read while they are used)"
         )
-    return Split(read_pixels(split, slice(None)), split.labels)
+    return Split(read_pixels(split, slice(None)), split.labels, names=split.paths)
 
 
 def file_marks(paths: np.ndarray) -> Iterator[bytes]:

@@ -11,12 +11,13 @@ from erde_nas.records import Split
 
 @dataclass(frozen=True)
 class Raw:
-    """The splits that a data set brings along; None: to be split off train."""
+    """The splits that a data set brings along; None: to be split off train. `remarks`: lines that a user should see."""
 
     train: Split
     classes: tuple[str, ...]
     test: Split | None = None
     validation: Split | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def official_split(images: np.ndarray, labels: np.ndarray, classes: int, path: Path, source: Source) -> Split:

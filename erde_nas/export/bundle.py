@@ -28,6 +28,7 @@ from erde_nas.recipe import Recipe
 from erde_nas.store import existing_run
 
 SCHEMA = 1
+COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 
 def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
@@ -109,7 +110,7 @@ def describe(source: Source) -> dict[str, Any]:
             "size": size,
             "layout": "batch, channel, row, column",
             "pixels": "uint8, 0 to 255",
-            "colour": "gray (ITU-R 601)" if channels == 1 else "RGB",
+            "colour": COLOURS[channels],
             "normalisation": {"where": "in the file", **_normalisation(source.folder / "weights.safetensors")},
         },
         "output": {"logits": "before softmax, one per class", "exit_index": "counted from 0"},

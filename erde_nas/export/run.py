@@ -2,8 +2,9 @@
 
     python run.py IMAGE... | FOLDER [--batch N] [--budget-ms X] [--profile NAME] [--resize] [--json]
 
-Needs Python 3.10, numpy and onnxruntime. PNG files are decoded here; other formats, interlaced PNGs, 16 bits a channel
-and --resize need Pillow. `student.json`, beside this file, says what the student is; its fields and this program are
+Needs Python 3.10, numpy and onnxruntime. Image files are read with Pillow, exactly as in training. Where Pillow is not
+installed, plain PNG files are decoded here, to the same pixels; anything else is refused. Arrays come as .npy files,
+uint8. `student.json`, beside this file, says what the student is; its fields and this program are
 explained in erde-nas's docs/deploy.md. Exit codes: 0 done, 2 a mistake in what was given, with one line that says what.
 
 This one file is the whole runner, so that it can be copied to a device: that is why it is longer than others.
@@ -17,7 +18,7 @@ import platform
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,16 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# Of all images that Pillow reads by itself, but for those of drawings (.eps, .wmf) and of other data (.h5).
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".blp", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fit", ".fits", ".flc",
+    ".fli", ".ftc", ".ftu", ".gbr", ".gif", ".icb", ".icns", ".ico", ".im", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".msp", ".pbm", ".pcd", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm",
+    ".psd", ".pxr", ".qoi", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm",
+    ".xpm",
+})  # fmt: skip
+ARRAY = ".npy"
+EMPTY, READ_ALREADY = "empty folders", "linked folders that are read already"  # reasons why folders are left out
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISE = "session.x64quantprecision"  # x86 without VNNI then adds int8 products without loss, and more slowly
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the thresholds' default otherwise
@@ -41,13 +51,17 @@ class RunError(Exception):
 # ---------------------------------------------------------------------------------------------------- images
 
 
-def find_images(given: Sequence[Path]) -> list[Path]:
-    """The files given, and for a folder the image files below it, sorted, without hidden ones. Raises RunError."""
+def find_images(given: Sequence[Path], say: Callable[[str], None] = lambda text: None) -> list[Path]:
+    """The files given, and for a folder the images and arrays below it, sorted; `say` hears what is left out there.
+
+    Raises RunError where there are none.
+    """
     found: list[Path] = []
     for path in given:
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            files = sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            files, left_out = walk(path, SUFFIXES | {ARRAY})
+            if left_out:
+                say(f"{path}: {left_out_text(left_out, path)}")
             if not files:
                 raise RunError(f"{path} holds no images; give image files or a folder with some")
             found += files
@@ -58,38 +72,195 @@ def find_images(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path | str, channels: int, size: int, resize: bool = False) -> np.ndarray:
-    """One image as (channels, size, size) uint8, as in training: turned upright, transparency dropped, gray from RGB by
-    ITU-R 601 (19595 R + 38470 G + 7471 B + 32768) >> 16, and with `resize` scaled (bilinear, nothing is cropped).
+def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The image files below a folder, sorted, and what is left out, by the reason.
 
-    Raises RunError for a file that is no image, or is of another size and `resize` is not wanted.
+    Links are followed, and no folder is read twice: not what links back, nor what two links lead to. Raises RunError.
     """
+    images: list[Path] = []
+    left_out: dict[str, list[Path]] = {}
+    seen: set[tuple[int, int]] = set()
+    folders, links = [folder], list[Path]()
+    while folders or links:
+        links.sort(reverse=True)
+        place = folders.pop() if folders else links.pop()  # what lies here goes before what is linked
+        try:
+            status, entries = place.stat(), sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            raise RunError(f"{place} cannot be read ({error.strerror}); make it readable or leave it away") from error
+        if (status.st_dev, status.st_ino) in seen:
+            left_out.setdefault(READ_ALREADY, []).append(place)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if not entries:
+            left_out.setdefault(EMPTY, []).append(place)
+        for entry in entries:
+            path = place / entry.name
+            if is_hidden(entry.name):
+                left_out.setdefault("hidden", []).append(path)
+            elif entry.is_dir():
+                (links if entry.is_symlink() else folders).append(path)
+            elif path.suffix.lower() in suffixes and entry.is_file():
+                images.append(path)
+            else:
+                broken = entry.is_symlink() and not path.exists()
+                left_out.setdefault("links to nothing" if broken else "no images by their names", []).append(path)
+    return sorted(images), left_out
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that systems leave beside the user's own."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def left_out_text(left_out: Mapping[str, Sequence[Path]], root: Path) -> str:
+    """One line that counts and names what was left out: 'left out: hidden: 3 (.a, .b, .c)'."""
+    return "left out: " + ", ".join(f"{why}: {len(paths)} ({names(paths, root)})" for why, paths in left_out.items())
+
+
+def names(paths: Sequence[Path], root: Path, most: int = 3) -> str:
+    """The first few of them below `root`: 'a/1.txt, a/2.txt and 7 more'."""
+    shown = ", ".join(plain(str(path.relative_to(root))) for path in sorted(paths)[:most])
+    return shown + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def plain(text: str) -> str:
+    """The same without what would break a line or an encoding: control characters and bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def read_image(path: Path | str, channels: int, size: int, resize: bool = False) -> np.ndarray:
+    """One image as (channels, size, size) uint8, as in training (see `decode`); with `resize` scaled where it must be.
+
+    Raises RunError for a file that cannot be used, or is of another size and `resize` is not wanted.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ARRAY:
+        return _read_array(path, channels, size)
+    return (decode if _has_pillow() else _decode_without_pillow)(path, channels, size, resize)
+
+
+def _has_pillow() -> bool:
     try:
-        data = Path(path).read_bytes()
-        pixels = _decode_png(data, None if resize else size) if data.startswith(PNG) else None
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def decode(path: Path, channels: int, size: int | None = None, resize: bool = True) -> np.ndarray:
+    """An image file -> (channels, h, w) uint8, through Pillow. Training, `erde-nas predict` and run.py all read so.
+
+    Upright, as its metadata say; the first of several pictures. 1 channel: gray by ITU-R 601, 2: gray and alpha,
+    3: RGB, 4: RGB and alpha; where alpha is not wanted it is dropped. With `size` and `resize` it is scaled to
+    size x size (bilinear, each channel by itself, nothing is cropped). Raises RunError for what cannot be read, or is
+    of another size and not to be scaled.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            if size is not None and not resize and file.size != (size, size):
+                raise _other_size(path, file.size[::-1], size)
+            if file.mode.startswith(("I", "F")):
+                raise RunError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
+            image = ImageOps.exif_transpose(file)
+            if channels in (2, 4) and not has_alpha(image):
+                raise _no_alpha(path, channels)
+            if channels == 2:
+                image = image.convert("RGBA")
+                bands = [image.convert("L"), image.getchannel("A")]
+            elif channels == 4:
+                bands = list(image.convert("RGBA").split())
+            else:
+                bands = [image.convert("L" if channels == 1 else "RGB")]
+            if size is not None:
+                bands = [band.resize((size, size), Image.Resampling.BILINEAR) for band in bands]
+            pixels = np.stack([np.asarray(band, np.uint8) for band in bands])  # (1, h, w, 3) for RGB, else (c, h, w)
+    except RunError:
+        raise
+    except Exception as error:  # its readers raise all kinds where a file is damaged
+        if isinstance(error, OSError) and error.strerror:
+            raise _not_opened(path, error) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
+    return np.ascontiguousarray(pixels[0].transpose(2, 0, 1)) if channels == 3 else pixels
+
+
+def _not_opened(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away")
+
+
+def has_alpha(image: Any) -> bool:
+    """Whether a picture of Pillow's says what of it is transparent."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _no_alpha(path: Path, channels: int) -> RunError:
+    kind = {2: "gray and alpha", 4: "red, green, blue and alpha"}[channels]
+    return RunError(
+        f"{path} has no alpha channel, but {channels} channels are wanted: {kind}; give files that have them"
+    )
+
+
+def _other_size(path: Path, shape: Sequence[int], size: int) -> RunError:
+    return RunError(f"{path} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it")
+
+
+def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
+    """(h, w), (h, w, channels) or (channels, h, w) uint8 in a .npy file -> (channels, size, size)."""
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(
+            f"{path}: cannot be read as an array ({str(error).splitlines()[0]}); write it with numpy.save"
+        ) from error
+    wanted = (channels, size, size)
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    elif pixels.shape == (size, size, channels):
+        pixels = pixels.transpose(2, 0, 1)
+    if pixels.shape != wanted or pixels.dtype != np.uint8:
+        raise RunError(
+            f"{path} is {pixels.dtype} {pixels.shape}, but the student takes uint8 {wanted}: channels, rows, columns"
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_without_pillow(path: Path, channels: int, size: int, resize: bool) -> np.ndarray:
+    """The same as `decode` for plain PNG files of the right size. Raises RunError for all others."""
+    try:
+        data = path.read_bytes()
+        pixels = _decode_png(data, size) if data.startswith(PNG) else None
     except _OtherSize as error:
+        if resize:
+            raise _needs_pillow(path, "--resize") from None
         raise _other_size(path, error.shape, size) from None
     except (ValueError, IndexError, struct.error, zlib.error) as error:
         raise RunError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away") from error
+        raise _not_opened(path, error) from error
     if pixels is None:
-        pixels = _decode_with_pillow(path, "L" if channels == 1 else "RGB")
-    pixels = _to_channels(pixels, channels)
-    if pixels.shape[:2] != (size, size):
-        if not resize:
-            raise _other_size(path, pixels.shape, size)
-        scaled = _pillow(path, "--resize").fromarray(pixels).resize((size, size), 2)  # 2 is Pillow's bilinear
-        pixels = np.asarray(scaled, np.uint8)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        raise _needs_pillow(path, "this format")
+    samples = pixels.shape[2]
+    if channels in (2, 4) and samples in (1, 3):
+        raise _needs_pillow(path, "this format") if _may_be_transparent(data) else _no_alpha(path, channels)
+    colour, alpha = (pixels[..., :-1], pixels[..., -1:]) if samples in (2, 4) else (pixels, pixels[..., :0])
+    if channels in (1, 2) and samples > 2:
+        weighted = colour.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+        colour = ((weighted + 32768) >> 16).astype(np.uint8)[..., None]
+    elif channels in (3, 4) and samples < 3:
+        colour = np.repeat(colour, 3, axis=2)
+    pixels = np.concatenate([colour, alpha], axis=2) if channels in (2, 4) else colour
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Gray (h, w) or RGB (h, w, 3) -> (h, w) for one channel, (h, w, 3) for three."""
-    if channels == 1 and pixels.ndim == 3:
-        weighted = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-        return ((weighted + 32768) >> 16).astype(np.uint8)
-    return np.repeat(pixels[..., None], 3, axis=2) if channels == 3 and pixels.ndim == 2 else pixels
+def _may_be_transparent(data: bytes) -> bool:
+    return any(kind == b"tRNS" for kind, _ in _chunks(data))
+
+
+def _needs_pillow(path: Path, what: str) -> RunError:
+    return RunError(f"{path}: {what} needs Pillow; `pip install pillow`, or give 8-bit PNG files")
 
 
 class _OtherSize(Exception):
@@ -100,15 +271,11 @@ class _OtherSize(Exception):
         self.shape = shape
 
 
-def _other_size(path: Path | str, shape: Sequence[int], size: int) -> RunError:
-    return RunError(f"{path} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it")
+def _decode_png(data: bytes, size: int) -> np.ndarray | None:
+    """The samples of a PNG file, (size, size, samples) uint8 (W3C PNG, third edition): gray, RGB, either with alpha.
 
-
-def _decode_png(data: bytes, size: int | None) -> np.ndarray | None:
-    """Gray (h, w) or RGB (h, w, 3) uint8 of a PNG file (W3C PNG, third edition); alpha is dropped.
-
-    None where Pillow is needed: for 16 bits a channel, interlacing, palettes with holes, and what EXIF or XMP may turn.
-    Raises _OtherSize where `size` is given and it is not that, and ValueError or zlib.error for a damaged file.
+    None where Pillow is needed: for 16 bits a channel, interlacing, animations, palettes with holes, and whatever may
+    say that the picture is to be turned. Raises _OtherSize, and ValueError or zlib.error for a damaged file.
     """
     chunks = list(_chunks(data))
     if not chunks or chunks[0][0] != b"IHDR":
@@ -116,10 +283,9 @@ def _decode_png(data: bytes, size: int | None) -> np.ndarray | None:
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
     if width * height > MAX_PIXELS or not width * height:
         raise ValueError(f"{width}x{height} pixels")
-    if size is not None and (height, width) != (size, size):
+    if (height, width) != (size, size):
         raise _OtherSize((height, width))
-    turned = any(kind == b"eXIf" or (kind == b"iTXt" and b"adobe.xmp" in body[:64]) for kind, body in chunks)
-    if turned or interlaced or bits == 16:
+    if interlaced or bits == 16 or any(kind == b"acTL" or _may_turn(kind, body) for kind, body in chunks):
         return None
     if colour not in SAMPLES or bits not in (1, 2, 4, 8):
         raise ValueError(f"colour type {colour} with {bits} bits")
@@ -136,8 +302,13 @@ def _decode_png(data: bytes, size: int | None) -> np.ndarray | None:
     if colour == 3:
         palette = np.frombuffer(dict(chunks).get(b"PLTE", b""), np.uint8).reshape(-1, 3)
         return palette[samples] if samples.max() < len(palette) else None
-    pixels = samples.reshape(height, width, step) if bits == 8 else (samples * (255 // (2**bits - 1)))[..., None]
-    return pixels[..., :3] if step > 2 else pixels[..., 0]
+    return samples.reshape(height, width, step) if bits == 8 else (samples * (255 // (2**bits - 1)))[..., None]
+
+
+def _may_turn(kind: bytes, body: bytes) -> bool:
+    """Whether a chunk may hold an orientation: EXIF, or XMP, or a text that some programs keep either in."""
+    keyword = body.partition(b"\0")[0].lower()
+    return kind == b"eXIf" or (kind in (b"tEXt", b"zTXt", b"iTXt") and (b"exif" in keyword or b"xmp" in keyword))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -185,29 +356,6 @@ def _predicted(kind: int, line: bytes, above: bytes, step: int) -> bytearray:
             guess = left if along <= down and along <= across else up if down <= across else corner
         done[i] = (value + guess) & 255
     return done
-
-
-def _pillow(path: Path | str, what: str) -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise RunError(f"{path}: {what} needs Pillow; `pip install pillow`, or give 8-bit PNG files") from None
-    return Image
-
-
-def _decode_with_pillow(path: Path | str, mode: str) -> np.ndarray:
-    """Gray (h, w) for mode L, (h, w, 3) uint8 for RGB, upright."""
-    image = _pillow(path, "this format")
-    from PIL import ImageOps
-
-    unreadable = (OSError, SyntaxError, ValueError, EOFError, struct.error, image.DecompressionBombError)
-    try:
-        with image.open(path) as file:
-            if file.mode.startswith(("I", "F")):
-                raise RunError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
-            return np.asarray(ImageOps.exif_transpose(file).convert(mode), np.uint8)
-    except unreadable as error:
-        raise RunError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
 
 
 # --------------------------------------------------------------------------------------------------- student
@@ -451,7 +599,7 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
             print(json.dumps(list(rows), indent=1))
         else:
             for row in rows:
-                print(f"{row['image']}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
+                print(f"{plain(row['image'])}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
         sys.stdout.flush()
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -465,7 +613,7 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
 
 def answer(student: Student, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The answers that the command line asks for, at the thresholds that it asks for."""
-    paths = find_images(given.images)
+    paths = find_images(given.images, lambda text: print(f"note: {text}", file=sys.stderr))
     point, threads, device = student.default, 1, "cpu"
     if given.profile is not None or given.budget_ms is not None or usable_profiles(student):
         name = choose_profile(student, given.profile)

@@ -12,6 +12,7 @@ from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 
+MOST_CLASSES = 24  # whose counts are listed
 PROTOCOL = (
     "Every measured latency is that of the deployable file in the runtime named, never that of a training framework.",
     "Threads are pinned to their cores. After warm-up calls, blocks of calls alternate with blocks of a reference "
@@ -45,6 +46,8 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
     volumes = [f"{key} {significant(v)}" for key, v in hypervolume.items() if isinstance(v, int | float)]
     facts = [
         ("Data", _dataset(report.get("dataset") or {}, dataset_name(report))),
+        ("Images per class", _per_class(report.get("dataset") or {})),
+        ("About the data", "; ".join(map(str, (report.get("dataset") or {}).get("remarks") or []))),
         ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
@@ -74,6 +77,15 @@ def _dataset(dataset: Mapping[str, Any], name: str) -> str:
         *sizes,
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _per_class(dataset: Mapping[str, Any]) -> str:
+    """Images of each class in each split, where the report has them: 'train + validation + test: cat 8 + 1 + 2'."""
+    counts = dataset.get("images_per_class") or {}
+    columns = list(zip(dataset["classes"], *counts.values(), strict=True)) if counts else []
+    shown = [f"{name} {' + '.join(map(str, numbers))}" for name, *numbers in columns[:MOST_CLASSES]]
+    more = f" and {len(columns) - MOST_CLASSES} more" if len(columns) > MOST_CLASSES else ""
+    return f"{' + '.join(counts)}: {', '.join(shown)}{more}" if shown else ""
 
 
 def _unfit_teacher(report: Report) -> str:

@@ -116,6 +116,16 @@ def test_corrupt_image_is_named(content: bytes | None, tmp_path: Path) -> None:
         read_folder(FOLDER, tmp_path)
 
 
+def test_all_unreadable_images_are_counted(tmp_path: Path) -> None:
+    write_images(tmp_path / "images" / "ant", 6, 10)
+    write_images(tmp_path / "images" / "bee", 3, 50)
+    for name in ("000", "002", "003"):
+        path = tmp_path / "images" / "ant" / f"{name}.png"
+        path.write_bytes(path.read_bytes()[:50] if name == "002" else b"")
+    with pytest.raises(UserError, match=r"ant/000.png: cannot be read .*; 2 more of 9 files cannot be used"):
+        read_folder(FOLDER, tmp_path)
+
+
 def test_sixteen_bit_image_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "images" / "ant", 1, 10)
     write_images(tmp_path / "images" / "bee", 1, 10)

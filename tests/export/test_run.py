@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,13 +122,6 @@ def test_a_model_that_cannot_be_run_here():
         run.open_session(onnx.ModelProto().SerializeToString(), device="cuda")
 
 
-def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
-    with pytest.raises(run.RunError, match=r"a\.png: cannot be read \(denied\); make it readable"):
-        run.read_image(tmp_path / "a.png", 1, 8)
-
-
 NEEDS = ["avx512_vnni", "avx_vnni", "amx_int8", "asimd", "neon"]
 
 
@@ -193,3 +187,13 @@ def test_a_file_for_other_cpus_says_so_once_and_answers_right(tmp_path, monkeypa
     if lines:  # then its sums are exact, on whatever CPU this is
         exact = run_segments([segment.SerializeToString() for segment in made], IMAGES[:3], exact=True)
         np.testing.assert_allclose([row["logits"] for row in json.loads(out)], exact[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("pillow", [True, False])
+def test_an_unreadable_file_is_named(pillow, tmp_path, monkeypatch):
+    if not pillow:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+    for name, reason in (("gone.png", "No such file or directory"), ("folder.png", "Is a directory")):
+        (tmp_path / "folder.png").mkdir(exist_ok=True)
+        with pytest.raises(run.RunError, match=rf"{name}: cannot be read \({reason}\); make it readable"):
+            run.read_image(tmp_path / name, 1, 8)

@@ -2,13 +2,14 @@
 
 import itertools
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from erde_nas.data.images import SUFFIXES, list_images
+from erde_nas.data.images import list_images
 from erde_nas.data.images import read_image as trained_on
 from erde_nas.export import run
 
@@ -27,17 +28,19 @@ def png(size, bits, colour, lines, *more, interlaced=0):
 
 
 def same(path, size=9):
-    """The runner reads what training read, in gray and in colour."""
+    """The runner reads what training read, in gray and in colour, with Pillow and by its own decoder."""
     for channels in (1, 3):
         expected = trained_on(path, channels=channels)
         np.testing.assert_array_equal(run.read_image(path, channels, size), expected)
+        if path.suffix == ".png" and run._decode_png(path.read_bytes(), size) is not None:
+            np.testing.assert_array_equal(run._decode_without_pillow(path, channels, size, False), expected)
         assert expected.shape == (channels, size, size)
 
 
 @pytest.fixture
 def no_pillow(monkeypatch):
     """Whatever asks for Pillow fails."""
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
 
 
 @pytest.mark.parametrize("pixels", [NOISE, SLOPE], ids=["noise", "slope"])
@@ -129,9 +132,10 @@ GOOD = png((9, 9), 8, 0, bytes(90))
     ],
 )
 def test_what_is_no_image(data, reason, tmp_path):
-    (tmp_path / "a.png").write_bytes(data)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
     with pytest.raises(run.RunError, match=rf"a\.png: cannot be read as an image \(.*({reason})"):
-        run.read_image(tmp_path / "a.png", 1, 9)
+        (run._decode_without_pillow if data.startswith(run.PNG) else run.read_image)(path, 1, 9, False)
 
 
 def test_sixteen_bits_are_refused_as_in_training(tmp_path):
@@ -152,4 +156,11 @@ def test_folders_hold_what_training_would_find(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert run.find_images([tmp_path]) == list_images(tmp_path)
     assert run.find_images([tmp_path / "b.png", tmp_path / "sub"]) == [tmp_path / "b.png", tmp_path / "sub" / "c.webp"]
-    assert run.SUFFIXES == SUFFIXES
+    (tmp_path / "e.npy").write_bytes(b"")
+    heard = []
+    assert run.find_images([tmp_path], heard.append) == [
+        *list_images(tmp_path)[:2],
+        tmp_path / "e.npy",
+        tmp_path / "sub" / "c.webp",
+    ]
+    assert heard == [f"{tmp_path}: left out: hidden: 2 (.git, .hidden.png), no images by their names: 1 (notes.txt)"]

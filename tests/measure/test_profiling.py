@@ -16,7 +16,7 @@ from erde_nas.export.segments import export_segments
 from erde_nas.hardware import HardwareProfile, MatchSection, MeasureSection
 from erde_nas.instructions import EXACT_INT8
 from erde_nas.machine import describe_machine
-from erde_nas.measure.model import read_subject
+from erde_nas.measure.model import read_images, read_subject
 from erde_nas.measure.profiling import caution, profile_files
 from erde_nas.report.profiled import profile_table
 from erde_nas.runtimes.onnxruntime import run_segments
@@ -60,6 +60,23 @@ def test_profile_over_images_is_measured(model, folder, network, thresholds):
     assert (row["profile"], row["source"], row["precision"]) == ("here", "measured", "fp32")
     assert row["mean"] > 0
     assert row["expected_mean"] == pytest.approx(float(shares @ row["per_exit"]))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (4, "RGBA")])
+def test_images_with_alpha_where_a_file_takes_it(channels, mode, tmp_path):
+    network = build(small_arch("resnet", ("erde", "gap"), channels=channels))
+    model = write_onnx(network, [1.0], tmp_path / "model.onnx")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    planes = np.stack([IMAGES[k : k + 4, 0] for k in range(channels)], 1)  # (4, channels, h, w)
+    for number, image in enumerate(planes):
+        Image.merge(mode, [Image.fromarray(plane) for plane in image]).save(folder / f"{number}.png")
+    np.testing.assert_array_equal(read_images(folder, (channels, 8, 8), 1), planes)
+    ((row,), _) = profile_files([model], PROFILE, folder)
+    assert row["source"] == "measured"
+    Image.new("RGB", (8, 8)).save(folder / "b.png")
+    with pytest.raises(UserError, match=rf"b\.png has no alpha channel, but {channels} channels are wanted"):
+        profile_files([model], PROFILE, folder)
 
 
 def test_profile_without_images_is_estimated_from_the_shares_in_the_file(model):

@@ -17,6 +17,7 @@ from PIL import Image
 from erde_nas.errors import UserError
 from erde_nas.report import build
 from erde_nas.report.build import pareto_csv, pareto_json, write_report
+from erde_nas.report.facts import run_facts
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
 
@@ -59,7 +60,8 @@ def hostile(report: Report) -> Report:
         baseline["label"] = HOSTILE
     for key in ("recipe", "created"):
         report[key] = HOSTILE
-    report["dataset"]["name"] = HOSTILE
+    report["dataset"] |= {"name": HOSTILE, "classes": [HOSTILE, "b"], "remarks": [HOSTILE, "left out: 1 hidden (.a)"]}
+    report["dataset"]["images_per_class"] = {"train": [5, 6], "validation": [1, 2], "test": [3, 4]}
     report["searched"][0] |= {"student": HOSTILE, "reason": HOSTILE}
     report["environment"]["cpu"] = HOSTILE
     report["profiles"][HOSTILE] = report["profiles"]["cpu-1thread"]
@@ -153,6 +155,14 @@ def test_markdown_keeps_hostile_text_as_text(hostile: Report) -> None:
     widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| ") and "finished" in line}
     assert all(width > 0 for width in widths)
     assert "\\|" in text
+
+
+def test_what_was_taken_of_the_data_is_in_the_report(report: Report) -> None:
+    report["dataset"] |= {"classes": ["ant", "bee"], "remarks": ["val/ is test", "left out: 1 hidden (.a)"]}
+    report["dataset"]["images_per_class"] = {"train": [5, 6], "validation": [1, 2], "test": [3, 4]}
+    facts = dict(run_facts(report))
+    assert facts["Images per class"] == "train + validation + test: ant 5 + 1 + 3, bee 6 + 2 + 4"
+    assert facts["About the data"] == "val/ is test; left out: 1 hidden (.a)"
 
 
 def test_all_files_can_be_written_with_hostile_text(tmp_path: Path, hostile: Report) -> None:
