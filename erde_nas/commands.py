@@ -39,12 +39,13 @@ def search(
     if len(set(names)) < len(names):
         raise UserError(f"two hardware profiles have the same name: {', '.join(names)}; rename one")
 
-    from erde_nas import pipeline
     from erde_nas.progress import Meter
-    from erde_nas.workers.placement import Placement
 
-    placement = Placement(workers, cluster)
-    with Meter() as meter:
+    with Meter() as meter:  # first, so that its clock counts what loading the libraries takes
+        from erde_nas import pipeline
+        from erde_nas.workers.placement import Placement
+
+        placement = Placement(workers, cluster)
         return pipeline.search(
             chosen,
             loaded,
@@ -112,10 +113,11 @@ def compress(
         raise UserError(f"--profile {profile} says what --target is about; give one, such as --target speedup=10")
     goal = parse_goal(targets) if targets else None
 
-    from erde_nas import pipeline
     from erde_nas.progress import Meter
 
     with Meter() as meter:
+        from erde_nas import pipeline
+
         return pipeline.compress(out, students, device=device, meter=meter, goal=goal, profile=profile)
 
 

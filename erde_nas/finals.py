@@ -1,6 +1,7 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,16 +30,16 @@ from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import operate
 from erde_nas.measure.pool import Timing
+from erde_nas.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
+from erde_nas.progress import Meter
 from erde_nas.quick_latency import QUICK, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
-from erde_nas.run import FILE_S, Run
+from erde_nas.run import Run
 from erde_nas.shared import Shared
 from erde_nas.store import RunStore
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
-
-EXPORT_S = 0.5  # of FILE_S
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     teacher, baselines = _teacher_entries(run)
     entries = [_student_entry(run, name) for name in students]
     baselines.append(_without_exits(run, entries))
-    points = measure_entries(
-        [teacher, *baselines, *entries],
-        run.shared,
-        run.store.folder,
-        lambda seconds, text: run.meter.add("measure", seconds, text),
-        ledger,
-        goal,
-    )
+    points = measure_entries([teacher, *baselines, *entries], run, ledger, goal)
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
     first = _teacher_point([point for point in compared if point.label == teacher.label])
@@ -153,69 +147,75 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
     return tuple(map(float, macs_per_exit(network)))
 
 
-def measure_entries(
-    entries: Sequence[Entry],
-    shared: Shared,
-    run_folder: Path,
-    progress: Callable[[float, str], None],
-    ledger: Ledger,
-    goal: GoalSection | None = None,
-) -> list[Point]:
+def measure_entries(entries: Sequence[Entry], run: Run, ledger: Ledger, goal: GoalSection | None = None) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
-    A file that does not answer as its network gives points that are not offered. `progress` gets estimated seconds
-    done and a text, `ledger` the timings, and the profiles that cannot be measured. Raises UserError where none can.
+    A file that does not answer as its network gives points that are not offered. `ledger` gets the timings, and the
+    profiles that cannot be measured. Raises UserError where none can.
     """
-    validation = shared.dataset.validation
-    files = []
-    for entry in entries:
-        progress(EXPORT_S, f"export {entry.name}")
-        files += write_files(entry, shared)
-    files = settle_int8(files, shared, lambda text: progress(0.0, text))
+    shared, validation = run.shared, run.shared.dataset.validation
+    planned = measuring_s(len(entries), run.pace)
+    run.meter.plan(planned, fixed=[ALLOWANCE])
+    with run.store.timed(EXPORT):
+        files = []
+        for entry in entries:
+            files += write_files(entry, shared)
+            run.meter.add(EXPORT, FILE_S / 2, entry.name)
+        files = settle_int8(files, shared, lambda text: run.meter.add(EXPORT, 0.0, text))
     ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
         if fresh:
             ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
+            run.meter.add(MEASURE, BRIEF * run.pace.probe.process_s, "the cost of every exit")
     if not ledger.quick:
         raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
     wanted = wanted_points(goal, files[0], ledger.quick, validation.labels)
-    files = [with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
-        extra = dict(all_without_exits(files, shared, Path(folder)))
-        timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
-    timed = [file for file in files if any(file.key in measured for measured in timings.values())]
+        with run.store.timed(EXPORT):
+            chosen = []
+            for file in (file for file in files if file.key in ledger.quick):
+                chosen.append(with_points(file, ledger.quick[file.key], shared, wanted))
+                run.meter.add(EXPORT, FILE_S / 2 * len(entries) / len(files), f"{file.entry.name}, checked")
+            extra = dict(all_without_exits(chosen, shared, Path(folder)))
+        timings = _measure_all(chosen, extra, run, ledger, planned[MEASURE])
+    timed = [file for file in chosen if any(file.key in measured for measured in timings.values())]
     if not timed:
         raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
-    return [point for file in timed for point in _points(file, shared, timings, run_folder)]
+    return [point for file in timed for point in _points(file, shared, timings, run.store.folder)]
 
 
 def _measure_all(
-    files: Sequence[File],
-    extra: Mapping[str, Deployed],
-    shared: Shared,
-    ledger: Ledger,
-    progress: Callable[[float, str], None],
+    files: Sequence[File], extra: Mapping[str, Deployed], run: Run, ledger: Ledger, planned_s: float
 ) -> dict[str, dict[str, Timing]]:
     """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(shared.profiles)
+    groups = settings(run.shared.profiles)
     for setting, group in groups.items():
-        names = ", ".join(profile.name for profile in group)
         served = [file for file in files if file.precision in allowed(group)]
         deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
-        effort = Effort.full(group[0])
-        share = 1 / len(groups) / effort.processes
-
-        def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
-            more = f"/{least}" if number <= least else ", until the intervals are narrow"
-            progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
-
-        images = shared.dataset.validation.images
+        images, effort = run.shared.dataset.validation.images, Effort.full(group[0])
+        names = ", ".join(profile.name for profile in group)
+        on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
         measured = ledger.time_fully(setting, group, partial(measure, deployed, group[0], images, effort, on_process))
         timings.update({profile.name: measured for profile in group if measured})
     return timings
+
+
+class _Processes:
+    """Tells the meter of each process of one setting that has measured; one of the least wanted is `share_s` of it."""
+
+    def __init__(self, meter: Meter, names: str, least: int, share_s: float) -> None:
+        self._meter, self._names, self._least, self._share_s = meter, names, least, share_s
+        self._before = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        text, now = f"latency on {self._names}, process {number}", time.monotonic()
+        if number <= self._least:
+            self._meter.add(MEASURE, self._share_s, f"{text}/{self._least}")
+        else:
+            self._meter.add(ALLOWANCE, now - self._before, f"{text}, until the intervals are narrow")
+        self._before = now
 
 
 def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:

@@ -27,15 +27,15 @@ from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import came_of, profile_of
-from erde_nas.plan import Pace, make_plan
+from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
+from erde_nas.planning import Planner
 from erde_nas.progress import Meter
-from erde_nas.quick_latency import reference_latency
 from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
 from erde_nas.run import Run
-from erde_nas.shared import Shared, pick_device, prepare, space_of, trainings_at_once
+from erde_nas.shared import Shared, pick_device, prepare, space_of
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
@@ -98,7 +98,8 @@ def search(
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
-        with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
+        identity = {"dataset": dataset.fingerprint, "device": task.device.type}
+        with open_run(out, recipe, profiles, identity, meter.clock) as store:
             store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
             return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
@@ -108,9 +109,13 @@ def _search(run: Run, place: Place, data_dir: Path | None) -> Report:
     store = run.store
     try:
         train_supernets(run)
-        with place.pool(run.shared, run.space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
+        maker = candidate_maker(store.folder, run.shared)
+        with store.timed("search"), place.pool(run.shared, run.space, data_dir, maker) as pool:
             explore(run, pool)
-        _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
+        with store.timed("finish"):
+            fit = list(dict.fromkeys([*_finished(store), *finish_shortlist(run)]))
+        run.meter.close("finish")
+        _complete(run, fit)
         check_ranks(run)
     except KeyboardInterrupt:
         if not store.trials():
@@ -136,7 +141,7 @@ def compress(
     existing_run(out)
     with ExitStack() as stack:
         stack.enter_context(locked(out))
-        store = stack.enter_context(closing(existing_run(out)))
+        store = stack.enter_context(closing(existing_run(out, meter.clock)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
@@ -149,7 +154,10 @@ def compress(
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
         chosen = list(dict.fromkeys([*_finished(store), *students]))
-        _complete(run, finish(run, chosen) if chosen else finish_shortlist(run), True, target)
+        with store.timed("finish"):
+            fit = finish(run, chosen) if chosen else finish_shortlist(run)
+        run.meter.close("finish")
+        _complete(run, fit, True, target)
         return _report(run, interrupted=False) | ({} if target is None else {"target": came_of(run, *target)})
 
 
@@ -181,14 +189,8 @@ def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storag
     recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
-
-    def on_compute(compute: Compute, steps: float) -> None:
-        store.update_manifest(compute=asdict(compute))
-        pace = Pace(compute.seconds_per_step * steps, workers, trainings_at_once(task.device), len(profiles))
-        seconds, text = make_plan(recipe, pace, done=len(store.trials()), spent_s=store.seconds())
-        meter.plan(seconds)
-        meter.say(text)
-
+    planner = Planner(recipe, profiles, task.dataset, space, store, meter)
+    planner.at_once(workers, task.device)
     with store.timed("teacher"):
         shared = prepare(
             recipe,
@@ -199,23 +201,15 @@ def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storag
             typical=space.middle(),
             epochs=longest_training(recipe),
             known=Compute(**saved) if saved else None,
-            on_compute=on_compute,
+            on_compute=planner.on_compute,
+            on_planned=planner.on_planned,
         )
     if uncached := shared.uncached(space.middle()):
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
-    shared = replace(shared, reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)))
-    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
-
-
-def _reference_ms(store: RunStore, profiles: Profiles) -> dict[str, float]:
-    """What the reference network takes under each profile, measured once for a run."""
-    saved = store.manifest().get("reference_ms")
-    if saved is None:
-        saved = reference_latency(profiles)
-        store.update_manifest(reference_ms=saved)
-    return saved
+    shared = replace(shared, reference_ms=planner.reference_ms)
+    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter, planner.pace)
 
 
 def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:
@@ -226,8 +220,9 @@ def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Mete
     if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
         return shared
     saved = store.manifest().get("teacher_check")
-    with store.timed("teacher"):
+    with store.timed(CHECK):
         saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(shared, space.middle())))
+    meter.close(CHECK)
     verdict = Verdict(**saved)
     store.update_manifest(teacher_check=saved)
     if verdict.trusted:
@@ -243,19 +238,21 @@ def _complete(run: Run, fit: Sequence[str], again: bool = False, target: Target 
             "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe "
             "and search in a new folder"
         )
-    run.meter.close("finish")
-    pruned = compress_students(run, fit, target)
-    run.meter.close("prune")
+    with run.store.timed("prune"):
+        pruned = compress_students(run, fit, target)
     with run.store.timed("measure"):
         measure_run(run, [*fit, *pruned], again, None if target is None else target[0])
-    run.meter.close("measure")
+    for stage in (EXPORT, MEASURE, ALLOWANCE):
+        run.meter.close(stage)
 
 
 def _report(run: Run, interrupted: bool) -> Report:
     """Write the report of what is finished."""
     with run.store.timed("report"):
+        run.store.record_time()  # the report says what everything before it took
         report = assemble(run, interrupted)
         write_report(run.store.folder, report)
+    run.meter.close("report")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run.store.update_manifest(environment=report["environment"], peak_memory_mb=round(peak / 1024))
     return report

@@ -33,16 +33,9 @@ def latency_per_exit(
     """
     if not profiles:
         return {}
-    never = [0.0] * (len(network.segments) - 1)
     by_setting: dict[str, dict[str, Timing]] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        files = {}
-        for precision, segments in make_segments(network, allowed(profiles), images[:QUICK_CALIBRATION]).items():
-            path = Path(folder) / f"{precision}.onnx"
-            write_file(segments, never, path, {})
-            files[precision] = Deployed(
-                precision, path, len(network.segments), network=network, precision=arithmetic(precision)
-            )
+        files = _files(network, allowed(profiles), images, Path(folder))
         for setting, group in settings(profiles).items():
             wanted = [files[precision] for precision in allowed(group)]
             known = None if reference_ms is None else reference_ms[group[0].name]
@@ -54,6 +47,36 @@ def latency_per_exit(
             choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
             best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
     return best
+
+
+def latencies_side_by_side(
+    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray
+) -> dict[str, tuple[float, ...]]:
+    """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
+    well, and so that there are no more processes than for one."""
+    kinds = precisions(profile)
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = []
+        for number, (name, network) in enumerate(networks.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            found = _files(network, kinds, images, place).values()
+            files += [replace(file, key=f"{name}/{file.key}") for file in found]
+        timed = measure(files, profile, images, ALONE) if files else {}
+    return {
+        name: min((timed[f"{name}/{kind}"].per_exit for kind in kinds), key=lambda per_exit: per_exit[-1])
+        for name in networks
+    }
+
+
+def _files(network: EarlyExitNetwork, kinds: Sequence[str], images: np.ndarray, folder: Path) -> dict[str, Deployed]:
+    """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
+    never, files = [0.0] * (len(network.segments) - 1), {}
+    for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION]).items():
+        path = folder / f"{kind}.onnx"
+        write_file(segments, never, path, {})
+        files[kind] = Deployed(kind, path, len(network.segments), network=network, precision=arithmetic(kind))
+    return files
 
 
 def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]:

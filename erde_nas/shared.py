@@ -1,5 +1,6 @@
 """What all candidates of a run share, made once: views, teacher, its logits, and how fast a training step runs."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.objective import Objective, teacher_exits
-from erde_nas.distil.targets import cached_logits
+from erde_nas.distil.targets import cached_logits, is_cached
 from erde_nas.distil.teacher import Teacher, image_shape, prepare_teacher
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.together import Job
@@ -27,6 +28,9 @@ from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork, on_device
 
 GPU_STREAMS = 4  # small students leave most of a GPU idle
+FORWARDS = 3  # as many forward passes as long as a training step
+PROBED = 32  # images that say how long the teacher takes for all
+LOGITS = "logits"  # the stage of the teacher's pass over all views, as the meter calls it
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,14 @@ def prepare(
     epochs: int,
     known: Compute | None,
     on_compute: Callable[[Compute, float], None],
+    on_planned: Callable[[float], None] = lambda teacher_macs: None,
 ) -> Shared:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
     from an earlier start of the same run. `on_compute` hears of it, with the steps of an epoch. The teacher's logits
-    are made for as many views as `epochs` epochs see.
+    are made for as many views as `epochs` epochs see. `on_planned` hears of the teacher's MACs once the time for it is
+    planned, which a teacher that has to be trained takes longest of all.
     """
     views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device, data=dataset.fingerprint)
 
@@ -150,7 +156,10 @@ def prepare(
 
     def fastest_for_teacher(make: Callable[[], EarlyExitNetwork]) -> Compute:
         compute = fastest(make, recipe.teacher.train)
-        meter.plan({"teacher": _seconds(recipe.teacher.train, views, compute)})
+        image_s = compute.seconds_per_step / recipe.teacher.train.batch_size / FORWARDS * compute.threads
+        passes = image_s * views.count(epochs) * len(views) / trainings_at_once(device)
+        meter.plan({"teacher": _seconds(recipe.teacher.train, views, compute), LOGITS: passes})
+        on_planned(macs_per_exit(make())[-1])
         return compute
 
     def teacher_progress(done: int, total: int, compute: Compute) -> None:
@@ -160,12 +169,32 @@ def prepare(
     on_compute(compute, steps_per_epoch(views, recipe.train))
     teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress, meter.say)
 
+    meter.close("teacher")
+    macs = teacher_macs(teacher, dataset)
+    pass_s = 0.0 if is_cached(teacher, views, views.count(epochs)) else _pass_seconds(teacher, views)
+    meter.plan({LOGITS: pass_s * views.count(epochs)})
+    if not teacher.trained:
+        on_planned(macs[-1])
+
     def logits_progress(done: int, total: int) -> None:
-        meter.add("teacher", 0, f"logits of view {done}/{total}")
+        meter.add(LOGITS, pass_s, f"view {done}/{total}")
 
     logits = cached_logits(teacher, views, views.count(epochs), logits_progress, meter.say)
-    meter.close("teacher")
-    return Shared(recipe, profiles, dataset, views, teacher, teacher_macs(teacher, dataset), logits, compute)
+    meter.close(LOGITS)
+    return Shared(recipe, profiles, dataset, views, teacher, macs, logits, compute)
+
+
+@torch.no_grad()
+def _pass_seconds(teacher: Teacher, views: Views) -> float:
+    """Estimated seconds that the teacher takes for one view of all training images."""
+    images = views.batch(0, torch.arange(min(PROBED, len(views)), device=views.device))
+    for _ in range(2):  # the first time something is made ready
+        begin = time.perf_counter()
+        teacher.network(images)
+        if images.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begin
+    return seconds / len(images) * len(views)
 
 
 def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float:
