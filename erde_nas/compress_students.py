@@ -87,7 +87,8 @@ def _accurate_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstic
             if run.store.metrics(pruned).get("stage") != "pruned":
                 return True
         drop = yardstick.teacher_accuracy - best_accuracy(load_student(run, pruned), run.shared)
-        run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less gives a drop of {drop:.2%} on validation")
+        what = describe({"accuracy_drop": drop}, goal)
+        run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less is {what} on validation")
         return any(miss > 0 for miss in misses({"accuracy_drop": drop}, goal).values())
 
     first_that(_shapes(run, name), fails)

@@ -47,7 +47,7 @@ def measuring_s(entries: int, pace: Pace) -> dict[str, float]:
         how, kinds = group[0].measure, len(allowed(group))
         calls: float = EXITS * (how.warmup_calls + 2 * how.blocks * how.calls_per_block)
         calls += POINTS * 2 * how.stream_images / group[0].batch_size
-        students = 2 * max(0, entries - TEACHERS)  # without their exits, too
+        students = 1.5 * max(0, entries - TEACHERS)  # those with exits are measured without them, too
         process_s = (
             pace.probe.process_s + kinds * (students + TEACHERS * pace.teacher) * calls * pace.probe.call_ms / 1e3
         )

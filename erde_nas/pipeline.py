@@ -22,11 +22,12 @@ from erde_nas.detect import describe_machine
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
+from erde_nas.files import read_json
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
-from erde_nas.outcome import came_of, profile_of
+from erde_nas.outcome import already_reached, came_of, profile_of
 from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
 from erde_nas.planning import Planner
 from erde_nas.progress import Meter
@@ -136,7 +137,7 @@ def compress(
     """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist.
 
     With a `goal`, on the run's profile of that name, pruning heads for it, and the report says under `target` what came
-    of it.
+    of it; where a measured student reaches it already, that is the answer and nothing is done.
     """
     existing_run(out)
     with ExitStack() as stack:
@@ -145,6 +146,9 @@ def compress(
         recipe, profiles = store.recipe(), tuple(store.profiles())
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
+        if target is not None and (found := already_reached(store, profiles, *target, students)):
+            meter.say("the run holds a student that reaches the goal already: nothing is trained or measured")
+            return read_json(out / "pareto.json") | {"target": found}
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
@@ -158,7 +162,9 @@ def compress(
             fit = finish(run, chosen) if chosen else finish_shortlist(run)
         run.meter.close("finish")
         _complete(run, fit, True, target)
-        return _report(run, interrupted=False) | ({} if target is None else {"target": came_of(run, *target)})
+        return _report(run, interrupted=False) | (
+            {} if target is None else {"target": came_of(store, profiles, *target)}
+        )
 
 
 def _check_front(store: RunStore) -> None:

@@ -56,8 +56,8 @@ COMPLAINTS = (
     (
         "Permission denied",
         False,
-        "it does not accept your key; ssh-copy-id brings it there, IdentityFile in {config} names one, and a key with a "
-        "passphrase must be in ssh-agent",
+        "it does not accept your key; ssh-copy-id brings it there, IdentityFile in {config} names one, and a key with "
+        "a passphrase must be in ssh-agent",
     ),
     (
         "Could not resolve hostname",

@@ -88,7 +88,11 @@ def test_the_machine_there_must_match(elsewhere):
     [
         ("stranger", UserError, "host key is not known here; connect once by hand with `ssh -F .*/config stranger`"),
         ("changed", UserError, "its host key is not the known one"),
-        ("locked", UserError, "Permission denied.*does not accept your key; ssh-copy-id brings it there, IdentityFile in /.*/config"),
+        (
+            "locked",
+            UserError,
+            "Permission denied.*does not accept your key; ssh-copy-id brings it there, IdentityFile in /.*/config",
+        ),
         ("off", DeviceLost, "Connection refused.*nothing listens there"),
         ("nowhere.invalid", DeviceLost, "cannot be reached"),
     ],
