@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from scipy.stats import binomtest
 
 from erde_nas.compress_section import GoalSection
@@ -80,10 +81,14 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     ledger = Ledger(run.store.folder, again)
     teacher, baselines = _teacher_entries(run)
     entries = [_student_entry(run, name) for name in students]
-    baselines.append(_without_exits(run, entries))
+    whole = _without_exits(run, entries)
+    twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
+    baselines += [] if twin else [whole]
     points = measure_entries([teacher, *baselines, *entries], run, ledger, goal)
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
+    if twin:
+        compared += [replace(point, label=whole.label) for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.label == teacher.label])
     write_json(
         run.store.folder / "measured.json",
@@ -117,7 +122,7 @@ def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
     """The teacher without early exits, and with them as a baseline where it has some."""
     folder, teacher, macs = run.store.folder / "teacher", run.shared.teacher, run.shared.teacher_macs
     network = teacher.early_exit
-    if network is None:
+    if network is None or len(network.segments) == 1:
         return Entry("teacher", teacher.network, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
     whole = drop_early_exits(network)
     plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
@@ -141,6 +146,12 @@ def _without_exits(run: Run, entries: Sequence[Entry]) -> Entry:
     network = drop_early_exits(best.network)  # type: ignore[arg-type]
     label = "best student without exits"
     return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", label, 1)
+
+
+def _same(entry: Entry, other: Entry) -> bool:
+    """Whether two entries are one network: a student with one exit is the same without exits."""
+    ours, theirs = entry.network.state_dict(), other.network.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:

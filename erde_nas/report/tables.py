@@ -51,7 +51,7 @@ def front_tables(report: Report, full: bool) -> list[Table]:
 def _table(report: Report, cost: str, full: bool) -> Table:
     offered = offered_rows(report, cost)
     students = offered if full else front_rows(report, cost) or offered
-    others = comparison_rows(report)
+    others, twins = _apart(comparison_rows(report), students)
     if cost != MACS:
         others = [row for row in others if row.latency(cost)]
     rows = students + others
@@ -62,8 +62,17 @@ def _table(report: Report, cost: str, full: bool) -> Table:
         headers=tuple(column.header for column in columns),
         cells=tuple(tuple(column.cell(row) for column in columns) for row in rows),
         right=tuple(column.right for column in columns),
-        notes=tuple(_notes(report, cost, rows, hidden, full)),
+        notes=(*_notes(report, cost, rows, hidden, full), *twins),
     )
+
+
+def _apart(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]]:
+    """The baselines that are no student of the table, and a note on each that is: nothing stands in a table twice."""
+    shown = {row.point.get("file"): row.name for row in students if not row.point.get("thresholds")}
+    shown.pop(None, None)
+    twins = [row for row in others if row.role == "baseline" and row.point.get("file") in shown]
+    notes = [f"{shown[row.point['file']]} is the {row.name} as well." for row in twins]
+    return [row for row in others if row not in twins], notes
 
 
 def _title(report: Report, cost: str) -> str:
