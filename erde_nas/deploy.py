@@ -1,7 +1,7 @@
 """Networks -> deployable files: exported, quantized, checked against PyTorch, with their validation logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,16 +67,21 @@ def make_segments(
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
+    models = fp32_segments(network, calibration.shape[1:])
+    return {precision: in_precision(models, precision, calibration, how) for precision in precisions}
+
+
+def fp32_segments(network: nn.Module, image_shape: tuple[int, ...]) -> Segments:
+    """A network's segments in fp32. Raises ExportMismatch where a teacher of the user's own cannot be exported."""
     if isinstance(network, EarlyExitNetwork):
-        models = export_segments(network)
-    else:
-        models = [whole_segment(network, calibration.shape[1:])]
-    return {
-        precision: Segments(
-            precision, quantize_segments(models, calibration, how) if precision == "int8" else models, network
-        )
-        for precision in precisions
-    }
+        return Segments("fp32", export_segments(network), network)
+    return Segments("fp32", [whole_segment(network, image_shape)], network)
+
+
+def in_precision(fp32: Segments, precision: str, calibration: np.ndarray, how: Quantization | None = None) -> Segments:
+    """The same segments in another precision."""
+    models = quantize_segments(fp32.models, calibration, how) if precision == "int8" else fp32.models
+    return replace(fp32, precision=precision, models=models)
 
 
 def whole_segment(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -117,7 +122,8 @@ def write_file(segments: Segments, thresholds: Sequence[float], path: Path, meta
 def check_export(path: Path, network: nn.Module, images: np.ndarray, thresholds: Sequence[float]) -> None:
     """Run the fp32 file on every image and compare with PyTorch. Raises ExportMismatch.
 
-    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4 of the largest.
+    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4 of
+    the largest.
     """
     expected = all_logits(network, images)
     entropy = entropies(expected)

@@ -27,6 +27,7 @@ from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import came_of, profile_of
+from erde_nas.own_teacher import inspect_teacher
 from erde_nas.plan import Pace, make_plan
 from erde_nas.progress import Meter
 from erde_nas.quick_latency import reference_latency
@@ -98,8 +99,11 @@ def search(
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
+        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
-            store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
+            store.update_manifest(
+                data_dir=None if data_dir is None else str(data_dir.resolve()), own_teacher=own_teacher
+            )
             return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
 
@@ -143,7 +147,9 @@ def compress(
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        run = _prepare(store, Task(recipe, profiles, dataset, pick_device(device)), meter)
+        task = Task(recipe, profiles, dataset, pick_device(device))
+        store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
+        run = _prepare(store, task, meter)
         known = [trial.student for trial in store.trials() if trial.state == "complete"]
         unknown = [name for name in students if name not in known]
         if unknown:

@@ -22,7 +22,6 @@ from erde_nas.records import Dataset
 from erde_nas.students.network import EarlyExitNetwork
 from erde_nas.students.weights import load_network
 
-
 PROGRAM_VERSION = 2  # raise it when the same program would give other logits
 
 

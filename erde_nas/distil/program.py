@@ -107,6 +107,14 @@ class Loaded:
     dtype: torch.dtype
     remarks: tuple[str, ...]
 
+    def text(self) -> str:
+        """What it takes and gives, in words."""
+        size = "×".join("any" if size is None else str(size) for size in self.shape)
+        batch = "any number of images" if self.program.batch.free else self.program.batch.text()
+        outputs = len(outputs_of(self.program.graph))
+        taken = f"takes {batch} of {size} as {str(self.dtype).removeprefix('torch.')}, gives {outputs} tensor"
+        return "; ".join([taken + ("s" if outputs > 1 else ""), *self.remarks])
+
 
 def load_program(path: Path) -> Loaded:
     """Read a `.pt2` file. Raises UserError where it is damaged, or takes something else than images."""

@@ -99,6 +99,9 @@ def _compose(graph: fx.Graph) -> None:
                 user.replace_all_uses_with(whole)
         if not parts:
             node.replace_all_uses_with(whole)
+        for unused in (*parts, node):  # what draws random numbers would be kept, and with it what leads there
+            if not unused.users:
+                graph.erase_node(unused)
 
 
 def _call(target: Any) -> Replacement:
