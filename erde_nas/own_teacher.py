@@ -1,7 +1,7 @@
 """The user's own teacher, looked at before anything is trained: what it is, how good it is, whether it can be deployed.
 
-What cannot teach is refused. What seems to be set wrongly (its normalisation, its order of classes) is said with the key
-to set. What cannot be deployed only leaves the baseline's place in the report empty.
+What cannot teach is refused. What seems to be set wrongly (its normalisation, its order of classes) is said with the
+key to set. What cannot be deployed only leaves the baseline's place in the report empty.
 """
 
 import time
@@ -40,6 +40,7 @@ LEAST_IMAGES = 256  # by which settings are judged; training images make up for 
 BATCH = 32
 FINE = 0.97  # a teacher this accurate has no wrong setting
 FAR_BETTER, SURE = 0.03, 0.01  # gain in accuracy, and the p-value of a sign test, before a setting is called wrong
+MEANT, MEANT_FACTOR = 0.6, 5.0  # right on so many, or on so many times what guessing the commonest class gives
 SHOWN_CLASSES = 12
 TRIED_IMAGES = 8
 SLOW_TO_PREPARE = ("torch-compile",)  # runtimes that are not tried beforehand
@@ -47,7 +48,8 @@ SLOW_TO_PREPARE = ("torch-compile",)  # runtimes that are not tried beforehand
 
 @dataclass(frozen=True)
 class Looked:
-    """Images, their labels, and the teacher's logits of its last exit (n, classes); `exits` are validation accuracies."""
+    """Images, their labels, and the logits of the teacher's last exit (n, classes); `exits` are accuracies on
+    validation."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -125,10 +127,10 @@ def accuracy_lines(looked: Looked, dataset: Dataset) -> list[str]:
     shown = sorted(shares, key=lambda name: shares[name])[:SHOWN_CLASSES] if len(shares) > SHOWN_CLASSES else shares
     per_exit = ", ".join(f"exit {number} {share:.1%}" for number, share in enumerate(looked.exits))
     several = f" ({per_exit})" if len(looked.exits) > 1 else ""
-    which = "the worst classes are" if len(shown) < len(shares) else "by class:"
+    which = "the worst classes" if len(shown) < len(shares) else "by class"
     return [
         f"right on {looked.exits[-1]:.1%}{several} of {looked.validation} validation images; {which} "
-        + ", ".join(f"{name} {shares[name]:.0%}" for name in shown)
+        + ", ".join(f"{name}: {shares[name]:.0%}" for name in shown)
     ]
 
 
@@ -161,7 +163,7 @@ def _other_normalisation(network: nn.Module, looked: Looked, section: TeacherSec
     prepare.normalize = own  # type: ignore[union-attr]
     best = max(right, key=lambda name: right[name].mean())
     now = looked.right[:LEAST_IMAGES]
-    if not _far_better(right[best], now):
+    if not _far_better(right[best], now, labels):
         return []
     key = f"set teacher: {{normalisation: {best}}}" if best in USUAL else "remove teacher.mean, std and normalisation"
     return [
@@ -174,7 +176,8 @@ def _other_order(looked: Looked, dataset: Dataset) -> list[str]:
     """A permutation of its classes, found on every other image and judged on the rest."""
     predicted, count = looked.logits.argmax(-1), len(dataset.classes)
     order = _best_order(predicted[::2], looked.labels[::2], count)
-    if not _far_better(order[predicted[1::2]] == looked.labels[1::2], looked.right[1::2]):
+    rest = looked.labels[1::2]
+    if not _far_better(order[predicted[1::2]] == rest, looked.right[1::2], rest):
         return []
     order = _best_order(predicted, looked.labels, count)
     names = ", ".join(dataset.classes[number] for number in order[:100]) + (", ..." if count > 100 else "")
@@ -193,9 +196,13 @@ def _best_order(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.n
     return linear_sum_assignment(confusion, maximize=True)[1]
 
 
-def _far_better(other: np.ndarray, now: np.ndarray) -> bool:
+def _far_better(other: np.ndarray, now: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether `other` is right often enough to be meant, and more often than `now` by more than chance."""
+    commonest = np.bincount(labels).max() / len(labels) if len(labels) else 1.0
+    if not len(labels) or other.mean() < min(MEANT, MEANT_FACTOR * commonest):
+        return False
     gained, lost = int((other & ~now).sum()), int((now & ~other).sum())
-    if not len(now) or gained - lost < FAR_BETTER * len(now):
+    if gained - lost < FAR_BETTER * len(now):
         return False
     return bool(binomtest(gained, gained + lost, alternative="greater").pvalue < SURE)
 

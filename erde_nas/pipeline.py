@@ -96,10 +96,10 @@ def search(
             meter.say(place.remark)
         dataset = load_dataset(recipe.dataset, data_dir)
         task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
+        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
-        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
             store.update_manifest(
                 data_dir=None if data_dir is None else str(data_dir.resolve()), own_teacher=own_teacher
