@@ -64,6 +64,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "latency_model": _latency_model(run, trials),
         "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
+        "own_teacher": run.store.manifest().get("own_teacher", []),
         "environment": {
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -76,6 +77,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         },
         "interrupted": interrupted,
         "unmeasured": measured.unmeasured,
+        "left_out": measured.left_out,
     }
 
 

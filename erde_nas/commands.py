@@ -218,15 +218,21 @@ def description(kind: resources.Kind, path: Path) -> str:
 
 
 def check_recipe(name: str) -> str:
-    """Check a recipe and the profiles it names. Raises UserError with all problems."""
+    """Check a recipe, the profiles it names and a checkpoint of the user's own, as far as its data are here. Raises
+    UserError with all problems."""
     from erde_nas.hardware import load_profile
     from erde_nas.recipe import load_recipe
 
     path = resources.find("search", name)
     recipe = load_recipe(path)
-    for profile_name in recipe.profiles:
-        load_profile(resources.find("profiles", profile_name))
-    return f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
+    profiles = tuple(load_profile(resources.find("profiles", profile_name)) for profile_name in recipe.profiles)
+    lines = []
+    if recipe.teacher.checkpoint is not None:
+        from erde_nas.own_teacher import check_teacher_of
+
+        lines = check_teacher_of(recipe, profiles)
+    fine = f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
+    return "\n".join([fine, *lines])
 
 
 def check_profile(name: str) -> str:

@@ -28,6 +28,7 @@ from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.outcome import already_reached, came_of, profile_of
+from erde_nas.own_teacher import inspect_teacher
 from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
 from erde_nas.planning import Planner
 from erde_nas.progress import Meter
@@ -96,12 +97,15 @@ def search(
             meter.say(place.remark)
         dataset = load_dataset(recipe.dataset, data_dir)
         task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
+        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
         identity = {"dataset": dataset.fingerprint, "device": task.device.type}
         with open_run(out, recipe, profiles, identity, meter.clock) as store:
-            store.update_manifest(data_dir=None if data_dir is None else str(data_dir.resolve()))
+            store.update_manifest(
+                data_dir=None if data_dir is None else str(data_dir.resolve()), own_teacher=own_teacher
+            )
             return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
 
@@ -152,7 +156,9 @@ def compress(
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        run = _prepare(store, Task(recipe, profiles, dataset, pick_device(device)), meter)
+        task = Task(recipe, profiles, dataset, pick_device(device))
+        store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
+        run = _prepare(store, task, meter)
         known = [trial.student for trial in store.trials() if trial.state == "complete"]
         unknown = [name for name in students if name not in known]
         if unknown:

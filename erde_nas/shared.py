@@ -202,12 +202,13 @@ def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float
 
 
 def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
-    """MACs per exit. The depth of a foreign program's exits cannot be seen: they count as evenly spaced."""
-    if isinstance(teacher.network, EarlyExitNetwork):
-        return tuple(float(macs) for macs in macs_per_exit(teacher.network))
-    assert isinstance(teacher.network, ForeignTeacher)
-    x = torch.zeros(1, *dataset.train.images.shape[1:], device=next(teacher.network.buffers()).device)
+    """MACs per exit: of all that leads to it."""
+    network = teacher.network
+    if isinstance(network, EarlyExitNetwork):
+        return tuple(float(macs) for macs in macs_per_exit(network))
+    assert isinstance(network, ForeignTeacher)
+    count = network.batch.least
+    x = torch.zeros(count, *dataset.train.images.shape[1:], device=next(network.buffers()).device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which can be counted
-        exits = len(teacher.network(x))
-        total = count_macs(teacher.network.program, teacher.network.prepare(x))
-    return tuple(total * (i + 1) / exits for i in range(exits))
+        seen, exits = network.prepare(x), range(len(network(x)))
+        return tuple(count_macs(network.exit(number).program, seen) / count for number in exits)

@@ -16,6 +16,7 @@ from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.network_section import student_arch
+from erde_nas.own_teacher import inspect_teacher
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset
@@ -47,6 +48,7 @@ def run(
     saved = None if run is None else existing_run(run).manifest().get("data_dir")
     dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
     arch = _student(recipe, dataset, student, run)
+    inspect_teacher(recipe, (), dataset, torch_device, meter.say)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
         shared = prepare(
             recipe.model_copy(update={"train": recipe.finish.train}),
