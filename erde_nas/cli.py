@@ -15,6 +15,7 @@ from erde_nas import __version__, commands, doctor, option_values
 from erde_nas.cli_yaml import profiles, recipes
 from erde_nas.errors import UserError
 from erde_nas.option_values import above_zero, whole
+from erde_nas.quiet import quiet_libraries
 from erde_nas.report.profiled import profile_table
 
 app = typer.Typer(
@@ -320,11 +321,7 @@ def _continuable() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 internal error, 2 user error, 130 interrupted."""
-    # Warnings of libraries are for developers: tests turn them into errors, users get one clear line or none.
-    if not sys.warnoptions:
-        import warnings
-
-        warnings.simplefilter("ignore")
+    quiet_libraries()  # tests turn warnings into errors
     try:
         try:
             code = app(standalone_mode=False)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from erde_nas.compress.gradients import loss_gradients_
 from erde_nas.compress.prune import Gradients, Pruning, prune
-from erde_nas.errors import DeviceLost
+from erde_nas.errors import UserError
 from erde_nas.files import read_json
 from erde_nas.finish import train_on
 from erde_nas.measure.policy import OperatingPoint, operating_curve, spread
@@ -115,7 +115,8 @@ def drop_unused_exits(run: Run, names: Sequence[str]) -> None:
             }
             run.meter.add(SLIM, SLIM_S * len(fresh) / 2, f"{len(smaller)} students with fewer exits")
             after = latencies_side_by_side(smaller, profile, images)
-        except DeviceLost:  # what can be measured of the run goes on; the next start tries this again
+        except UserError as error:  # what can be measured of the run goes on; the next start tries this again
+            run.meter.say(f"{SLIM}: exits cannot be judged: {error}")
             return
         for name, network in networks.items():
             found = sets.get(name, [])

@@ -114,7 +114,10 @@ def test_accuracy_is_held_against_the_teachers_on_validation():
     goal = GoalSection(accuracy_drop=0.01)
     points = [point("a", 0.94, 1.0, fast=3.0), point("b", 0.93, 1.0, fast=1.0)]
     assert choose(points, TEACHER, 10.0, "fast", goal).point.student == "a"
-    assert choose(points[1:], TEACHER, 10.0, "fast", goal).missed == "2.00 points below the teacher (wanted: at most 1 below)"
+    assert (
+        choose(points[1:], TEACHER, 10.0, "fast", goal).missed
+        == "2.00 points below the teacher (wanted: at most 1 below)"
+    )
 
 
 def test_points_that_are_broken_or_were_not_measured_do_not_count():

@@ -11,7 +11,9 @@ import onnxruntime
 from run import read_image
 
 student = json.loads(open("student.json", encoding="utf-8").read())
-session = onnxruntime.InferenceSession(student["default"]["model"])
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3  # it warns of the thresholds' default, which may be overridden, otherwise
+session = onnxruntime.InferenceSession(student["default"]["model"], options)
 image = read_image(sys.argv[1], student["input"]["channels"], student["input"]["size"])
 logits, exit_index = session.run(None, {"image": image[None]})
 print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
@@ -58,7 +60,7 @@ def _use(student: dict[str, Any]) -> str:
     python run.py photo.png                       # one image: class, probability, and the exit it left at
     python run.py folder --batch 64 --json        # batches: images that are sure leave, the rest goes on{line}
 
-`run.py` needs numpy and onnxruntime; Pillow for other formats than PNG and for `--resize`. Ten lines of your own:
+`run.py` needs numpy and onnxruntime; Pillow for other formats than PNG and for `--resize`. A few lines of your own:
 
 ```python
 {EXAMPLE}```"""
