@@ -158,7 +158,7 @@ def compress(
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
         task = Task(recipe, profiles, dataset, pick_device(device))
         store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
-        run = _prepare(store, task, meter)
+        run = _prepare(store, task, meter, measured_stays=False)
         known = [trial.student for trial in store.trials() if trial.state == "complete"]
         unknown = [name for name in students if name not in known]
         if unknown:
@@ -196,12 +196,19 @@ def check_hardware(profiles: Profiles) -> None:
             raise UserError(reason)
 
 
-def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storage: str | None = None) -> Run:
+def _prepare(
+    store: RunStore,
+    task: Task,
+    meter: Meter,
+    workers: int = 1,
+    storage: str | None = None,
+    measured_stays: bool = True,
+) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
     recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
-    planner = Planner(recipe, profiles, task.dataset, space, store, meter)
+    planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
     planner.at_once(workers, task.device)
     with store.timed("teacher"):
         shared = prepare(

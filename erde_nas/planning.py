@@ -1,6 +1,7 @@
 """The plan of a run at its start: how fast this machine trains and measures, and what that means for every stage."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import torch
@@ -8,8 +9,9 @@ import torch
 from erde_nas import candidate
 from erde_nas.distil.compute import Compute
 from erde_nas.errors import RuntimeRefused
+from erde_nas.files import read_json
 from erde_nas.hardware import HardwareProfile
-from erde_nas.pace import ALLOWANCE, CHECK, REFERENCE, Pace, Probe
+from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace, Probe
 from erde_nas.plan import make_plan
 from erde_nas.progress import Meter, duration
 from erde_nas.quick_latency import latency_per_exit, reference_latency, settings
@@ -39,8 +41,10 @@ class Planner:
         space: Space,
         store: RunStore,
         meter: Meter,
+        measured_stays: bool = True,
     ) -> None:
         self._recipe, self._dataset, self._space, self._store, self._meter = recipe, dataset, space, store, meter
+        self._measured_stays = measured_stays  # what a former start has measured is not measured again
         self.pace = Pace(profiles=profiles)
         self.reference_ms: dict[str, float] = {}
 
@@ -62,10 +66,24 @@ class Planner:
         self.pace = replace(self.pace, probe=probe, teacher=(teacher_macs / exit_macs(typical)[-1]) ** LATENCY_GROWS)
         done, spent_s = len(self._store.trials()), self._store.seconds()
         seconds, text = make_plan(self._recipe, self.pace, done=done, spent_s=spent_s)
+        seconds |= self._still_to_do(seconds)
         if self._recipe.search.check_teacher and learns_from_teacher(self._recipe.distil) and not done:
             seconds[CHECK] = self._recipe.train.epochs * self.pace.epoch_s
         self._meter.plan(seconds, fixed=[ALLOWANCE])
         self._meter.say(f"{text}; about {duration(self._meter.left_s())} from here")
+
+    def _still_to_do(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        """The stages of which a former start of the run has done a part, with what is left of them."""
+        known = [read_json(path) for path in self._store.folder.glob("students/*/metrics.json")]
+        finished = sum(metrics.get("stage") == "finished" for metrics in known)
+        pruned = sum("ratio" in metrics for metrics in known)
+        slimmed = sum("used_exits" in metrics for metrics in known)
+        wanted = self._recipe.finish.students
+        shares = {"finish": finished / wanted, SLIM: slimmed / (2 * wanted)}
+        shares["prune"] = pruned / (wanted * max(1, len(self._recipe.compress.prune)))
+        if self._measured_stays and (self._store.folder / "measured.json").is_file():
+            shares |= dict.fromkeys((EXPORT, MEASURE, ALLOWANCE), 1.0)
+        return {stage: seconds[stage] * max(0.0, 1 - share) for stage, share in shares.items()}
 
     def _probe(self, typical: Arch) -> tuple[dict[str, float], Probe]:
         """What the reference takes, measured once for a run, and what measuring takes."""
