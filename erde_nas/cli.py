@@ -355,7 +355,8 @@ def _refuse(error: Any) -> None:
         error.show()
         sys.exit(2)
     words = " ".join(error.format_message().split()).rstrip(".")
-    _fail(f"{words}; see `{error.ctx.command_path if getattr(error, 'ctx', None) else 'erde-nas'} --help`")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "erde-nas"
+    _fail(f"{words}{' See' if words.endswith('?') else '; see'} `{command} --help`")
 
 
 def _fail(message: str) -> None:
