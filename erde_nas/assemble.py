@@ -24,6 +24,7 @@ from erde_nas.rank_check import accuracy_of, rank_check_report
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.records import Latency, Point, Trial
 from erde_nas.run import Run
+from erde_nas.store import RunStore
 from erde_nas.trust import Verdict
 
 PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
@@ -34,7 +35,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
     recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
     trials, measured = run.store.trials(), read_measured(run.store)
     teacher, baselines = measured.teacher, measured.baselines
-    points, fronts = offer(measured.points, profiles, parents_of(run, measured.students))
+    points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
     points += [
         _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
@@ -66,6 +67,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         "latency_model": _latency_model(run, trials),
         "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
+        "own_teacher": run.store.manifest().get("own_teacher", []),
         "environment": {
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -78,6 +80,7 @@ def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
         },
         "interrupted": interrupted,
         "unmeasured": measured.unmeasured,
+        "left_out": measured.left_out,
     }
 
 
@@ -87,9 +90,9 @@ def _device(machine: Machine) -> dict[str, Any]:
     return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
 
 
-def parents_of(run: Run, students: Sequence[str]) -> dict[str, str]:
+def parents_of(store: RunStore, students: Sequence[str]) -> dict[str, str]:
     """Which student each pruned one was made from."""
-    return {name: parent for name in students if (parent := run.store.metrics(name).get("parent"))}
+    return {name: parent for name in students if (parent := store.metrics(name).get("parent"))}
 
 
 def searched_front(trials: Sequence[Trial]) -> list[Trial]:

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from erde_nas import __version__, commands, doctor
+from erde_nas import __version__, commands, doctor, option_values
 from erde_nas.cli_yaml import profiles, recipes
 from erde_nas.errors import UserError
+from erde_nas.option_values import above_zero, whole
+from erde_nas.quiet import quiet_libraries
 from erde_nas.report.profiled import profile_table
 
 app = typer.Typer(
@@ -27,6 +29,7 @@ app.add_typer(recipes, name="recipes")
 app.add_typer(profiles, name="profiles")
 app.add_typer(data, name="data")
 
+MOST_SEED = 2**32 - 1  # what every generator takes
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
 NO_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -36,13 +39,20 @@ Profile = Annotated[
     list[str] | None,
     typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile, instead of the recipe's; repeatable."),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where students are trained.")]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", parser=option_values.device, help="Where students are trained.")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
 ]
 EpochsScale = Annotated[
-    float | None, typer.Option(min=0.0, metavar="FACTOR", help="Multiply every number of epochs, for a trial run.")
+    float | None,
+    typer.Option(
+        parser=above_zero("--epochs-scale", 1000, "a factor"),
+        metavar="FACTOR",
+        help="Multiply every number of epochs, for a trial run.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -72,23 +82,30 @@ def search(
     ],
     profile: Profile = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Candidates, instead of the recipe's number.")
+        int | None,
+        typer.Option(
+            parser=whole("--trials", 1, 1_000_000), metavar="N", help="Candidates, instead of the recipe's number."
+        ),
     ] = None,
     hours: Annotated[
         float | None,
         typer.Option(
+            parser=above_zero("--hours", 100_000, "hours"),
             metavar="H",
             help="Hours for the whole run. Without --trials: as many candidates as fit, finishing included.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed, instead of the recipe's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed, instead of the recipe's."),
+    ] = None,
     epochs_scale: EpochsScale = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=whole("--workers", 1, 10_000),
             metavar="N",
             help="Candidates at once: processes on this machine, with its GPUs in turn and its cores in equal shares; "
             "with --cluster actors there, otherwise one per GPU or CPU.",
@@ -230,7 +247,10 @@ def distil(
             "Without it: kd+entropy, erde, kd and ce.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings per loss, from different seeds.")] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option(parser=whole("--seeds", 1, 1000), metavar="N", help="Trainings per loss, from different seeds."),
+    ] = 3,
     student: Annotated[
         str | None, typer.Option(metavar="ID", help="A candidate of the run, instead of the recipe's student.")
     ] = None,
@@ -301,14 +321,10 @@ def _continuable() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 internal error, 2 user error, 130 interrupted."""
-    # Warnings of libraries are for developers: tests turn them into errors, users get one clear line or none.
-    if not sys.warnoptions:
-        import warnings
-
-        warnings.simplefilter("ignore")
+    quiet_libraries()  # tests turn warnings into errors
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
         finally:
             sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:
@@ -322,6 +338,25 @@ def main() -> None:
         step = "choose another path" if error.errno in NO_PATH else "make it writable or choose another folder"
         step = "free space" if error.errno in NO_SPACE else step
         _fail(f"{error.filename or 'the output'}: {error.strerror}; {step}, then run it again")
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse(error)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(error: Any) -> None:
+    """What the parser says of a command that it cannot read, in one line; its help where there is no command at all.
+
+    It is click's, which typer brings along under changing names.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(2)
+    words = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "erde-nas"
+    _fail(f"{words}{' See' if words.endswith('?') else '; see'} `{command} --help`")
 
 
 def _fail(message: str) -> None:

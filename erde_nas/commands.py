@@ -29,23 +29,23 @@ def search(
     storage: str | None,
 ) -> dict[str, Any]:
     """Run or continue a search; returns the report model."""
-    from erde_nas.hardware import load_profile
-    from erde_nas.recipe import load_recipe
-
-    chosen = adjust(load_recipe(resources.find("search", recipe)), trials=trials, seed=seed, epochs_scale=epochs_scale)
-    if hours is not None:
-        chosen = within_hours(chosen, hours, trials)
-    loaded = tuple(load_profile(resources.find("profiles", name)) for name in profiles or chosen.profiles)
-    names = [profile.name for profile in loaded]
-    if len(set(names)) < len(names):
-        raise UserError(f"two hardware profiles have the same name: {', '.join(names)}; rename one")
-
-    from erde_nas import pipeline
     from erde_nas.progress import Meter
-    from erde_nas.workers.placement import Placement
 
-    placement = Placement(workers, cluster)
-    with Meter() as meter:
+    with Meter() as meter:  # first, so that its clock counts what loading the libraries takes
+        from erde_nas.hardware import load_profile
+        from erde_nas.recipe import load_recipe
+
+        found = load_recipe(resources.find("search", recipe))
+        chosen = adjust(found, trials=trials, seed=seed, epochs_scale=epochs_scale)
+        if hours is not None:
+            chosen = within_hours(chosen, hours, trials)
+        loaded = tuple(load_profile(resources.find("profiles", name)) for name in profiles or chosen.profiles)
+        names = [profile.name for profile in loaded]
+        if len(set(names)) < len(names):
+            raise UserError(f"two hardware profiles have the same name: {', '.join(names)}; rename one")
+        from erde_nas import pipeline
+        from erde_nas.workers.placement import Placement
+
         return pipeline.search(
             chosen,
             loaded,
@@ -53,28 +53,24 @@ def search(
             device=device,
             data_dir=data_dir,
             meter=meter,
-            placement=placement,
+            placement=Placement(workers, cluster),
             storage=storage,
         )
 
 
 def within_hours(recipe: Any, hours: float, trials: int | None) -> Any:
     """The recipe with so many hours for the whole run, and no number of candidates but the command line's."""
-    if not hours > 0:
-        raise UserError(f"--hours must be above 0, but got {hours:g}")
     update = {"hours": hours, "trials": trials}
     return recipe.model_copy(update={"search": recipe.search.model_copy(update=update)})
 
 
 def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: float | None) -> Any:
-    """The recipe with the command line's wishes. Raises UserError for an impossible scale."""
+    """The recipe with the command line's wishes."""
     section = recipe.search
     update = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
     recipe = recipe.model_copy(update={"search": section.model_copy(update=update)})
     if epochs_scale is None:
         return recipe
-    if not epochs_scale > 0:
-        raise UserError(f"--epochs-scale must be above 0, but got {epochs_scale}")
 
     def scaled(train: Any) -> Any:
         return train.model_copy(update={"epochs": max(1, round(train.epochs * epochs_scale))})
@@ -113,10 +109,11 @@ def compress(
         raise UserError(f"--profile {profile} says what --target is about; give one, such as --target speedup=10")
     goal = parse_goal(targets) if targets else None
 
-    from erde_nas import pipeline
     from erde_nas.progress import Meter
 
     with Meter() as meter:
+        from erde_nas import pipeline
+
         return pipeline.compress(out, students, device=device, meter=meter, goal=goal, profile=profile)
 
 
@@ -227,15 +224,21 @@ def description(kind: resources.Kind, path: Path) -> str:
 
 
 def check_recipe(name: str) -> str:
-    """Check a recipe and the profiles it names. Raises UserError with all problems."""
+    """Check a recipe, the profiles it names and a checkpoint of the user's own, as far as its data are here. Raises
+    UserError with all problems."""
     from erde_nas.hardware import load_profile
     from erde_nas.recipe import load_recipe
 
     path = resources.find("search", name)
     recipe = load_recipe(path)
-    for profile_name in recipe.profiles:
-        load_profile(resources.find("profiles", profile_name))
-    return f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
+    profiles = tuple(load_profile(resources.find("profiles", profile_name)) for profile_name in recipe.profiles)
+    lines = []
+    if recipe.teacher.checkpoint is not None:
+        from erde_nas.own_teacher import check_teacher_of
+
+        lines = check_teacher_of(recipe, profiles)
+    fine = f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
+    return "\n".join([fine, *lines])
 
 
 def check_profile(name: str) -> str:

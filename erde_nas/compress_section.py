@@ -8,6 +8,12 @@ from pydantic import Field, ValidationError, model_validator
 from erde_nas.errors import UserError
 from erde_nas.section import Section
 
+EXAMPLES = {
+    "latency_ms": "latency_ms=0.05",
+    "speedup": "speedup=10",
+    "size_kb": "size_kb=100",
+    "accuracy_drop": "accuracy_drop=0.01",
+}
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -47,17 +53,25 @@ def parse_goal(texts: Sequence[str]) -> GoalSection:
         key, _, value = text.partition("=")
         if key not in GoalSection.model_fields or key in values:
             wrong = "is given twice" if key in values else f"is none of {known}"
-            raise UserError(f"--target {text}: '{key}' {wrong}; give for example --target latency_ms=0.05")
+            raise UserError(f"--target {text}: '{key}' {wrong}; give for example --target {EXAMPLES['latency_ms']}")
         try:
             values[key] = float(value)
         except ValueError:
-            raise UserError(f"--target {text}: '{value}' is no number; give for example --target {key}=0.5") from None
+            raise UserError(
+                f"--target {text}: '{value}' is no number; give for example --target {EXAMPLES[key]}"
+            ) from None
     try:
         return GoalSection(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"--target {where}={first['input']}: {first['msg']}; {known} are what can be asked") from None
+        key = str(error.errors()[0]["loc"][0])
+        must = (
+            "must be a share from 0 to below 1: 0.01 is one point of accuracy"
+            if key == "accuracy_drop"
+            else "must be a finite number above 0"
+        )
+        raise UserError(
+            f"--target {key}={values[key]:g}: {key} {must}; give for example --target {EXAMPLES[key]}"
+        ) from None
 
 
 class CompressOptions(Section):

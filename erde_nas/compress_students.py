@@ -7,6 +7,7 @@ from erde_nas.compress.prune import shapes
 from erde_nas.compress_section import GoalSection
 from erde_nas.goals import describe, misses
 from erde_nas.hardware import HardwareProfile
+from erde_nas.pace import SLIM
 from erde_nas.records import Arch
 from erde_nas.run import Run
 from erde_nas.slim import (
@@ -42,8 +43,9 @@ def compress_students(
                 _small_enough(run, name, goal, yardstick)
             else:
                 _accurate_enough(run, name, goal, yardstick)
-    for name in [*names, *made_of(run, names)]:
-        drop_unused_exits(run, name)
+    run.meter.close("prune")
+    drop_unused_exits(run, [*names, *made_of(run, names)])
+    run.meter.close(SLIM)
     return made_of(run, names)
 
 
@@ -90,7 +92,8 @@ def _accurate_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstic
             if run.store.metrics(pruned).get("stage") != "pruned":
                 return True
         drop = yardstick.teacher_accuracy - best_accuracy(load_student(run, pruned), run.shared)
-        run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less gives a drop of {drop:.2%} on validation")
+        what = describe({"accuracy_drop": drop}, goal)
+        run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less is {what} on validation")
         return any(miss > 0 for miss in misses({"accuracy_drop": drop}, goal).values())
 
     first_that(_shapes(run, name), fails)

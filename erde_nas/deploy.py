@@ -1,7 +1,7 @@
 """Networks -> deployable files: exported, quantized, checked against PyTorch, with their validation logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from erde_nas.compress.quantize import Quantization, quantize_segments
+from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments, export_whole
 from erde_nas.files import write_atomic
@@ -18,12 +19,12 @@ from erde_nas.instructions import exact_int8, this_cpu
 from erde_nas.measure.policy import entropies, exit_indices
 from erde_nas.runtimes.answers import answers
 from erde_nas.runtimes.interface import Deployable, Setting
-from erde_nas.runtimes.onnxruntime import NestedModel, open_session, run_segments
+from erde_nas.runtimes.onnxruntime import FATAL, NestedModel, open_session, run_segments
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork
 
 BATCH = 64  # images at once, in a runtime of which every exit's logits are wanted
-LOGITS_TOLERANCE = 1e-4
+LOGITS_TOLERANCE = 1e-4  # of the largest logit of an image, at least 1
 ENTROPY_MARGIN = 1e-4  # nats: closer to its threshold than this, an image may leave at either exit
 
 
@@ -47,7 +48,8 @@ class Segments:
         """
         if arithmetic(self.precision) == "bf16":
             return self._in_bf16(images)
-        return run_segments([model.SerializeToString() for model in self.models], images, exact=not exact_int8(this_cpu()))
+        models = [model.SerializeToString() for model in self.models]
+        return run_segments(models, images, exact=not exact_int8(this_cpu()))
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)
@@ -70,16 +72,49 @@ def make_segments(
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
+    models = fp32_segments(network, calibration.shape[1:])
+    return {precision: in_precision(models, precision, calibration, how) for precision in precisions}
+
+
+def fp32_segments(network: nn.Module, image_shape: tuple[int, ...]) -> Segments:
+    """A network's segments in fp32. Raises ExportMismatch where a teacher of the user's own cannot be exported."""
     if isinstance(network, EarlyExitNetwork):
-        models = export_segments(network)
-    else:
-        models = [export_whole(network, calibration.shape[1:])]
-    return {
-        precision: Segments(
-            precision, quantize_segments(models, calibration, how) if precision == "int8" else models, network
-        )
-        for precision in precisions
-    }
+        return Segments("fp32", export_segments(network), network)
+    return Segments("fp32", [whole_segment(network, image_shape)], network)
+
+
+def in_precision(fp32: Segments, precision: str, calibration: np.ndarray, how: Quantization | None = None) -> Segments:
+    """The same segments in another precision."""
+    models = quantize_segments(fp32.models, calibration, how) if precision == "int8" else fp32.models
+    return replace(fp32, precision=precision, models=models)
+
+
+def whole_segment(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The last exit of a network that is no EarlyExitNetwork as one segment: for any batch size where that answers as
+    PyTorch does, else for one image at a time. Raises ExportMismatch where neither does, or nothing can be exported."""
+    images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), np.uint8)
+    expected = all_logits(network, images)[-1:]
+    if isinstance(network, ForeignTeacher) and network.batch.least > 1:
+        raise ExportMismatch(f"a deployed file takes one image at a time, but the program {network.batch.text()}")
+    sizes = {True: (3, 1), False: (1,)}  # of the batches, by whether any will do
+    reason = ""
+    for free in (True, False):
+        try:
+            model = export_whole(network, image_shape, free)
+            found = [run_segments([model.SerializeToString()], images, size, severity=FATAL) for size in sizes[free]]
+        except Exception as error:  # the exporter and the runtime raise many kinds
+            reason = reason or " ".join(str(error).split())[:300]
+            continue
+        if all(_differ(logits, expected) <= LOGITS_TOLERANCE for logits in found):
+            return model
+        reason = "in ONNX Runtime it answers otherwise than in PyTorch"
+    raise ExportMismatch(f"it cannot be written as an ONNX file: {reason}")
+
+
+def _differ(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference of two logits (..., classes), relative to the largest of their row, at least 1."""
+    size = np.maximum(np.abs(expected).max(-1, keepdims=True), 1.0)
+    return float((np.abs(found - expected) / size).max())
 
 
 def write_file(segments: Segments, thresholds: Sequence[float], path: Path, metadata: dict[str, str]) -> None:
@@ -92,7 +127,8 @@ def write_file(segments: Segments, thresholds: Sequence[float], path: Path, meta
 def check_export(path: Path, network: nn.Module, images: np.ndarray, thresholds: Sequence[float]) -> None:
     """Run the fp32 file on every image and compare with PyTorch. Raises ExportMismatch.
 
-    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4.
+    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4 of
+    the largest.
     """
     expected = all_logits(network, images)
     entropy = entropies(expected)
@@ -106,5 +142,5 @@ def check_export(path: Path, network: nn.Module, images: np.ndarray, thresholds:
         if number != taken[i] and not close[i]:
             raise ExportMismatch(f"{path.name}: image {i} leaves at exit {number}, in PyTorch at exit {taken[i]}")
         difference = float(np.abs(logits[0] - expected[number, i]).max())
-        if difference > LOGITS_TOLERANCE:
+        if _differ(logits[0], expected[number, i]) > LOGITS_TOLERANCE:
             raise ExportMismatch(f"{path.name}: image {i}, exit {number}: the logits differ by {difference:.2g}")

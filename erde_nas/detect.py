@@ -90,18 +90,28 @@ def _precision(machine: Machine) -> tuple[str, str]:
 
 def _missing_runtime(profile: HardwareProfile, machine: Machine) -> list[str]:
     """What the profile's runtime lacks on the machine."""
-    used = runtime(profile.runtime)
+    used, where = runtime(profile.runtime), _where(profile)
     if profile.runtime == "onnxruntime":
-        here = ", ".join(machine.providers) or "none"
+        known = ", ".join(machine.providers) or "none"
         if profile.provider is not None and profile.provider not in machine.providers:
-            return [f"it needs ONNX Runtime's {profile.provider}, here: {here}"]
+            return [f"it needs ONNX Runtime's {profile.provider}, {where}: {known}"]
         if profile.device == "cpu" and "CPUExecutionProvider" not in machine.providers:
-            return ["it needs onnxruntime, which cannot be imported here; install the package onnxruntime"]
+            return [f"it needs onnxruntime, which cannot be imported {where}: {_install(profile, 'onnxruntime')}"]
         return []
     if used.PACKAGE in dict(machine.runtimes):
         return []
-    package = f"erde-nas[{used.EXTRA}]" if used.EXTRA else used.PACKAGE
-    return [f"it needs {used.PACKAGE}, which is not installed here: pip install '{package}'"]
+    package = f"erde-nas[{used.EXTRA}]" if used.EXTRA and not profile.elsewhere else used.PACKAGE
+    return [f"it needs {used.PACKAGE}, which is not installed {where}: {_install(profile, package)}"]
+
+
+def _where(profile: HardwareProfile) -> str:
+    """Where the runtime is looked for; a device elsewhere may have several Pythons."""
+    return f"for {profile.python} there" if profile.elsewhere else "here"
+
+
+def _install(profile: HardwareProfile, package: str) -> str:
+    """The command that installs a package where the profile measures."""
+    return f"`{profile.python} -m pip install {package}` there" if profile.elsewhere else f"pip install '{package}'"
 
 
 def _missing_for_cuda(profile: HardwareProfile, machine: Machine) -> list[str]:
@@ -109,9 +119,9 @@ def _missing_for_cuda(profile: HardwareProfile, machine: Machine) -> list[str]:
     if not machine.accelerators:
         reasons.append("it needs a CUDA device, nvidia-smi lists none")
     if profile.runtime == "onnxruntime" and "CUDAExecutionProvider" not in machine.providers:
-        here = ", ".join(machine.providers) or "none"
-        step = "install the package onnxruntime-gpu instead of onnxruntime"
-        reasons.append(f"it needs ONNX Runtime's CUDAExecutionProvider, here: {here}; {step}")
+        known, where = ", ".join(machine.providers) or "none", _where(profile)
+        step = f"{_install(profile, 'onnxruntime-gpu')} instead of onnxruntime"
+        reasons.append(f"it needs ONNX Runtime's CUDAExecutionProvider, {where}: {known}; {step}")
     return reasons
 
 

@@ -4,12 +4,13 @@ workers; the searcher learns from each one as it is done."""
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from erde_nas import candidate
 from erde_nas.budget import spent
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.limits import Screen
-from erde_nas.plan import Pace, after_search_s, candidate_s
+from erde_nas.plan import after_search_s, candidate_s
 from erde_nas.postponed import Postponed
 from erde_nas.records import Arch, Proposal, Trial
 from erde_nas.run import Run
@@ -45,10 +46,7 @@ class _Search:
         self._run, self._pool, self._study = run, pool, run.store.study
         self._section = run.shared.recipe.search
         self._searcher, self._screen = _searcher(run), Screen(run.shared.profiles, run.shared.dataset)
-        options, shared = run.shared.recipe.train, run.shared
-        epoch_s = shared.training_seconds(options) / options.epochs
-        self._pace = Pace(epoch_s, pool.size, shared.workers, len(shared.profiles))
-        self._before, self._begin = run.store.seconds(), time.perf_counter()
+        self._pace = replace(run.pace, workers=pool.size)
         self._trials = self._study.news()
         for trial in self._trials:
             self._learn(trial)
@@ -59,7 +57,7 @@ class _Search:
 
     def submit(self) -> bool:
         """Give every free worker a candidate that is this search's to evaluate; whether there was one."""
-        self._end = self._end or spent(self._section, self._trials, self._seconds(), self._kept_back())
+        self._end = self._end or spent(self._section, self._trials, self._run.store.seconds(), self._kept_back())
         if self._end:
             return False
         before, total = self._pool.busy, self._section.trials or NO_BOUND
@@ -161,9 +159,6 @@ class _Search:
         finally:
             self._own_s += time.perf_counter() - begin
 
-    def _seconds(self) -> float:
-        return self._before + time.perf_counter() - self._begin
-
     def _kept_back(self) -> float:
         """Estimated seconds of everything after the search."""
         return sum(after_search_s(self._run.shared.recipe, self._pace).values())
@@ -171,6 +166,8 @@ class _Search:
     def _report(self, trial: Trial) -> None:
         total = self._section.trials
         count = f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
+        if hours := self._section.hours:
+            self._run.meter.within("search", 3600 * hours - self._run.store.seconds() - self._kept_back())
         self._run.meter.add("search", candidate_s(self._run.shared.recipe, self._pace), count)
         self._run.meter.say(f"search {count}: {_line(trial)}")
 

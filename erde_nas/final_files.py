@@ -12,13 +12,14 @@ import numpy as np
 from torch import nn
 
 from erde_nas.compress_section import GoalSection
-from erde_nas.deploy import ExportMismatch, Segments, arithmetic, check_export, make_segments, write_file
+from erde_nas.deploy import ExportMismatch, Segments, arithmetic, check_export, fp32_segments, in_precision, write_file
 from erde_nas.errors import UserError
 from erde_nas.export.curve import write_curve
 from erde_nas.export.segments import export_segments
 from erde_nas.goals import points_for
 from erde_nas.int8 import Quantized, accurate, calibration_images, quantized
-from erde_nas.measure.latency import Deployed, measure
+from erde_nas.left_out import LeftOut, measure_each, sparing
+from erde_nas.measure.latency import Deployed
 from erde_nas.measure.policy import OperatingPoint, cheapest_within, operating_curve, spread
 from erde_nas.measure.pool import Timing
 from erde_nas.quick_latency import QUICK, allowed, settings
@@ -77,27 +78,36 @@ class File:
         return Deployed(self.key, self.path, exits, points, network, arithmetic(self.precision), self.val_logits)
 
 
-def write_files(entry: Entry, shared: Shared) -> list[File]:
-    """Export one entry in every precision; the thresholds follow once the costs are known."""
-    validation = shared.dataset.validation
+def write_files(entry: Entry, shared: Shared, left_out: LeftOut) -> list[File]:
+    """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
+    validation, how = shared.dataset.validation, shared.int8
     network = entry.network.cpu().eval()
-    files, how = [], shared.int8
-    made = make_segments(network, allowed(shared.profiles), calibration_images(shared), how)
-    for precision, segments in made.items():
-        logits = all_logits(network, validation.images) if precision == "fp32" else segments.logits(validation.images)
-        path = entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
-        write_file(segments, [0.0] * (len(logits) - 1), path, {})
-        static = Quantized(segments, how, "static") if precision == "int8" else None
-        files.append(File(entry, precision, path, segments, logits, quantized=static))
+    files: list[File] = []
+    with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
+        fp32 = fp32_segments(network, validation.images.shape[1:])
+        for precision in allowed(shared.profiles):
+            path = _path(entry, precision)
+            with sparing(left_out, f"{entry.name}/{path.name}"):
+                made = in_precision(fp32, precision, calibration_images(shared), how)
+                own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
+                write_file(made, [0.0] * (len(own) - 1), path, {})
+                static = Quantized(made, how, "static") if precision == "int8" else None
+                files.append(File(entry, precision, path, made, own, quantized=static))
     return files
+
+
+def _path(entry: Entry, precision: str) -> Path:
+    return entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
 
 
 Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
 
 
-def wanted_points(goal: GoalSection | None, teacher: File, quick: Mapping[str, Timing], labels: np.ndarray) -> Wanted:
-    """Which points of a curve a goal asks for, given the teacher's file."""
-    if goal is None:
+def wanted_points(
+    goal: GoalSection | None, teacher: File | None, quick: Mapping[str, Timing], labels: np.ndarray
+) -> Wanted:
+    """Which points of a curve a goal asks for, given the teacher's file; none where that is not there."""
+    if goal is None or teacher is None or teacher.key not in quick:
         return lambda curve: ()
     ms = quick[teacher.key].per_exit[-1]
     accuracy = float((teacher.val_logits[-1].argmax(-1) == labels).mean())
@@ -133,50 +143,76 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
     return replace(file, points=points, mismatch=mismatch)
 
 
-def all_without_exits(files: Sequence[File], shared: Shared, folder: Path) -> Iterator[tuple[str, Deployed]]:
+def all_without_exits(
+    files: Sequence[File], shared: Shared, folder: Path, left_out: LeftOut
+) -> Iterator[tuple[str, Deployed]]:
     """For every file of a student with early exits, by its key, the same network that always runs to the end."""
     for number, file in enumerate(files):
         network = file.entry.network
         if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
             continue
-        whole, path = drop_early_exits(network), folder / f"{number}.onnx"
-        segments = Segments("fp32", export_segments(whole))
-        if file.quantized is not None:
-            how = replace(file.quantized.how, kept=())  # the fastest that it could be
-            segments = quantized(segments.models, how, calibration_images(shared)).segments
-        write_file(segments, [], path, {})
-        yield file.key, Deployed(file.key + WITHOUT_EXITS, path, 1, ((),), whole, arithmetic(file.precision))
+        key = file.key + WITHOUT_EXITS
+        with sparing(left_out, key):
+            whole, path = drop_early_exits(network), folder / f"{number}.onnx"
+            segments = Segments("fp32", export_segments(whole))
+            if file.quantized is not None:
+                how = replace(file.quantized.how, kept=())  # the fastest that it could be
+                segments = quantized(segments.models, how, calibration_images(shared)).segments
+            write_file(segments, [], path, {})
+            yield file.key, Deployed(key, path, 1, ((),), whole, arithmetic(file.precision))
 
 
 def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None]) -> list[File]:
     """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
-    is faster than fp32 at all. Measured briefly under the first profile that allows int8."""
+    is faster than fp32 at all. Measured briefly under the first profile that allows int8.
+
+    Where a better form cannot be made or measured, the file stays as it is."""
     groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
     fp32 = {file.entry: file for file in files if file.precision == "fp32"}
-    students = [file for file in files if file.precision == "int8" and file.is_student]
+    students = [file for file in files if file.precision == "int8" and file.is_student and file.entry in fp32]
     if not groups or not students:
         return list(files)
-    images, heads = calibration_images(shared), {}
+    images, heads, failed = calibration_images(shared), dict[str, Quantized](), LeftOut()
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
         for number, file in enumerate(students):
-            heads[file.key] = quantized(fp32[file.entry].segments.models, replace(shared.int8, heads=True), images)
             path = Path(folder) / f"{number}.onnx"
-            write_file(heads[file.key].segments, [0.0] * (len(file.val_logits) - 1), path, {})
-            deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+            with sparing(failed, f"{file.key} heads"):
+                made = quantized(fp32[file.entry].segments.models, replace(shared.int8, heads=True), images)
+                write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {})
+                deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+                heads[file.key] = made
         try:
-            timed = measure(deployed, groups[0][0], shared.dataset.validation.images, QUICK)
+            timed = measure_each(deployed, groups[0][0], shared.dataset.validation.images, QUICK, failed)
         except UserError:  # said where all is measured
             return list(files)
     settled = {}
     for file in students:
-        assert file.quantized is not None
-        last = {key: timed[key].per_exit[-1] for key in (file.key, f"{file.key} heads", fp32[file.entry].key)}
-        best = heads[file.key] if last[f"{file.key} heads"] < last[file.key] else file.quantized
-        if min(last[file.key], last[f"{file.key} heads"]) < last[fp32[file.entry].key]:
-            best = accurate(best, fp32[file.entry].segments.models, file.entry.folder, shared, say)
-        settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
+        with sparing(failed, file.key):
+            best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, shared, say)
+            settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
     return [settled.get(file.key, file) for file in files]
+
+
+def _best_form(
+    file: File,
+    fp32: File,
+    heads: Quantized | None,
+    timed: Mapping[str, Timing],
+    shared: Shared,
+    say: Callable[[str], None],
+) -> Quantized:
+    """The faster of a student's int8 forms, made accurate enough where it is faster than fp32."""
+    assert file.quantized is not None
+    last = {key: timing.per_exit[-1] for key, timing in timed.items()}
+    forms = {file.key: file.quantized} | ({} if heads is None else {f"{file.key} heads": heads})
+    known = {key: form for key, form in forms.items() if key in last}
+    if not known or fp32.key not in last:
+        return file.quantized
+    fastest = min(known, key=lambda key: last[key])
+    if last[fastest] >= last[fp32.key]:
+        return known[fastest]
+    return accurate(known[fastest], fp32.segments.models, file.entry.folder, shared, say)
 
 
 def _requantized(file: File, made: Quantized, shared: Shared) -> File:

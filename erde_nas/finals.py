@@ -1,16 +1,19 @@
 """Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from scipy.stats import binomtest
 
 from erde_nas.compress_section import GoalSection
 from erde_nas.deploy import arithmetic
+from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
 from erde_nas.final_files import (
@@ -25,20 +28,23 @@ from erde_nas.final_files import (
 )
 from erde_nas.hardware import HardwareProfile
 from erde_nas.ledger import Ledger
-from erde_nas.measure.latency import Deployed, Effort, latency_record, measure
+from erde_nas.left_out import LeftOut, measure_each, sparing
+from erde_nas.measure.latency import Deployed, Effort, latency_record
 from erde_nas.measure.macs import macs_per_exit
 from erde_nas.measure.policy import operate
 from erde_nas.measure.pool import Timing
+from erde_nas.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
+from erde_nas.progress import Meter
 from erde_nas.quick_latency import QUICK, allowed, precisions, settings
 from erde_nas.records import Dataset, Latency, Point, Stage
-from erde_nas.run import FILE_S, Run
+from erde_nas.run import Run
 from erde_nas.shared import Shared
 from erde_nas.store import RunStore
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
 
-EXPORT_S = 0.5  # of FILE_S
+BEST = "best student without exits"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Measured:
     baselines: tuple[Point, ...] = ()
     points: tuple[Point, ...] = ()
     unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
+    left_out: LeftOut = field(default_factory=dict)  # files without numbers, and why
 
 
 def read_measured(store: RunStore) -> Measured:
@@ -64,6 +71,7 @@ def read_measured(store: RunStore) -> Measured:
         tuple(Point.from_dict(point) for point in data["baselines"]),
         tuple(Point.from_dict(point) for point in data["points"]),
         data.get("unmeasured", {}),
+        data.get("left_out", {}),
     )
 
 
@@ -76,20 +84,21 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     before = read_measured(run.store)
     if set(before.students) == set(students) and not before.unmeasured and not again:
         return
-    ledger = Ledger(run.store.folder, again)
+    ledger, left_out = Ledger(run.store.folder, again), LeftOut()
     teacher, baselines = _teacher_entries(run)
-    entries = [_student_entry(run, name) for name in students]
-    baselines.append(_without_exits(run, entries))
-    points = measure_entries(
-        [teacher, *baselines, *entries],
-        run.shared,
-        run.store.folder,
-        lambda seconds, text: run.meter.add("measure", seconds, text),
-        ledger,
-        goal,
-    )
+    entries = _student_entries(run, students, left_out)
+    twin = None
+    with sparing(left_out, BEST):
+        whole = _without_exits(run, entries)
+        twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
+        baselines += [] if twin else [whole]
+    points = measure_entries([teacher, *baselines, *entries], run, ledger, left_out, goal)
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
+    if all(point.label != teacher.label or point.stage == "quantized" for point in compared):
+        compared.insert(0, _without_file(teacher, run.shared))
+    if twin:
+        compared += [replace(point, label=BEST) for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.label == teacher.label])
     write_json(
         run.store.folder / "measured.json",
@@ -99,11 +108,14 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
             "baselines": [_named(point).to_dict() for point in compared if point.file != first.file],
             "points": [point.to_dict() for point in points if point not in compared],
             "unmeasured": ledger.lost,
+            "left_out": left_out,
         },
     )
     ledger.close()
     for name, reason in ledger.lost.items():
         run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
+    for name, reason in left_out.items():
+        run.meter.say(f"measure: {name} is left out: {reason}")
 
 
 def _teacher_point(points: Sequence[Point]) -> Point:
@@ -124,10 +136,20 @@ def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
     folder, teacher, macs = run.store.folder / "teacher", run.shared.teacher, run.shared.teacher_macs
     network = teacher.early_exit
     if network is None:
-        return Entry("teacher", teacher.network, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
+        last = teacher.network.exit(-1) if isinstance(teacher.network, ForeignTeacher) else teacher.network
+        return Entry("teacher", last, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
     whole = drop_early_exits(network)
     plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
-    return plain, [Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 1)]
+    own = Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 1)
+    return plain, [own] if len(network.segments) > 1 else []
+
+
+def _student_entries(run: Run, students: Sequence[str], left_out: LeftOut) -> list[Entry]:
+    entries = []
+    for name in students:
+        with sparing(left_out, name):
+            entries.append(_student_entry(run, name))
+    return entries
 
 
 def _student_entry(run: Run, name: str) -> Entry:
@@ -145,8 +167,13 @@ def _without_exits(run: Run, entries: Sequence[Entry]) -> Entry:
 
     best = max((entry for entry in entries if entry.stage == "finished"), key=accuracy)
     network = drop_early_exits(best.network)  # type: ignore[arg-type]
-    label = "best student without exits"
-    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", label, 1)
+    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", BEST, 1)
+
+
+def _same(entry: Entry, other: Entry) -> bool:
+    """Whether two entries are one network: a student with one exit is the same without exits."""
+    ours, theirs = entry.network.state_dict(), other.network.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
@@ -154,71 +181,110 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry],
-    shared: Shared,
-    run_folder: Path,
-    progress: Callable[[float, str], None],
-    ledger: Ledger,
-    goal: GoalSection | None = None,
+    entries: Sequence[Entry], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None = None
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
-    A file that does not answer as its network gives points that are not offered. `progress` gets estimated seconds
-    done and a text, `ledger` the timings, and the profiles that cannot be measured. Raises UserError where none can.
+    A student's file that does not answer as its network gives points that are not offered; whatever fails gives none,
+    and its reason in `left_out`. `ledger` gets the timings, and the profiles that cannot be measured. Raises UserError
+    where none can.
     """
-    validation = shared.dataset.validation
-    files = []
-    for entry in entries:
-        progress(EXPORT_S, f"export {entry.name}")
-        files += write_files(entry, shared)
-    files = settle_int8(files, shared, lambda text: progress(0.0, text))
+    shared, validation = run.shared, run.shared.dataset.validation
+    planned = measuring_s(len(entries), run.pace)
+    run.meter.plan(planned, fixed=[ALLOWANCE])
+    with run.store.timed(EXPORT):
+        files = []
+        for entry in entries:
+            files += write_files(entry, shared, left_out)
+            run.meter.add(EXPORT, FILE_S / 2, entry.name)
+        files = settle_int8(files, shared, lambda text: run.meter.add(EXPORT, 0.0, text))
     ledger.open([file.key for file in files])
     for group in settings(shared.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
         if fresh:
-            ledger.time_quickly(group, partial(measure, fresh, group[0], validation.images, QUICK))
+            timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
+            ledger.time_quickly(group, timed_quickly)
+            run.meter.add(MEASURE, BRIEF * run.pace.probe.process_s, "the cost of every exit")
     if not ledger.quick:
-        raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
-    wanted = wanted_points(goal, files[0], ledger.quick, validation.labels)
-    files = [with_points(file, ledger.quick[file.key], shared, wanted) for file in files if file.key in ledger.quick]
+        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        rest = len(entries) * len(shared.profiles) * (FILE_S - EXPORT_S)
-        extra = dict(all_without_exits(files, shared, Path(folder)))
-        timings = _measure_all(files, extra, shared, ledger, lambda share, text: progress(share * rest, text))
+        with run.store.timed(EXPORT):
+            files = _pointed(files, run, ledger, left_out, goal)
+            extra = dict(all_without_exits(files, shared, Path(folder), left_out))
+        timings = _measure_all(files, extra, run, ledger, left_out, planned[MEASURE])
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
-        raise UserError("; ".join(dict.fromkeys(ledger.lost.values())))
-    return [point for file in timed for point in _points(file, shared, timings, run_folder)]
+        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
+    points = []
+    for file in timed:
+        with sparing(left_out, file.key):
+            points += _points(file, shared, timings, run.store.folder, left_out)
+    return points
+
+
+def _pointed(
+    files: Sequence[File], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
+) -> list[File]:
+    """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
+    shared, kinds = run.shared, len({file.precision for file in files})
+    teacher = next((file for file in files if file.entry.label == "teacher" and file.precision == "fp32"), None)
+    wanted = wanted_points(goal, teacher, ledger.quick, shared.dataset.validation.labels)
+    pointed = []
+    for file in files:
+        if file.key not in ledger.quick:
+            continue
+        with sparing(left_out, file.key):
+            found = with_points(file, ledger.quick[file.key], shared, wanted)
+            if found.mismatch and file.entry.label:
+                left_out[file.key] = found.mismatch
+            else:
+                pointed.append(found)
+        run.meter.add(EXPORT, FILE_S / 2 / kinds, f"{file.entry.name}, checked")
+    return pointed
 
 
 def _measure_all(
     files: Sequence[File],
     extra: Mapping[str, Deployed],
-    shared: Shared,
+    run: Run,
     ledger: Ledger,
-    progress: Callable[[float, str], None],
+    left_out: LeftOut,
+    planned_s: float,
 ) -> dict[str, dict[str, Timing]]:
     """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(shared.profiles)
+    groups = settings(run.shared.profiles)
     for setting, group in groups.items():
-        names = ", ".join(profile.name for profile in group)
         served = [file for file in files if file.precision in allowed(group)]
         deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
-        effort = Effort.full(group[0])
-        share = 1 / len(groups) / effort.processes
-
-        def on_process(number: int, names: str = names, share: float = share, least: int = effort.processes) -> None:
-            more = f"/{least}" if number <= least else ", until the intervals are narrow"
-            progress(share if number <= least else 0.0, f"latency on {names}, process {number}{more}")
-
-        images = shared.dataset.validation.images
-        measured = ledger.time_fully(setting, group, partial(measure, deployed, group[0], images, effort, on_process))
+        images, effort = run.shared.dataset.validation.images, Effort.full(group[0])
+        names = ", ".join(profile.name for profile in group)
+        on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
+        timed = partial(measure_each, deployed, group[0], images, effort, left_out, on_process)
+        measured = ledger.time_fully(setting, group, timed)
         timings.update({profile.name: measured for profile in group if measured})
     return timings
 
 
-def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path) -> list[Point]:
+class _Processes:
+    """Tells the meter of each process of one setting that has measured; one of the least wanted is `share_s` of it."""
+
+    def __init__(self, meter: Meter, names: str, least: int, share_s: float) -> None:
+        self._meter, self._names, self._least, self._share_s = meter, names, least, share_s
+        self._before = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        text, now = f"latency on {self._names}, process {number}", time.monotonic()
+        if number <= self._least:
+            self._meter.add(MEASURE, self._share_s, f"{text}/{self._least}")
+        else:
+            self._meter.add(ALLOWANCE, now - self._before, f"{text}, until the intervals are narrow")
+        self._before = now
+
+
+def _points(
+    file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path, left_out: LeftOut
+) -> list[Point]:
     """Read test, and write down every operating point of one file."""
     dataset, entry = shared.dataset, file.entry
     if file.precision == "fp32":
@@ -226,9 +292,11 @@ def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], r
     else:
         test_logits = file.segments.logits(dataset.test.images)
     stage: Stage = "quantized" if file.precision == "int8" else entry.stage
-    served = [p for p in shared.profiles if file.precision in precisions(p) and p.name in timings]
+    served = [p for p in shared.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
+    if wrong and entry.label:
+        left_out[file.key] = obstacle
     points = []
     for number, chosen in enumerate(file.points):
         latency = {
@@ -253,7 +321,7 @@ def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], r
                 size_bytes=file.path.stat().st_size,
                 latency_ms=latency,
                 file=str(file.path.relative_to(run_folder)),
-                label=obstacle or entry.label,
+                label=entry.label or obstacle,
                 offered=bool(latency) and not file.mismatch,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
                 quantization="" if file.quantized is None else file.quantized.text,
@@ -261,6 +329,35 @@ def _points(file: File, shared: Shared, timings: dict[str, dict[str, Timing]], r
             )
         )
     return points
+
+
+def _without_file(entry: Entry, shared: Shared) -> Point:
+    """A baseline of which no fp32 file could be deployed and measured: what PyTorch says of it."""
+    dataset = shared.dataset
+    right = {
+        name: all_logits(entry.network, split.images)[-1].argmax(-1) == split.labels
+        for name, split in (("validation", dataset.validation), ("test", dataset.test))
+    }
+    accuracy = {name: float(values.mean()) for name, values in right.items()}
+    return Point(
+        student=entry.name,
+        stage=entry.stage,
+        arch=entry.network.arch.to_dict() if isinstance(entry.network, EarlyExitNetwork) else None,
+        thresholds=(),
+        exit_fractions=(1.0,),
+        val_accuracy=accuracy["validation"],
+        test_accuracy=accuracy["test"],
+        test_accuracy_ci95=confidence(accuracy["test"], dataset),
+        macs=entry.macs_per_exit[-1],
+        macs_per_exit=entry.macs_per_exit[-1:],
+        params=sum(parameter.numel() for parameter in entry.network.parameters()),
+        size_bytes=None,
+        latency_ms={},
+        file=None,
+        label=entry.label,
+        offered=False,
+        exit_accuracy=(accuracy["test"],),
+    )
 
 
 def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:

@@ -1,5 +1,6 @@
 """What came of a goal: the measured student that reaches it, or the nearest."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from erde_nas.finals import read_measured
 from erde_nas.goals import Choice, choose, misses, sentence
 from erde_nas.hardware import HardwareProfile
 from erde_nas.offer import mean_latency, offer
-from erde_nas.run import Run
+from erde_nas.store import RunStore
 
 
 def profile_of(profiles: Sequence[HardwareProfile], name: str | None, out: Path) -> HardwareProfile:
@@ -25,33 +26,81 @@ def profile_of(profiles: Sequence[HardwareProfile], name: str | None, out: Path)
     return found[0]
 
 
-def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, Any]:
-    """Whether a measured student reaches the goal, and which one does or comes nearest."""
-    measured = read_measured(run.store)
-    assert measured.teacher is not None
-    parents = parents_of(run, measured.students)
-    points, _ = offer(measured.points, run.shared.profiles, parents)
+def came_of(
+    store: RunStore,
+    profiles: tuple[HardwareProfile, ...],
+    goal: GoalSection,
+    profile: HardwareProfile,
+    students: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Whether a measured student reaches the goal, and which one does or comes nearest; of `students` and what was made
+    of them alone, where any are given."""
+    measured = read_measured(store)
+    if measured.teacher is None:
+        raise UserError(f"{store.folder} holds no measured student yet; continue its search")
+    points, _ = offer(measured.points, profiles, parents_of(store, measured.students))
+    if students:
+        points = [point for point in points if _origin(store, point.student) in students]
     teachers = [p for p in (measured.teacher, *measured.baselines) if p.label.split(",")[0] == "teacher"]
     timed = [ms for teacher in teachers if (ms := mean_latency(teacher, profile.name)) is not None]
     if not timed:
         raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")
     teacher_ms = timed[0]
     chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
-    return {
+    found = {
         "profile": profile.name,
         "goal": goal.wanted,
         "reached": chosen is not None and not chosen.missed,
-        "student": None if chosen is None else chosen.point.student,
-        "file": None if chosen is None else chosen.point.file,
-        "thresholds": [] if chosen is None else list(chosen.point.thresholds),
-        "text": sentence(chosen, goal, profile.name) + _cheapest(run, measured.students, chosen, goal),
+        "student": None,
+        "file": None,
+        "thresholds": [],
+        "text": sentence(chosen, goal, profile.name) + _cheapest(store, measured.students, chosen, goal),
+    }
+    if chosen is None:
+        return found
+    point = chosen.point
+    command = export_command(store.folder, point.student)
+    text = f"{found['text']}\nTo ship it: {command}"
+    return found | {
+        "student": point.student,
+        "file": point.file,
+        "thresholds": list(point.thresholds),
+        "export": command,
+        "text": text,
     }
 
 
-def _cheapest(run: Run, students: Sequence[str], chosen: Choice | None, goal: GoalSection) -> str:
+def _cheapest(store: RunStore, students: Sequence[str], chosen: Choice | None, goal: GoalSection) -> str:
     """Which students no pruning makes cheaper, where a cost is what misses the goal."""
-    found = [name for name in students if run.store.metrics(name).get("cheapest")]
+    found = [name for name in students if store.metrics(name).get("cheapest")]
     missed = {} if chosen is None else misses(chosen.reached, goal)
     if not found or not any(miss > 0 for key, miss in missed.items() if key != "accuracy_drop"):
         return ""
     return f" Pruning makes nothing cheaper than {' and '.join(found)}."
+
+
+def already_reached(
+    store: RunStore,
+    profiles: tuple[HardwareProfile, ...],
+    goal: GoalSection,
+    profile: HardwareProfile,
+    students: Sequence[str],
+) -> dict[str, Any] | None:
+    """What `came_of` says where the run holds a student that reaches the goal, before anything is made for it."""
+    measured = read_measured(store)
+    timed = any(profile.name in point.latency_ms for point in measured.points)
+    if not timed or measured.unmeasured or not (store.folder / "pareto.json").is_file():
+        return None
+    found = came_of(store, profiles, goal, profile, students)
+    return found if found["reached"] else None
+
+
+def export_command(run: Path, student: str) -> str:
+    """What writes the folder to ship, to be copied."""
+    return f"erde-nas export {shlex.quote(str(run))} --student {student} --to {student}"
+
+
+def _origin(store: RunStore, student: str) -> str:
+    """The finished student that one was made of, or itself."""
+    metrics = store.metrics(student)
+    return str(metrics.get("origin", metrics.get("parent", student)))

@@ -24,21 +24,23 @@ from erde_nas.detect import describe_machine
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
+from erde_nas.files import read_json
 from erde_nas.finals import measure_run
 from erde_nas.finish import finish, finish_shortlist
 from erde_nas.hardware import HardwareProfile
 from erde_nas.int8_form import explained, int8_form
 from erde_nas.measure.target import machine_of, obstacle
-from erde_nas.outcome import came_of, profile_of
-from erde_nas.plan import Pace, make_plan
+from erde_nas.outcome import already_reached, came_of, profile_of
+from erde_nas.own_teacher import inspect_teacher
+from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
+from erde_nas.planning import Planner
 from erde_nas.progress import Meter
-from erde_nas.quick_latency import reference_latency
 from erde_nas.rank_check import check_ranks
 from erde_nas.recipe import Recipe
 from erde_nas.records import Dataset
 from erde_nas.report.build import write_report
 from erde_nas.run import Run
-from erde_nas.shared import Shared, pick_device, prepare, space_of, trainings_at_once
+from erde_nas.shared import Shared, pick_device, prepare, space_of
 from erde_nas.space import Space
 from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.students.weights import save_network
@@ -100,12 +102,16 @@ def search(
         for line in describe_data(dataset):
             meter.say(line)
         task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
+        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             limits.check_reachable(task.space, profiles, dataset)
-        with open_run(out, recipe, profiles, {"dataset": dataset.fingerprint, "device": task.device.type}) as store:
+        identity = {"dataset": dataset.fingerprint, "device": task.device.type}
+        with open_run(out, recipe, profiles, identity, meter.clock) as store:
             store.update_manifest(
-                data_dir=None if data_dir is None else str(data_dir.resolve()), data=describe(dataset)
+                data_dir=None if data_dir is None else str(data_dir.resolve()),
+                data=describe(dataset),
+                own_teacher=own_teacher,
             )
             return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
 
@@ -115,9 +121,13 @@ def _search(run: Run, place: Place, data_dir: Path | None) -> Report:
     store = run.store
     try:
         train_supernets(run)
-        with place.pool(run.shared, run.space, data_dir, candidate_maker(store.folder, run.shared)) as pool:
+        maker = candidate_maker(store.folder, run.shared)
+        with store.timed("search"), place.pool(run.shared, run.space, data_dir, maker) as pool:
             explore(run, pool)
-        _complete(run, list(dict.fromkeys([*_finished(store), *finish_shortlist(run)])))
+        with store.timed("finish"):
+            fit = list(dict.fromkeys([*_finished(store), *finish_shortlist(run)]))
+        run.meter.close("finish")
+        _complete(run, fit)
         check_ranks(run)
     except KeyboardInterrupt:
         if not store.trials():
@@ -138,26 +148,36 @@ def compress(
     """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist.
 
     With a `goal`, on the run's profile of that name, pruning heads for it, and the report says under `target` what came
-    of it.
+    of it; where a measured student reaches it already, that is the answer and nothing is done.
     """
     existing_run(out)
     with ExitStack() as stack:
         stack.enter_context(locked(out))
-        store = stack.enter_context(closing(existing_run(out)))
+        store = stack.enter_context(closing(existing_run(out, meter.clock)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
+        if target is not None and (found := already_reached(store, profiles, *target, students)):
+            meter.say("the run holds a student that reaches the goal already: nothing is trained or measured")
+            return read_json(out / "pareto.json") | {"target": found}
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        run = _prepare(store, Task(recipe, profiles, dataset, pick_device(device)), meter)
+        task = Task(recipe, profiles, dataset, pick_device(device))
+        store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
+        run = _prepare(store, task, meter, measured_stays=False)
         known = [trial.student for trial in store.trials() if trial.state == "complete"]
         unknown = [name for name in students if name not in known]
         if unknown:
             raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
         chosen = list(dict.fromkeys([*_finished(store), *students]))
-        _complete(run, finish(run, chosen) if chosen else finish_shortlist(run), True, target)
-        return _report(run, interrupted=False) | ({} if target is None else {"target": came_of(run, *target)})
+        with store.timed("finish"):
+            fit = finish(run, chosen) if chosen else finish_shortlist(run)
+        run.meter.close("finish")
+        _complete(run, fit, True, target)
+        return _report(run, interrupted=False) | (
+            {} if target is None else {"target": came_of(store, profiles, *target)}
+        )
 
 
 def _check_front(store: RunStore) -> None:
@@ -183,19 +203,20 @@ def check_hardware(profiles: Profiles) -> None:
             raise UserError(reason)
 
 
-def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storage: str | None = None) -> Run:
+def _prepare(
+    store: RunStore,
+    task: Task,
+    meter: Meter,
+    workers: int = 1,
+    storage: str | None = None,
+    measured_stays: bool = True,
+) -> Run:
     """Open the study, plan the time, and make what all candidates share."""
     recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
-
-    def on_compute(compute: Compute, steps: float) -> None:
-        store.update_manifest(compute=asdict(compute))
-        pace = Pace(compute.seconds_per_step * steps, workers, trainings_at_once(task.device), len(profiles))
-        seconds, text = make_plan(recipe, pace, done=len(store.trials()), spent_s=store.seconds())
-        meter.plan(seconds)
-        meter.say(text)
-
+    planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
+    planner.at_once(workers, task.device)
     with store.timed("teacher"):
         shared = prepare(
             recipe,
@@ -206,27 +227,15 @@ def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storag
             typical=space.middle(),
             epochs=longest_training(recipe),
             known=Compute(**saved) if saved else None,
-            on_compute=on_compute,
+            on_compute=planner.on_compute,
+            on_planned=planner.on_planned,
         )
     if uncached := shared.uncached(space.middle()):
         meter.say(uncached)
     if shared.teacher.early_exit is not None:
         save_network(shared.teacher.early_exit, store.folder / "teacher")
-    shared = replace(
-        shared,
-        reference_ms=_reference_ms(store, candidate.timed(recipe.search, profiles)),
-        int8=_int8(store, profiles, meter),
-    )
-    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter)
-
-
-def _reference_ms(store: RunStore, profiles: Profiles) -> dict[str, float]:
-    """What the reference network takes under each profile, measured once for a run."""
-    saved = store.manifest().get("reference_ms")
-    if saved is None:
-        saved = reference_latency(profiles)
-        store.update_manifest(reference_ms=saved)
-    return saved
+    shared = replace(shared, reference_ms=planner.reference_ms, int8=_int8(store, profiles, meter))
+    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter, planner.pace)
 
 
 def _int8(store: RunStore, profiles: Profiles, meter: Meter) -> Quantization:
@@ -250,8 +259,9 @@ def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Mete
     if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
         return shared
     saved = store.manifest().get("teacher_check")
-    with store.timed("teacher"):
+    with store.timed(CHECK):
         saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(shared, space.middle())))
+    meter.close(CHECK)
     verdict = Verdict(**saved)
     store.update_manifest(teacher_check=saved)
     if verdict.trusted:
@@ -267,19 +277,21 @@ def _complete(run: Run, fit: Sequence[str], again: bool = False, target: Target 
             "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe "
             "and search in a new folder"
         )
-    run.meter.close("finish")
-    pruned = compress_students(run, fit, target)
-    run.meter.close("prune")
+    with run.store.timed("prune"):
+        pruned = compress_students(run, fit, target)
     with run.store.timed("measure"):
         measure_run(run, [*fit, *pruned], again, None if target is None else target[0])
-    run.meter.close("measure")
+    for stage in (EXPORT, MEASURE, ALLOWANCE):
+        run.meter.close(stage)
 
 
 def _report(run: Run, interrupted: bool) -> Report:
     """Write the report of what is finished."""
     with run.store.timed("report"):
+        run.store.record_time()  # the report says what everything before it took
         report = assemble(run, interrupted)
         write_report(run.store.folder, report)
+    run.meter.close("report")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run.store.update_manifest(environment=report["environment"], peak_memory_mb=round(peak / 1024))
     return report

@@ -1,27 +1,15 @@
-"""What a run is going to do, and how long it should take, from the measured time of one training step."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+"""What a run is going to do, and how long it should take, from what a training step and a measurement take here."""
 
 from erde_nas import rank_check
 from erde_nas.budget import expected_trials
 from erde_nas.halving import rungs
-from erde_nas.progress import duration
+from erde_nas.pace import SLIM, SLIM_S, Pace, measuring_s
 from erde_nas.recipe import Recipe
-from erde_nas.run import CANDIDATE_S, FILE_S
 
 GOAL_STUDENTS = 3  # trained for each of the shortlist, at most, where pruning heads for a goal
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast this run is: `epoch_s` seconds for an epoch of one student alone, `workers` candidates and `parallel`
-    students of the shortlist at once, and as many `profiles` to measure under."""
-
-    epoch_s: float
-    workers: int
-    parallel: int
-    profiles: int
+REPORT_S = 3.0
+SLIMMED = 0.75  # students with fewer exits, for each that was finished or pruned
+BASELINES = 3  # measured beside the students
 
 
 def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple[dict[str, float], str]:
@@ -35,7 +23,7 @@ def make_plan(recipe: Recipe, pace: Pace, *, done: int, spent_s: float) -> tuple
     left = 3600 * (recipe.search.hours or 0) - spent_s - sum(after.values())
     trials = expected_trials(recipe.search, done, candidate_s(recipe, pace), left)
     seconds = {"search": max(0, trials - done) * candidate_s(recipe, pace), **after}
-    return seconds, _text(recipe, trials, done, seconds)
+    return seconds, _text(recipe, trials, done)
 
 
 def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
@@ -46,7 +34,9 @@ def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
     seconds = {
         "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
         "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
-        "measure": (finish.students + pruned + 3) * FILE_S * pace.profiles,
+        SLIM: (finish.students + pruned) * SLIM_S,
+        **measuring_s(round((finish.students + pruned) * (1 + SLIMMED)) + BASELINES, pace),
+        "report": REPORT_S,
     }
     if checked := recipe.search.rank_check:
         epochs = sum(options.epochs for options, _ in rank_check.trainings(recipe).values())
@@ -63,10 +53,10 @@ def _supernet_s(recipe: Recipe, pace: Pace) -> float:
 def candidate_s(recipe: Recipe, pace: Pace) -> float:
     """Estimated seconds from one candidate to the next; a slice of a supernet is not trained."""
     training = pace.epoch_s * recipe.train.epochs if recipe.search.evaluator == "train" else 0
-    return (CANDIDATE_S + training) / pace.workers
+    return (pace.probe.candidate_s + training) / pace.workers
 
 
-def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) -> str:
+def _text(recipe: Recipe, trials: int, done: int) -> str:
     about = "" if recipe.search.hours is None and recipe.search.trials is not None else "about "
     training = f" x {recipe.train.epochs} epochs" if recipe.search.evaluator == "train" else " of a supernet"
     candidates = f"{about}{trials} candidates{training}" + (f" ({done} done)" if done else "")
@@ -76,7 +66,6 @@ def _text(recipe: Recipe, trials: int, done: int, seconds: Mapping[str, float]) 
     pruning = ", ".join(f"{ratio:.0%}" for ratio in recipe.compress.prune)
     pruning = "towards its goal" if recipe.compress.goal else pruning
     pruned = f"; prune {pruning} x {recipe.compress.train.epochs} epochs" if pruning else ""
-    total, lengths = duration(sum(seconds.values())), rank_check.trainings(recipe).values()
-    if lengths:
+    if lengths := rank_check.trainings(recipe).values():
         pruned += f"; rank check {recipe.search.rank_check} x {' + '.join(str(o.epochs) for o, _ in lengths)} epochs"
-    return f"plan: {candidates}; finish {finishing} epochs{pruned}; about {total} from here"
+    return f"plan: {candidates}; finish {finishing} epochs{pruned}"

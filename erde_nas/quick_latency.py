@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from erde_nas.compress.quantize import Quantization
 from erde_nas.deploy import arithmetic, make_segments, write_file
 from erde_nas.hardware import HardwareProfile
 from erde_nas.int8_form import int8_form
@@ -34,17 +35,10 @@ def latency_per_exit(
     """
     if not profiles:
         return {}
-    never, kinds = [0.0] * (len(network.segments) - 1), allowed(profiles)
-    made = make_segments(network, kinds, images[:QUICK_CALIBRATION], int8_form(profiles) if "int8" in kinds else None)
     by_setting: dict[str, dict[str, Timing]] = {}
+    kinds = allowed(profiles)
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        files = {}
-        for precision, segments in made.items():
-            path = Path(folder) / f"{precision}.onnx"
-            write_file(segments, never, path, {})
-            files[precision] = Deployed(
-                precision, path, len(network.segments), network=network, precision=arithmetic(precision)
-            )
+        files = _files(network, kinds, images, Path(folder), int8_form(profiles) if "int8" in kinds else None)
         for setting, group in settings(profiles).items():
             wanted = [files[precision] for precision in allowed(group)]
             known = None if reference_ms is None else reference_ms[group[0].name]
@@ -56,6 +50,39 @@ def latency_per_exit(
             choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
             best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
     return best
+
+
+def latencies_side_by_side(
+    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray
+) -> dict[str, tuple[float, ...]]:
+    """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
+    well, and so that there are no more processes than for one."""
+    kinds = precisions(profile)
+    how = int8_form((profile,)) if "int8" in kinds else None
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = []
+        for number, (name, network) in enumerate(networks.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            found = _files(network, kinds, images, place, how).values()
+            files += [replace(file, key=f"{name}/{file.key}") for file in found]
+        timed = measure(files, profile, images, ALONE) if files else {}
+    return {
+        name: min((timed[f"{name}/{kind}"].per_exit for kind in kinds), key=lambda per_exit: per_exit[-1])
+        for name in networks
+    }
+
+
+def _files(
+    network: EarlyExitNetwork, kinds: Sequence[str], images: np.ndarray, folder: Path, how: Quantization | None
+) -> dict[str, Deployed]:
+    """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
+    never, files = [0.0] * (len(network.segments) - 1), {}
+    for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION], how).items():
+        path = folder / f"{kind}.onnx"
+        write_file(segments, never, path, {})
+        files[kind] = Deployed(kind, path, len(network.segments), network=network, precision=arithmetic(kind))
+    return files
 
 
 def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]:

@@ -3,11 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from erde_nas.compress_section import CompressOptions
 from erde_nas.distil_section import DistilSection, Weight
-from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
+from erde_nas.network_section import (
+    OWN,
+    Expansion,
+    Family,
+    Head,
+    Kernel,
+    NetworkSection,
+    Positive,
+    StudentSection,
+    Width,
+)
 from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -76,11 +86,20 @@ class OptimizerSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
 
+NormalisationName = Literal["imagenet", "cifar10", "mnist", "half", "unit", "pixels"]  # distil/normalisation.py
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+OF_CHECKPOINT = ("mean", "std", "normalisation", "classes")  # keys that say how a checkpoint was trained
+
+
 class TeacherSection(NetworkSection):
     """The early-exit teacher: trained here, or the user's own checkpoint."""
 
     checkpoint: str | None = None  # a file: a network of this project, a torch.export program, or weights of timm's
     timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
+    mean: tuple[float, ...] | None = None  # checkpoint: per channel, of pixels in [0, 1]; null: the data set's
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    normalisation: NormalisationName | None = None  # checkpoint: instead of mean and std, a usual one by name
+    classes: tuple[ClassName, ...] | None = None  # checkpoint: the names of its outputs, in their order
     stem: Width = 32
     depths: tuple[Positive, ...] = (2, 2, 2)
     widths: tuple[Width, ...] = (32, 64, 128)
@@ -92,6 +111,25 @@ class TeacherSection(NetworkSection):
         if self.timm is not None and self.checkpoint is None:
             raise ValueError(f"timm: {self.timm} needs checkpoint: the file with its weights; nothing is downloaded")
         return self
+
+    @model_validator(mode="after")
+    def _how_a_checkpoint_was_trained(self) -> "TeacherSection":
+        said = [key for key in OF_CHECKPOINT if getattr(self, key) is not None]
+        if said and self.checkpoint is None:
+            raise ValueError(f"{', '.join(said)} belongs to a checkpoint of your own; add checkpoint, or remove it")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError(f"mean and std belong together, but {'std' if self.std is None else 'mean'} is missing")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"mean and std need one number per channel, but hold {len(self.mean)} and {len(self.std)}")
+        if self.mean is not None and self.normalisation is not None:
+            raise ValueError(f"normalisation: {self.normalisation} says what mean and std would say; remove either")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        hidden = OWN if self.model is not None else ()
+        return {k: v for k, v in values.items() if k not in hidden and not (k in OF_CHECKPOINT and v is None)}
 
 
 class SpaceSection(Section):

@@ -1,5 +1,6 @@
 """What all candidates of a run share, made once: views, teacher, its logits, and how fast a training step runs."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from erde_nas.compress.quantize import ON_EVERY_CPU, Quantization
 from erde_nas.data.views import Views
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.objective import Objective, teacher_exits
-from erde_nas.distil.targets import cached_logits
+from erde_nas.distil.targets import cached_logits, is_cached
 from erde_nas.distil.teacher import Teacher, image_shape, prepare_teacher
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.together import Job
@@ -28,6 +29,9 @@ from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork, on_device
 
 GPU_STREAMS = 4  # small students leave most of a GPU idle
+FORWARDS = 3  # as many forward passes as long as a training step
+PROBED = 32  # images that say how long the teacher takes for all
+LOGITS = "logits"  # the stage of the teacher's pass over all views, as the meter calls it
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,14 @@ def prepare(
     epochs: int,
     known: Compute | None,
     on_compute: Callable[[Compute, float], None],
+    on_planned: Callable[[float], None] = lambda teacher_macs: None,
 ) -> Shared:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
     from an earlier start of the same run. `on_compute` hears of it, with the steps of an epoch. The teacher's logits
-    are made for as many views as `epochs` epochs see.
+    are made for as many views as `epochs` epochs see. `on_planned` hears of the teacher's MACs once the time for it is
+    planned, which a teacher that has to be trained takes longest of all.
     """
     views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=device, data=dataset.fingerprint)
 
@@ -152,7 +158,10 @@ def prepare(
 
     def fastest_for_teacher(make: Callable[[], EarlyExitNetwork]) -> Compute:
         compute = fastest(make, recipe.teacher.train)
-        meter.plan({"teacher": _seconds(recipe.teacher.train, views, compute)})
+        image_s = compute.seconds_per_step / recipe.teacher.train.batch_size / FORWARDS * compute.threads
+        passes = image_s * views.count(epochs) * len(views) / trainings_at_once(device)
+        meter.plan({"teacher": _seconds(recipe.teacher.train, views, compute), LOGITS: passes})
+        on_planned(macs_per_exit(make())[-1])
         return compute
 
     def teacher_progress(done: int, total: int, compute: Compute) -> None:
@@ -162,12 +171,32 @@ def prepare(
     on_compute(compute, steps_per_epoch(views, recipe.train))
     teacher = prepare_teacher(recipe, dataset, views, fastest_for_teacher, teacher_progress, meter.say)
 
+    meter.close("teacher")
+    macs = teacher_macs(teacher, dataset)
+    pass_s = 0.0 if is_cached(teacher, views, views.count(epochs)) else _pass_seconds(teacher, views)
+    meter.plan({LOGITS: pass_s * views.count(epochs)})
+    if not teacher.trained:
+        on_planned(macs[-1])
+
     def logits_progress(done: int, total: int) -> None:
-        meter.add("teacher", 0, f"logits of view {done}/{total}")
+        meter.add(LOGITS, pass_s, f"view {done}/{total}")
 
     logits = cached_logits(teacher, views, views.count(epochs), logits_progress, meter.say)
-    meter.close("teacher")
-    return Shared(recipe, profiles, dataset, views, teacher, teacher_macs(teacher, dataset), logits, compute)
+    meter.close(LOGITS)
+    return Shared(recipe, profiles, dataset, views, teacher, macs, logits, compute)
+
+
+@torch.no_grad()
+def _pass_seconds(teacher: Teacher, views: Views) -> float:
+    """Estimated seconds that the teacher takes for one view of all training images."""
+    images = views.batch(0, torch.arange(min(PROBED, len(views)), device=views.device))
+    for _ in range(2):  # the first time something is made ready
+        begin = time.perf_counter()
+        teacher.network(images)
+        if images.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begin
+    return seconds / len(images) * len(views)
 
 
 def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float:
@@ -175,12 +204,13 @@ def _seconds(options: OptimizerSection, views: Views, compute: Compute) -> float
 
 
 def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
-    """MACs per exit. The depth of a foreign program's exits cannot be seen: they count as evenly spaced."""
-    if isinstance(teacher.network, EarlyExitNetwork):
-        return tuple(float(macs) for macs in macs_per_exit(teacher.network))
-    assert isinstance(teacher.network, ForeignTeacher)
-    x = torch.zeros(1, *dataset.train.images.shape[1:], device=next(teacher.network.buffers()).device)
+    """MACs per exit: of all that leads to it."""
+    network = teacher.network
+    if isinstance(network, EarlyExitNetwork):
+        return tuple(float(macs) for macs in macs_per_exit(network))
+    assert isinstance(network, ForeignTeacher)
+    count = network.batch.least
+    x = torch.zeros(count, *dataset.train.images.shape[1:], device=next(network.buffers()).device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which can be counted
-        exits = len(teacher.network(x))
-        total = count_macs(teacher.network.program, teacher.network.prepare(x))
-    return tuple(total * (i + 1) / exits for i in range(exits))
+        seen, exits = network.prepare(x), range(len(network(x)))
+        return tuple(count_macs(network.exit(number).program, seen) / count for number in exits)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from erde_nas.compress.gradients import loss_gradients_
 from erde_nas.compress.prune import Gradients, Pruning, prune
-from erde_nas.errors import DeviceLost
+from erde_nas.errors import UserError
 from erde_nas.files import read_json
 from erde_nas.finish import train_on
 from erde_nas.measure.policy import OperatingPoint, operating_curve, spread
-from erde_nas.quick_latency import latency_per_exit
+from erde_nas.pace import SLIM, SLIM_S
+from erde_nas.quick_latency import latencies_side_by_side
 from erde_nas.run import Run
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, keep_exits
@@ -89,33 +90,63 @@ def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool)
     return fit
 
 
-def drop_unused_exits(run: Run, name: str) -> None:
+def drop_unused_exits(run: Run, names: Sequence[str]) -> None:
     """Make students without the exits that no image takes, where that is faster: at any operating point worth keeping,
-    and at the cheapest one of them; and without early exits, where the median image takes none. The student stays.
+    and at the cheapest one of them; and without early exits, where the median image takes none. The students stay.
 
-    Judged by the first profile's brief measurement and the validation split.
+    Judged by the first profile's brief measurement, all students in the same processes, and the validation split.
     """
-    metrics, profile, shared = run.store.metrics(name), run.shared.profiles[0], run.shared
-    if "used_exits" in metrics or metrics.get("stage") not in ("finished", "pruned"):
+    fresh = [name for name in names if _has_exits_to_judge(run, name)]
+    if not fresh:
         return
-    network, validation = load_student(run, name), shared.dataset.validation
-    try:
-        before = latency_per_exit(network, (profile,), validation.images)[profile.name]
-    except DeviceLost:  # what can be measured of the run goes on; the next start tries this again
-        return
-    curve = operating_curve(all_logits(network, validation.images), validation.labels, before)
-    sets = used_exits(spread(curve, shared.recipe.search.accuracy_tolerance, POINTS))
-    for used in sets:
-        smaller = keep_exits(network, used)
-        after = latency_per_exit(smaller, (profile,), validation.images)[profile.name]
-        if after[-1] >= before[used[-1]]:
-            continue
-        made = f"{name}-x{''.join(map(str, used))}"
-        run.meter.say(f"{made} is {name} with {len(used)} of its {len(before)} exits: no image takes the others")
-        save_network(smaller, run.store.student(made))
-        here = {"parent": name, "origin": metrics.get("origin", name), "used_exits": list(range(len(used)))}
-        run.store.update_metrics(made, stage="pruned", **here)
-    run.store.update_metrics(name, used_exits=sets[0] if sets else list(range(len(before))))
+    profile, images = run.shared.profiles[0], run.shared.dataset.validation.images
+    with run.store.timed(SLIM):
+        networks = {name: load_student(run, name) for name in fresh}
+        early = {name: network for name, network in networks.items() if len(network.segments) > 1}
+        try:
+            run.meter.add(SLIM, 0.0, f"what every exit of {len(early)} students costs")
+            before = latencies_side_by_side(early, profile, images)
+            sets = {name: _worth_trying(run, network, before[name]) for name, network in early.items()}
+            smaller = {
+                _slim_name(name, used): keep_exits(networks[name], used) for name in early for used in sets[name]
+            }
+            run.meter.add(SLIM, SLIM_S * len(fresh) / 2, f"{len(smaller)} students with fewer exits")
+            after = latencies_side_by_side(smaller, profile, images)
+        except UserError as error:  # what can be measured of the run goes on; the next start tries this again
+            run.meter.say(f"{SLIM}: exits cannot be judged: {error}")
+            return
+        for name, network in networks.items():
+            found = sets.get(name, [])
+            for used in found:
+                if after[_slim_name(name, used)][-1] < before[name][used[-1]]:
+                    _keep_smaller(run, name, _slim_name(name, used), smaller[_slim_name(name, used)])
+            run.store.update_metrics(name, used_exits=found[0] if found else list(range(len(network.segments))))
+
+
+def _slim_name(name: str, used: Sequence[int]) -> str:
+    return f"{name}-x{''.join(map(str, used))}"
+
+
+def _has_exits_to_judge(run: Run, name: str) -> bool:
+    metrics = run.store.metrics(name)
+    return "used_exits" not in metrics and metrics.get("stage") in ("finished", "pruned")
+
+
+def _worth_trying(run: Run, network: EarlyExitNetwork, per_exit_ms: Sequence[float]) -> list[list[int]]:
+    """Sets of exits of which a student might be faster."""
+    shared = run.shared
+    logits, labels = all_logits(network, shared.dataset.validation.images), shared.dataset.validation.labels
+    curve = operating_curve(logits, labels, per_exit_ms)
+    return used_exits(spread(curve, shared.recipe.search.accuracy_tolerance, POINTS))
+
+
+def _keep_smaller(run: Run, name: str, made: str, network: EarlyExitNetwork) -> None:
+    """Store a student with fewer exits than the one it was made from."""
+    left, exits = len(network.segments), len(load_student(run, name).segments)
+    run.meter.say(f"{made} is {name} with {left} of its {exits} exits: no image takes the others")
+    save_network(network, run.store.student(made))
+    here = {"parent": name, "origin": run.store.metrics(name).get("origin", name), "used_exits": list(range(left))}
+    run.store.update_metrics(made, stage="pruned", **here)
 
 
 def used_exits(points: Sequence[OperatingPoint]) -> list[list[int]]:

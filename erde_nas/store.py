@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from erde_nas.hardware import HardwareProfile, load_profile
 from erde_nas.recipe import Recipe, load_recipe
 from erde_nas.records import Trial
 from erde_nas.searchers.interface import SearchSpace
+from erde_nas.stages import StageClock
 from erde_nas.studies.interface import Study
 
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
@@ -32,9 +32,11 @@ FREE = {"search": {"trials", "hours", "patience", "rank_check"}}  # what may dif
 class RunStore:
     """One run folder. Open it with `open_run`, which locks it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: StageClock | None = None) -> None:
         self.folder = folder
         self._study: Study | None = None
+        self._clock = clock or StageClock()
+        self._before: dict[str, float] | None = None  # what former starts of the run took, by stage
 
     def student(self, name: str) -> Path:
         """The folder of one student."""
@@ -59,18 +61,29 @@ class RunStore:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Count the time spent inside as part of `stage`, over all continuations, also where it ends with an error."""
-        begin = time.perf_counter()
+        """Count the time spent inside as part of `stage`, over all continuations, also where it ends with an error.
+
+        Every moment since this start of the run began counts for one stage: see stages.py.
+        """
         try:
-            yield
+            with self._clock.at(stage):
+                yield
         finally:
-            timings = self.manifest()["timings_s"]
-            spent = timings.get(stage, 0.0) + time.perf_counter() - begin
-            self.update_manifest(timings_s={**timings, stage: round(spent, 3)})
+            self.record_time()
+
+    def record_time(self) -> None:
+        """Write what every stage has taken so far, over all continuations."""
+        self.update_manifest(timings_s={stage: round(seconds, 3) for stage, seconds in self._timings().items()})
 
     def seconds(self) -> float:
-        """What all stages have taken so far, over all continuations."""
-        return float(sum(self.manifest()["timings_s"].values()))
+        """What the run has taken so far, over all continuations."""
+        return float(sum(self._timings().values()))
+
+    def _timings(self) -> dict[str, float]:
+        if self._before is None:
+            self._before = self.manifest()["timings_s"]
+        now = self._clock.seconds()
+        return {stage: self._before.get(stage, 0.0) + now.get(stage, 0.0) for stage in {**self._before, **now}}
 
     def recipe(self) -> Recipe:
         """The recipe as it was run."""
@@ -130,9 +143,13 @@ class RunStore:
 
 @contextmanager
 def open_run(
-    folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]
+    folder: Path,
+    recipe: Recipe,
+    profiles: Sequence[HardwareProfile],
+    identity: dict[str, Any],
+    clock: StageClock | None = None,
 ) -> Iterator[RunStore]:
-    """Create the run folder, or continue the run that is in it, and hold its lock.
+    """Create the run folder, or continue the run that is in it, and hold its lock. `clock` began with this start.
 
     `identity` is recorded and must not change between continuations (the data set's fingerprint). Raises UserError
     where the folder holds anything else, or another process is at work in it.
@@ -154,7 +171,7 @@ def open_run(
             }
             write_json(folder / "manifest.json", manifest)
         _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
-        with closing(RunStore(folder)) as store:
+        with closing(RunStore(folder, clock)) as store:
             yield store
 
 
@@ -198,13 +215,13 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def existing_run(folder: Path) -> RunStore:
-    """The run in `folder`. Raises UserError where there is none."""
+def existing_run(folder: Path, clock: StageClock | None = None) -> RunStore:
+    """The run in `folder`. `clock` began with this command. Raises UserError where there is none."""
     if not is_run(folder):
         raise UserError(
             f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`"
         )
-    return RunStore(folder)
+    return RunStore(folder, clock)
 
 
 def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]) -> None:

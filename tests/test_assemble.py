@@ -159,7 +159,7 @@ def test_a_finished_run_keeps_the_contract(found: dict[str, Any]) -> None:
     assert [one["label"] for one in found["baselines"]] == ["best student without exits"]
     assert not found["interrupted"]
     assert found["profiles"]["int8"]["precision"] == "int8"
-    assert found["environment"]["timings_s"].keys() == {"search"}
+    assert found["environment"]["timings_s"].keys() == {"start", "search"}
     assert found["environment"]["versions"]["torch"]
     created = datetime.fromisoformat(found["created"])
     assert abs((datetime.now(timezone.utc) - created).total_seconds()) < 60

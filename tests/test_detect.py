@@ -140,7 +140,7 @@ def test_a_fitting_machine_may_answer():
         (
             {"device": "cuda"},
             {"providers": ("CPUExecutionProvider",)},
-            "CUDAExecutionProvider, here: CPUExecutionProvider; install the package onnxruntime-gpu",
+            "CUDAExecutionProvider, here: CPUExecutionProvider; pip install 'onnxruntime-gpu' instead",
         ),
         ({}, {"providers": ()}, "needs onnxruntime, which cannot be imported here"),
         ({"threads": 5}, {}, "needs 5 threads, this process may use 4 core(s)"),

@@ -42,15 +42,16 @@ def test_duration(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_the_share_is_that_of_the_planned_seconds() -> None:
+def test_the_share_is_that_of_the_time(clock: Callable[[float], None]) -> None:
     meter = quiet()
     assert meter.share == 0
     meter.plan({"teacher": 10, "search": 30})
-    meter.add("teacher", 5)
-    assert meter.share == pytest.approx(5 / 40)
+    clock(10)
+    meter.add("teacher", 10)
+    meter.close("teacher")
+    assert meter.share == pytest.approx(10 / 40)
+    clock(25)
     meter.add("search", 15, "3/6")
-    assert meter.share == pytest.approx(20 / 40)
-    meter.add("teacher", 100)  # slower than planned: no more than the stage's own share
     assert meter.share == pytest.approx(25 / 40)
     meter.plan({"measure": 20})
     assert meter.share == pytest.approx(25 / 60)
@@ -62,33 +63,38 @@ def test_the_share_is_that_of_the_planned_seconds() -> None:
     assert meter.share == 1
 
 
-def test_a_smaller_plan_never_makes_more_than_everything() -> None:
+def test_it_is_not_done_before_everything_is(clock: Callable[[float], None]) -> None:
+    """However far beyond its plan a stage is."""
     meter = quiet()
-    meter.plan({"teacher": 10, "search": 10})
-    meter.add("teacher", 8)
-    meter.plan({"teacher": 5})
-    assert meter.share == pytest.approx(5 / 15)
+    meter.plan({"search": 10, "report": 0.01})
+    meter.close("search")
+    for second in range(1, 1000, 50):
+        clock(float(second))
+        meter.add("report", 1.0)
+        assert meter.share <= 0.99
+        assert meter.left() == "" if second < 3 else meter.left().endswith("s left")
+        assert "about 0s" not in meter.left()
+    meter.close("report")
+    assert (meter.share, meter.left()) == (1.0, "")
 
 
-def test_an_unplanned_stage_counts_nothing() -> None:
+def test_an_unplanned_stage_counts_nothing(clock: Callable[[float], None]) -> None:
     meter = quiet()
+    clock(5)
     meter.add("teacher", 5, "epoch 1/2")
     assert meter.share == 0
     meter.close("teacher")
     assert meter.share == 0
+    assert meter.left() == ""
 
 
 def test_the_time_left_follows_from_how_far_off_the_plan_was(clock: Callable[[float], None]) -> None:
     meter = quiet()
     meter.plan({"search": 100})
-    meter.add("search", 25)
     clock(50)  # twice as slow as planned
-    assert meter.left() == "about 2m30s left"
-    clock(2.9)  # too early to tell
-    assert meter.left() == ""
-    clock(50)
-    meter.add("search", 75)
-    assert meter.left() == ""
+    meter.add("search", 25)
+    assert meter.left() == f"about {duration(75 * (50 + 15) / (25 + 15))} left", "15 s are the plan's own weight"
+    assert meter.left_s() == pytest.approx(75 * 65 / 40)
 
 
 def test_no_time_left_before_anything_is_done(clock: Callable[[float], None]) -> None:
@@ -96,6 +102,7 @@ def test_no_time_left_before_anything_is_done(clock: Callable[[float], None]) ->
     clock(100)
     assert meter.left() == ""
     meter.plan({"search": 100})
+    clock(102)
     meter.add("search", 1)
     assert meter.left() == ""
 
@@ -104,8 +111,8 @@ def test_off_a_terminal_lines_go_to_stderr(capsys: pytest.CaptureFixture[str], c
     with quiet() as meter:
         meter.plan({"search": 100})
         meter.say("[bold]one[/bold] candidate")
-        meter.add("search", 50)
         clock(50)
+        meter.add("search", 50)
         meter.say("half")
     assert capsys.readouterr() == ("", "[  0%] [bold]one[/bold] candidate\n[ 50%] half; about 50s left\n")
 
@@ -115,15 +122,15 @@ def test_off_a_terminal_progress_is_logged_now_and_then(
 ) -> None:
     meter = quiet()
     meter.plan({"search": 100})
-    for second in range(0, 36, 2):
+    for second in range(2, 38, 2):
         clock(float(second))
         meter.add("search", 2, f"step {second}")
         meter.add("search", 0)  # nothing to say
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("; ")[0] for line in lines] == [
-        "[ 12%] search step 10",
-        "[ 22%] search step 20",
-        "[ 32%] search step 30",
+        "[ 10%] search step 10",
+        "[ 20%] search step 20",
+        "[ 30%] search step 30",
     ]
     assert LOG_EVERY_S == 10
 

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from erde_nas.files import write_json
-from erde_nas.plan import Pace, after_search_s, make_plan
+from erde_nas.pace import Pace
+from erde_nas.plan import after_search_s, make_plan
 from erde_nas.rank_check import FILE, STAGE, rank_check_report, spread
 from erde_nas.recipe import Recipe, SearchSection
 from erde_nas.records import Trial
@@ -88,10 +89,10 @@ def test_its_cost_is_in_the_plan(evaluator: str, epochs: int) -> None:
             "finish": {"train": {"epochs": 12}}, "compress": {"train": {"epochs": 8}},
         }
     )  # fmt: skip
-    pace = Pace(epoch_s=0.5, workers=1, parallel=4, profiles=1)
+    pace = Pace(epoch_s=0.5, parallel=4)
     assert after_search_s(recipe, pace)[STAGE] == pytest.approx(20 * epochs * 0.5 / 4)
     lengths = "12" if evaluator == "train" else "50 + 12"
-    assert f"; rank check 20 x {lengths} epochs; about" in make_plan(recipe, pace, done=0, spent_s=0.0)[1]
+    assert f"; rank check 20 x {lengths} epochs" in make_plan(recipe, pace, done=0, spent_s=0.0)[1]
     assert longest_training(recipe) == 50, "the teacher's logits reach as far as the brief training"
 
 

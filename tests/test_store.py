@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,17 +139,27 @@ def test_students_and_the_manifest_gather_what_is_known(tmp_path: Path) -> None:
 
 
 def test_time_is_counted_over_continuations_and_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([10.0, 12.5, 100.0, 101.0, 0.0, 0.25])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    with opened(tmp_path / "run") as store, store.timed("search"):
-        pass
+    now = {"s": 10.0}
+    monkeypatch.setattr(time, "monotonic", lambda: now["s"])
+
+    def passes(seconds: float) -> None:
+        now["s"] += seconds
+
     with opened(tmp_path / "run") as store:
-        with pytest.raises(KeyboardInterrupt), store.timed("search"):
+        passes(4.0)
+        with store.timed("search"):
+            passes(2.5)
+    passes(100.0)  # between two starts
+    with opened(tmp_path / "run") as store:
+        with suppress(KeyboardInterrupt), store.timed("search"):
+            passes(1.0)
             raise KeyboardInterrupt
         with store.timed("report"):
-            pass
-    monkeypatch.undo()
-    assert existing_run(tmp_path / "run").manifest()["timings_s"] == {"search": 3.5, "report": 0.25}
+            passes(0.25)
+        passes(2.0)
+        assert store.seconds() == 9.75
+        store.record_time()
+    assert existing_run(tmp_path / "run").manifest()["timings_s"] == {"start": 6.0, "search": 3.5, "report": 0.25}
 
 
 def test_trials_come_back_exactly(tmp_path: Path) -> None:

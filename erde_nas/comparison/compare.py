@@ -9,18 +9,20 @@ from erde_nas.comparison.figure import figure_png
 from erde_nas.comparison.store import folder_of, load_run, open_comparison
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
-from erde_nas.comparison.train_runs import train_runs
+from erde_nas.comparison.train_runs import missing_runs, train_runs
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
+from erde_nas.distil.compute import Compute
 from erde_nas.distil.teacher import image_shape
 from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.network_section import student_arch
+from erde_nas.own_teacher import inspect_teacher
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset
-from erde_nas.shared import Shared, pick_device, prepare
+from erde_nas.shared import Shared, pick_device, prepare, trainings_at_once
 from erde_nas.space import Space
 from erde_nas.store import existing_run
 from erde_nas.students.infer import all_logits
@@ -50,7 +52,14 @@ def run(
     for line in describe_data(dataset):
         meter.say(line)
     arch = _student(recipe, dataset, student, run)
+    inspect_teacher(recipe, (), dataset, torch_device, meter.say)
+    epochs = recipe.finish.train.epochs * len(missing_runs(out, losses, seeds)) / trainings_at_once(torch_device)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
+
+        def on_compute(compute: Compute, steps: float) -> None:
+            manifest.keep(compute)
+            meter.plan({"train": epochs * steps * compute.seconds_per_step})
+
         shared = prepare(
             recipe.model_copy(update={"train": recipe.finish.train}),
             (),
@@ -60,7 +69,7 @@ def run(
             typical=arch,
             epochs=recipe.finish.train.epochs,
             known=manifest.compute(),
-            on_compute=lambda compute, steps: manifest.keep(compute),
+            on_compute=on_compute,
         )
         try:
             train_runs(out, losses, seeds, arch, shared, meter)

@@ -41,7 +41,7 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
         return DistilSection.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        said = first["msg"].replace("Input should", "it should")
         raise UserError(
-            f"--loss {text}: {'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r}); "
-            "choose another value"
+            f"--loss {text}: {'.'.join(map(str, first['loc']))}={first['input']} will not do: {said}"
         ) from None

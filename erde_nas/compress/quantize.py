@@ -23,8 +23,8 @@ from erde_nas.runtimes.onnxruntime import SERIOUS
 
 
 class _Batches(CalibrationDataReader):
-    def __init__(self, name: str, images: np.ndarray) -> None:
-        self._batches = iter([{name: images[i : i + 32]} for i in range(0, len(images), 32)])
+    def __init__(self, name: str, images: np.ndarray, size: int) -> None:
+        self._batches = iter([{name: images[i : i + size]} for i in range(0, len(images), size)])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._batches, None)
@@ -78,8 +78,8 @@ def quantize_segments(
     for number, segment in enumerate(segments):
         name = segment.graph.input[0].name
         quantized.append(own_names(_quantize(segment, name, x, how), f"q{number}/"))
-        outputs = _session(segment).run(None, {name: x})
-        x = outputs[-1]
+        if number + 1 < len(segments):
+            x = _session(segment).run(None, {name: x})[-1]
     return quantized
 
 
@@ -103,6 +103,7 @@ def _quantize(segment: ModelProto, name: str, x: np.ndarray, how: Quantization) 
     nodes = segment.graph.node
     if how.only and not any(node.name in how.only for node in nodes):
         return segment
+    fixed = segment.graph.input[0].type.tensor_type.shape.dim[0].dim_value  # 0 where any batch will do
     kept = [node.name for node in nodes if node.op_type in ("Cast", "Mul") or (_in_head(node) and not how.heads)]
     kept += [node.name for node in nodes if node.op_type == "Add" and _is_shift(segment, node)]
     kept += [node.name for node in nodes if node.name in how.kept]
@@ -116,7 +117,7 @@ def _quantize(segment: ModelProto, name: str, x: np.ndarray, how: Quantization) 
             quantize_static(
                 str(source),
                 str(target),
-                _Batches(name, x),
+                _Batches(name, x, fixed or 32),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QInt8 if how.signed else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.pixels import read_pixels
-from erde_nas.distil.foreign import ProgramTeacher
+from erde_nas.distil.foreign import Answer
+from erde_nas.distil.normalisation import normalisation_of
+from erde_nas.distil.own_program import class_order, program_teacher, with_class_order
+from erde_nas.distil.program import load_program
 from erde_nas.distil.timm_teacher import build_timm
 from erde_nas.errors import UserError
 from erde_nas.recipe import TeacherSection
@@ -18,30 +22,53 @@ from erde_nas.records import Dataset
 from erde_nas.students.network import EarlyExitNetwork
 from erde_nas.students.weights import load_network
 
+PROGRAM_VERSION = 2  # raise it when the same program would give other logits
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The user's own teacher in eval mode, and in words what was assumed of it."""
+
+    network: nn.Module
+    key: str  # hash of what determines its answers
+    remarks: tuple[str, ...] = ()
+
 
 def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> tuple[nn.Module, str]:
-    """The network of `section.checkpoint` in eval mode, and a hash of what determines its answers.
+    """The network and the key of `read_checkpoint`."""
+    found = read_checkpoint(section, dataset, device)
+    return found.network, found.key
+
+
+def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> Checkpoint:
+    """The network of `section.checkpoint`, tried on a few images.
 
     `.safetensors` has `arch.json` beside it, unless `section.timm` names a model. A `.pt2` program takes images
-    normalised with the training split's mean and standard deviation, any batch size. Raises UserError where the file
-    is missing or damaged, or does not fit the data set.
+    normalised as the section says, by default with the training split's mean and standard deviation. Raises UserError
+    where the file is missing or damaged, or does not fit the data set.
     """
-    path = Path(section.checkpoint or "").expanduser()
-    if not path.is_file():
-        raise UserError(f"teacher checkpoint {path} does not exist; correct teacher.checkpoint in the recipe")
+    path = checkpoint_path(section)
     network: nn.Module
+    remarks: tuple[str, ...] = ()
     how: Any = "checkpoint"
+    order = class_order(section, dataset, path)
     if section.timm is not None:
         channels, height, width = dataset.train.images.shape[1:]
-        network, how = build_timm(section.timm, path, (channels, height, width), len(dataset.classes))
+        own = normalisation_of(section, dataset)
+        network, how = build_timm(
+            section.timm, path, (channels, height, width), len(dataset.classes), own, Answer(order=order)
+        )
         how = [section.timm, how]
     elif path.suffix == ".safetensors":
+        if section.normalisation is not None or section.mean is not None:
+            raise UserError(
+                f"teacher {path} is a network of erde-nas, which keeps the normalisation that it was trained with; "
+                "remove teacher.mean, teacher.std and teacher.normalisation"
+            )
         network = load_network(path)
     elif path.suffix == ".pt2":
-        try:
-            network = ProgramTeacher(torch.export.load(path).module(), dataset)
-        except Exception as error:  # torch.export raises many kinds for a damaged file
-            raise UserError(f"{path} is not a program that torch.export can load: {error}") from error
+        network, remarks = program_teacher(load_program(path), section, dataset, path, device)
+        how = ["program", PROGRAM_VERSION, normalisation_of(section, dataset)]
     else:
         raise UserError(
             f"teacher checkpoint {path} must end in .safetensors (erde-nas) or .pt2 (torch.export.save); "
@@ -50,7 +77,18 @@ def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     network = network.to(device)
     network.eval()
     check_fit(network, path, dataset, device)
-    return network, content_key([_digest(path), dataset.fingerprint, how])
+    if order is not None and isinstance(network, EarlyExitNetwork):
+        network = with_class_order(network, order)
+    how = how if order is None else [how, order]
+    return Checkpoint(network, content_key([_digest(path), dataset.fingerprint, how]), remarks)
+
+
+def checkpoint_path(section: TeacherSection) -> Path:
+    """Raises UserError where there is no such file."""
+    path = Path(section.checkpoint or "").expanduser()
+    if not path.is_file():
+        raise UserError(f"teacher checkpoint {path} does not exist; correct teacher.checkpoint in the recipe")
+    return path
 
 
 def content_key(parts: Any) -> str:

@@ -66,6 +66,11 @@ def targets_path(teacher: Teacher, views: Views, count: int) -> Path:
     return wanted(teacher, views, count).path
 
 
+def is_cached(teacher: Teacher, views: Views, count: int) -> bool:
+    """Whether they are there, whole and fitting."""
+    return _open(wanted(teacher, views, count))[0] is not None
+
+
 def cached_logits(
     teacher: Teacher,
     views: Views,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_nas.distil.foreign import ForeignTeacher
+from erde_nas.distil.foreign import Answer, ForeignTeacher
+from erde_nas.distil.normalisation import Normalisation
 from erde_nas.errors import UserError
 from erde_nas.students.network import Normalize
 
@@ -47,9 +48,15 @@ class ResizedInput(nn.Module):
 
 
 def build_timm(
-    name: str, checkpoint: Path, image_shape: tuple[int, int, int], classes: int
+    name: str,
+    checkpoint: Path,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    normalisation: Normalisation | None = None,
+    answer: Answer | None = None,
 ) -> tuple[ForeignTeacher, dict[str, Any]]:
-    """The teacher, and how its images are prepared: input_size, interpolation, mean and std.
+    """The teacher, and how its images are prepared: input_size, interpolation, mean and std, those of `normalisation`
+    if there is one. `answer` puts its classes in order.
 
     Raises UserError where timm is absent or does not know `name`, and where the file is damaged or does not fit.
     """
@@ -71,9 +78,12 @@ def build_timm(
         for key, value in import_module("timm.data").resolve_model_data_config(model).items()
         if key in ("input_size", "interpolation", "mean", "std")
     }
+    if normalisation is not None:
+        mean, std = (values * 3 if len(values) == 1 else values for values in normalisation)  # one channel is repeated
+        config |= {"mean": mean, "std": std}
     kernel = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     prepare = ResizedInput(size, config["input_size"][-1], kernel, config["mean"], config["std"])
-    return ForeignTeacher(prepare, model), config
+    return ForeignTeacher(prepare, model, answer), config
 
 
 def _import_timm() -> Any:

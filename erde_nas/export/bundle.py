@@ -119,7 +119,11 @@ def describe(source: Source) -> dict[str, Any]:
         "trade_offs": trade_offs(source, source.shipped()),
         "profiles": {name: _profile(profile) for name, profile in report["profiles"].items()},
         "measurements": source.points,
-        "baselines": [_baseline(point) for point in (report["teacher"], *report["baselines"]) if point],
+        "baselines": [
+            _baseline(point)
+            for point in (report["teacher"], *report["baselines"])
+            if point and point["file"] not in {own["file"] for own in source.points}
+        ],
         "arch": read_json(source.folder / "arch.json"),
         "data": {
             **{key: report["dataset"][key] for key in ("name", "train", "validation", "test")},

@@ -1,5 +1,6 @@
 """student.json -> the model card of a bundle, in Markdown."""
 
+import math
 from typing import Any
 
 from tabulate import tabulate
@@ -12,7 +13,9 @@ import onnxruntime
 from run import read_image
 
 student = json.loads(open("student.json", encoding="utf-8").read())
-session = onnxruntime.InferenceSession(student["default"]["model"])
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3  # it warns of the thresholds' default, which may be overridden, otherwise
+session = onnxruntime.InferenceSession(student["default"]["model"], options)
 image = read_image(sys.argv[1], student["input"]["channels"], student["input"]["size"])
 logits, exit_index = session.run(None, {"image": image[None]})
 print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
@@ -48,18 +51,35 @@ def _list(values: list[float]) -> str:
 
 
 def _use(student: dict[str, Any]) -> str:
-    budgets = [entry["mean"] for row in student["trade_offs"] for entry in row["latency_ms"].values()]
-    budget = f"{max(budgets):.2g}" if budgets else "1"
+    budget = example_budget(student)
+    line = (
+        f"\n    python run.py folder --budget-ms {budget:<10} # the most accurate thresholds within a mean latency"
+        if budget
+        else ""
+    )
     return f"""## Use
 
     python run.py photo.png                       # one image: class, probability, and the exit it left at
-    python run.py folder --batch 64 --json        # batches: images that are sure leave, the rest goes on
-    python run.py folder --budget-ms {budget:<10} # the most accurate thresholds within a mean latency
+    python run.py folder --batch 64 --json        # batches: images that are sure leave, the rest goes on{line}
 
-`run.py` needs numpy and onnxruntime; Pillow for other formats than PNG and for `--resize`. Ten lines of your own:
+`run.py` needs numpy and onnxruntime; Pillow for other formats than PNG and for `--resize`. A few lines of your own:
 
 ```python
 {EXAMPLE}```"""
+
+
+def example_budget(student: dict[str, Any]) -> str:
+    """A budget between the cheapest and the dearest operating point, rounded up, and the profile that it is about where
+    that is not the first one; nothing where `run.py` can keep no profile."""
+    names = [name for name, profile in student["profiles"].items() if profile["runtime"] == "onnxruntime"]
+    for name in sorted(names, key=lambda name: student["profiles"][name]["device"] != "cpu"):
+        means = [row["latency_ms"][name]["mean"] for row in student["trade_offs"] if name in row["latency_ms"]]
+        if means:
+            middle = (min(means) + max(means)) / 2
+            digits = 1 - math.floor(math.log10(middle))
+            value = math.ceil(round(middle * 10**digits, 6)) / 10**digits
+            return f"{value:g}" + ("" if name == names[0] else f" --profile {name}")
+    return ""
 
 
 def _limits(student: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from erde_nas.errors import UserError
 from erde_nas.export.nest import split, thresholds_of
+from erde_nas.files import read_json
 from erde_nas.instructions import EXACT_INT8
 
 
@@ -25,6 +26,8 @@ class Exported:
 
 def read_exported(path: Path) -> Exported:
     """Raises UserError for a file that is missing, damaged, or was not exported by erde-nas."""
+    if path.is_dir():
+        raise UserError(f"{path} is {what_folder(path)}")
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a model.onnx of a run's student")
     try:
@@ -44,3 +47,16 @@ def read_exported(path: Path) -> Exported:
         notes["precision"],
         tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
     )
+
+
+def what_folder(folder: Path) -> str:
+    """What a folder is in whose place a model file is wanted, and the file in it to give."""
+    if (folder / "student.json").is_file():
+        model = read_json(folder / "student.json").get("default", {}).get("model", "model.onnx")
+        return f"the folder of an exported student; give its file: {folder / model}"
+    files = sorted(folder.glob("students/*/*.onnx")) or sorted(folder.glob("*.onnx"))
+    kind = "a run" if (folder / "manifest.json").is_file() else "a folder"
+    if not files:
+        return f"{kind} without a model file in it; give a model.onnx of a run's student"
+    example = next((file for file in files if file.name == "model.onnx"), files[0])
+    return f"{kind} with {len(files)} model file{'s' if len(files) > 1 else ''}; give one of them: {example}"

@@ -56,10 +56,10 @@ def segment_modules(network: nn.Module) -> list[nn.Module]:
     return [module.eval() for module in modules]
 
 
-def export_whole(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The last exit of any network (images -> list of logits) as one segment."""
+def export_whole(network: nn.Module, image_shape: tuple[int, ...], free: bool = True) -> onnx.ModelProto:
+    """The last exit of any network (images -> list of logits) as one segment, for any batch size or for 1 alone."""
     device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
-    return _export(_LastLogits(network), torch.zeros(1, *image_shape, dtype=torch.uint8, device=device), 0, 1)
+    return _export(_LastLogits(network), torch.zeros(1, *image_shape, dtype=torch.uint8, device=device), 0, 1, free)
 
 
 class _LastLogits(nn.Module):
@@ -83,13 +83,14 @@ class _Swapped(nn.Module):
         return self.head(features), features
 
 
-def _export(module: nn.Module, x: Tensor, number: int, segments: int) -> onnx.ModelProto:
+def _export(module: nn.Module, x: Tensor, number: int, segments: int, free: bool = True) -> onnx.ModelProto:
     names = [input_name(number), *output_names(number, segments)]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter is deprecated but takes 0.06 s where its successor takes 3 s, inside a search.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of a program's own; its answers are compared
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             module.eval(),
@@ -97,7 +98,7 @@ def _export(module: nn.Module, x: Tensor, number: int, segments: int) -> onnx.Mo
             buffer,  # type: ignore[arg-type]  # documented, but missing in its annotation
             input_names=names[:1],
             output_names=names[1:],
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes={name: {0: "batch"} for name in names} if free else None,
             opset_version=OPSET,
             dynamo=False,
         )

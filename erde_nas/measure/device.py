@@ -138,12 +138,12 @@ class Device:
             return f"{self._python} is Python {text} there, {least} or newer is needed; name another with `python`"
         if kind == "module":
             return (
-                f"{self._python} cannot import {text} there; install the package {text} for it, or name another Python "
-                "with `python`"
+                f"{self._python} cannot import {text} there; install the package {text} for it with `{self._python} -m "
+                f"pip install {text}`, or name another Python with `python`"
             )
         if kind == "disk":
             return f"the disk there is full ({text}); free some space, or set TMPDIR to another folder"
-        return f"measuring failed in the runtime there: {text}"
+        return f"measuring failed in the runtime of {self._python} there: {text}"
 
     def _refusal(self, answer: Answer) -> UserError:
         """An answer that is none of the agent's."""
@@ -155,7 +155,7 @@ class Device:
                 f"{self.target}: there is no Python named {self._python} there ({said}); install it, or give the "
                 "profile the path of another as `python`"
             )
-        return UserError(f"{self.target}: the agent did not run there: {said}")
+        return UserError(f"{self.target}: the agent did not run there in {self._python}: {said}")
 
 
 def _frozen(value: Any) -> Any:

@@ -51,21 +51,22 @@ COMPLAINTS = (
     (
         "Host key verification failed",
         False,
-        "its host key is not known here; connect once by hand with `ssh {host}` and compare the key",
+        "its host key is not known here; connect once by hand with `{ssh} {host}` and compare the key",
     ),
     (
         "Permission denied",
         False,
-        "it does not accept your key; `ssh-copy-id {host}` brings it there, IdentityFile in ~/.ssh/config names one, "
-        "and a key with a passphrase must be in ssh-agent",
+        "it does not accept your key; ssh-copy-id brings it there, IdentityFile in {config} names one, and a key with "
+        "a passphrase must be in ssh-agent",
     ),
     (
         "Could not resolve hostname",
         True,
-        "its name is not known; correct `target`, or add a Host {host} with its HostName to ~/.ssh/config",
+        "its name is not known; correct `target`, or add a Host {host} with its HostName to {config}",
     ),
+    ("onfiguration option", False, "correct {config}"),
     ("refused", True, "nothing listens there; start its SSH server, or correct the port"),
-    ("", True, "see that it is on, and that `ssh {host}` reaches it"),
+    ("", True, "see that it is on, and that `{ssh} {host}` reaches it"),
 )
 
 
@@ -78,9 +79,17 @@ class Answer:
     err: str
 
 
+def own_config() -> str | None:
+    """The file that the user wants in place of ~/.ssh/config. Raises UserError where it is not there."""
+    own = os.environ.get(CONFIG)
+    if own and not Path(own).is_file():
+        raise UserError(f"{CONFIG} names {own}, which does not exist; correct or unset that variable")
+    return own or None
+
+
 def command(host: str, socket: Path, *options: str) -> list[str]:
     """`ssh` with everything that it must ask nobody and leave nothing behind."""
-    own = os.environ.get(CONFIG)
+    own = own_config()
     given = [word for option in (*OPTIONS, *options) for word in ("-o", option)]
     return ["ssh", *(("-F", own) if own else ()), "-T", "-a", "-x", "-S", str(socket), *given, "--", host]
 
@@ -156,7 +165,9 @@ class Connection:
             raise UserError(f"ssh:{self._host}: no temporary folder can be made there: {_last(said)}; free some space")
         for sign, passing, advice in COMPLAINTS:
             if sign in said:
-                text = f"ssh:{self._host} cannot be reached ({_last(said)}): {advice.format(host=self._host)}"
+                own = own_config()
+                words = {"host": self._host, "config": own or "~/.ssh/config", "ssh": f"ssh -F {own}" if own else "ssh"}
+                text = f"ssh:{self._host} cannot be reached ({_last(said)}): {advice.format(**words)}"
                 raise DeviceLost(text) if passing else UserError(text)
 
 

@@ -113,13 +113,17 @@ def front(report: Report, cost: str) -> list[Row]:
 
 
 def accuracy_range(report: Report) -> tuple[float, float]:
-    """Limits of every accuracy axis in percent: what is deployed fits, hopeless searched points may fall below."""
+    """Limits of every accuracy axis in percent: what is deployed fits, hopeless searched points may fall below.
+
+    Of a run that was interrupted the candidates are what there is to see: all of them fit.
+    """
     rows = _plottable(_trials(report) + student_rows(report) + comparison_rows(report))
     searched = sorted(height(row) for row in rows if _look(row) == "searched")
     anchors = [
         (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if _look(row) != "searched"
     ]
-    anchors += [(value, value) for value in searched[len(searched) // 2 :]]
+    all_fit = report.get("interrupted") or not anchors
+    anchors += [(value, value) for value in (searched if all_fit else searched[len(searched) // 2 :])]
     if not anchors:
         return 0.0, 100.0
     low, high = min(lower for lower, _ in anchors), max(upper for _, upper in anchors)

@@ -16,6 +16,7 @@ from erde_nas.report.points import (
     front_rows,
     offered_rows,
     profile_names,
+    teacher_row,
 )
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.units import one_line
@@ -51,7 +52,7 @@ def front_tables(report: Report, full: bool) -> list[Table]:
 def _table(report: Report, cost: str, full: bool) -> Table:
     offered = offered_rows(report, cost)
     students = offered if full else front_rows(report, cost) or offered
-    others = comparison_rows(report)
+    others, twins = _apart(comparison_rows(report), students)
     if cost != MACS:
         others = [row for row in others if row.latency(cost)]
     rows = students + others
@@ -62,8 +63,17 @@ def _table(report: Report, cost: str, full: bool) -> Table:
         headers=tuple(column.header for column in columns),
         cells=tuple(tuple(column.cell(row) for column in columns) for row in rows),
         right=tuple(column.right for column in columns),
-        notes=tuple(_notes(report, cost, rows, hidden, full)),
+        notes=(*_notes(report, cost, rows, hidden, full), *twins),
     )
+
+
+def _apart(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]]:
+    """The baselines that are no student of the table, and a note on each that is: nothing stands in a table twice."""
+    shown = {row.point.get("file"): row.name for row in students if not row.point.get("thresholds")}
+    shown.pop(None, None)
+    twins = [row for row in others if row.role == "baseline" and row.point.get("file") in shown]
+    notes = [f"{shown[row.point['file']]} is the {row.name} as well." for row in twins]
+    return [row for row in others if row not in twins], notes
 
 
 def _title(report: Report, cost: str) -> str:
@@ -94,6 +104,7 @@ def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) 
         yield f"{hidden} more offered, but not on this front: see report.html."
     if cost == MACS:
         return
+    yield from _without_teacher(report, cost)
     entries = [entry for row in rows if (entry := row.latency(cost))]
     if not full and any(entry.get("mean") is None for entry in entries):
         yield "~ estimated from the cost of each exit, not measured."
@@ -103,6 +114,16 @@ def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) 
     other = next((found[0] for found in compared if found and found[0] != cost), None)
     if other:
         yield f"Speed-up: over the teacher under {one_line(other)} ({setting(report, other)})."
+
+
+def _without_teacher(report: Report, cost: str) -> Iterable[str]:
+    """Why the teacher has no row under a profile, where one of its files was left out."""
+    teacher = teacher_row(report)
+    if teacher is None or teacher.latency(cost):
+        return
+    left_out = report.get("left_out") or {}
+    for why in dict.fromkeys(why for file, why in left_out.items() if file.startswith("teacher/")):
+        yield one_line(f"The teacher has no row here, since its file could not be deployed and measured: {why}")
 
 
 def _as_text(table: Table, fmt: str) -> str:

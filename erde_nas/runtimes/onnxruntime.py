@@ -22,6 +22,7 @@ DEVICES = ("cpu", "cuda")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OUTPUTS = ["logits", "exit_index"]  # of a nested file; naming them saves about 5 % of a small student's call
 PRECISE = "session.x64quantprecision"  # on x86 without VNNI: products of int8 are added without loss, and more slowly
+FATAL = 4  # where a refusal is expected
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridable thresholds otherwise
 
 
@@ -49,7 +50,13 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
 
 
 def open_session(
-    model: str | bytes, *, threads: int, device: str, provider: str | None = None, exact: bool = False
+    model: str | bytes,
+    *,
+    threads: int,
+    device: str,
+    provider: str | None = None,
+    exact: bool = False,
+    severity: int = SERIOUS,
 ) -> "onnxruntime.InferenceSession":
     """A session of the file (or serialized model) with the device's execution provider, or a named one, and the CPU's
     for what that leaves. `exact`: int8 is added without loss on every CPU. Raises RuntimeError where it is absent."""
@@ -61,7 +68,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = SERIOUS
+    options.log_severity_level = severity
     if exact:
         options.add_session_config_entry(PRECISE, "1")
     return onnxruntime.InferenceSession(model, options, providers=[provider])
@@ -87,11 +94,19 @@ def as_segment(session: "onnxruntime.InferenceSession") -> Segment:
 
 
 def run_segments(
-    segments: Sequence[bytes], images: np.ndarray, batch_size: int = 256, *, exact: bool = False
+    segments: Sequence[bytes],
+    images: np.ndarray,
+    batch_size: int = 256,
+    *,
+    exact: bool = False,
+    severity: int = SERIOUS,
 ) -> np.ndarray:
     """Serialized segments, images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes).
 
-    With all the threads that ONNX Runtime takes by itself. `exact`: as in `open_session`.
+    With all the threads that ONNX Runtime takes by itself. A segment for a fixed batch is run in that. `exact`: as in
+    `open_session`.
     """
-    sessions = [open_session(segment, threads=0, device="cpu", exact=exact) for segment in segments]
+    sessions = [open_session(segment, threads=0, device="cpu", exact=exact, severity=severity) for segment in segments]
+    fixed = sessions[0].get_inputs()[0].shape[0]
+    batch_size = fixed if isinstance(fixed, int) else batch_size
     return every_exit([as_segment(session) for session in sessions], images, batch_size)

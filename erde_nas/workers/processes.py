@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from erde_nas.errors import UserError
+from erde_nas.quiet import quiet_libraries
 from erde_nas.records import Proposal
 from erde_nas.workers.binding import Binding
 from erde_nas.workers.interface import ATTEMPTS, Evaluated, Factory, died
@@ -171,8 +171,7 @@ def _serve(pipe: "Connection[Any, Any]", factory: Factory, binding: Binding) -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     binding.apply()
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # as the command line does
+    quiet_libraries()
     try:
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
             evaluate = factory()

@@ -1,6 +1,7 @@
 """erde-nas compress: further students of a run are finished, pruned, quantized and measured."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -17,7 +18,7 @@ def test_a_student_that_was_not_on_the_shortlist(cli, tiny, run, shortlisted, ot
     assert cli("export", run, "--student", other, "--to", run.parent / "ship", "--format", "onnx").code == 0
 
     # The search's own command keeps it.
-    monkeypatch.setattr("erde_nas.finals.measure", None)
+    monkeypatch.setattr("erde_nas.left_out.measure", None)
     done = cli(*tiny.search(run))
     assert done.code == 0, done.err
     assert json.loads((run / "pareto.json").read_text())["points"] == report["points"]
@@ -46,13 +47,38 @@ def test_an_unknown_device(refused, run):
     assert "--device must be auto, cpu or cuda" in refused("compress", run, "--device", "tpu")
 
 
-def test_a_goal_that_can_be_reached(cli, run, shortlisted):
+def test_a_goal_that_the_run_reaches_already(cli, run, shortlisted, monkeypatch):
+    """Nothing is trained, measured or written; the fastest student that meets it is named, and how to ship it."""
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
+    monkeypatch.setattr("erde_nas.pipeline._prepare", None)
     done = cli("compress", run, "--target", "accuracy_drop=0.9")
     assert done.code == 0, done.err
-    assert "of the channels less gives a drop of" in done.err
-    last = done.out.strip().splitlines()[-1]
+    assert "the run holds a student that reaches the goal already" in done.err
+    said, ship = done.out.strip().splitlines()[-2:]
+    points = [p for p in json.loads((run / "pareto.json").read_text())["points"] if p["file"]]
+    usable = [p for p in points if p["offered"] or p["label"].startswith("dominated")]
+    fastest = min(usable, key=lambda p: p["latency_ms"]["quick"]["mean"])
+    assert said.startswith(f"Goal reached on quick by {fastest['student']}")
+    assert "(wanted: at most 90 below) on validation" in said
+    assert f"; {fastest['file']}." in said
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
+
+    words = shlex.split(ship.removeprefix("To ship it: "))
+    assert words[:3] == ["erde-nas", "export", str(run)]
+    monkeypatch.chdir(run.parent)
+    assert cli(*words[1:]).code == 0
+    assert (run.parent / fastest["student"] / "run.py").is_file()
+
+
+def test_a_goal_that_can_be_reached(cli, run, shortlisted):
+    """A student that was asked for, which was not measured yet."""
+    (run / "measured.json").unlink()
+    done = cli("compress", run, "--target", "accuracy_drop=0.9")
+    assert done.code == 0, done.err
+    assert "of the channels less is " in done.err
+    last = done.out.strip().splitlines()[-2]
     assert last.startswith(f"Goal reached on quick by {shortlisted}")
-    assert "(wanted: a drop of 90.00%)" in last
+    assert "(wanted: at most 90 below)" in last
     assert (run / last.rstrip(".").split("; ")[-1].split(". ")[0]).is_file()
     points = json.loads((run / "pareto.json").read_text())["points"]
     quantized = [point for point in points if point["stage"] == "quantized"]

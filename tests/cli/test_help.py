@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import typer
 
 from erde_nas import __version__
@@ -78,5 +79,52 @@ def test_a_mistyped_command_or_option_is_a_user_error(cli):
     for words in (("serach",), ("search", "quickstart"), ("report", "x", "--jsn"), ("search", "x", "--trials", "0")):
         done = cli(*words)
         assert done.code == 2, words
-        assert "Error" in done.err
-        assert "Traceback" not in done.err
+        assert done.err.startswith("error: ")
+        assert done.err.count("\n") == 1, "one line"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("serach",), "No such command 'serach'. Did you mean 'search'? See `erde-nas --help`"),
+        (("search", "quickstart"), "Missing option '--out'; see `erde-nas search --help`"),
+        (
+            ("search", "x", "--out", "y", "--trials", "0"),
+            "--trials must be a whole number from 1 to 1000000, but got '0'",
+        ),
+        (("search", "x", "--out", "y", "--trials", "1e3"), "--trials must be a whole number from 1 to"),
+        (
+            ("search", "x", "--out", "y", "--trials", ""),
+            "--trials must be a whole number from 1 to 1000000, but got ''",
+        ),
+        (("search", "x", "--out", "y", "--trials", "9" * 30), "--trials must be a whole number from 1 to"),
+        (
+            ("search", "x", "--out", "y", "--seed", "-1"),
+            "--seed must be a whole number from 0 to 4294967295, but got '-1'",
+        ),
+        (("search", "x", "--out", "y", "--seed", "9" * 20), "--seed must be a whole number from 0 to 4294967295"),
+        (("search", "x", "--out", "y", "--workers", "0"), "--workers must be a whole number from 1 to"),
+        (
+            ("search", "x", "--out", "y", "--hours", "nan"),
+            "--hours must be hours above 0 and at most 100000, but got 'nan'",
+        ),
+        (("search", "x", "--out", "y", "--hours", "inf"), "but got 'inf'"),
+        (("search", "x", "--out", "y", "--hours", "-2"), "but got '-2'"),
+        (("search", "x", "--out", "y", "--epochs-scale", "nan"), "--epochs-scale must be a factor above 0"),
+        (("search", "x", "--out", "y", "--epochs-scale", "1e99"), "--epochs-scale must be a factor above 0"),
+        (("compress", "x", "--device", "tpu"), "--device must be auto, cpu or cuda, but got 'tpu'"),
+        (("distil", "x", "--out", "y", "--seeds", "0"), "--seeds must be a whole number from 1 to 1000, but got '0'"),
+        (("distil", "quickstart", "--out", "y", "--loss", "kd:temperature=1e999"), "temperature=inf will not do"),
+        (("distil", "quickstart", "--out", "y", "--loss", "kd:temperature=NaN"), "temperature=nan will not do"),
+        (("distil", "quickstart", "--out", "y", "--loss", "kd:temperature=-1"), "temperature=-1 will not do"),
+    ],
+)
+def test_every_value_has_words_of_our_own(cli, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    done = cli(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1, "one line"
+    assert said in done.err
+    assert "Input should" not in done.err
+    assert not list(tmp_path.iterdir())

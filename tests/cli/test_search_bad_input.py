@@ -34,7 +34,7 @@ def rejected(refused, out):
     [
         (["--device", "cuda"], "--device cuda: torch sees no CUDA device here; use --device cpu"),
         (["--device", "tpu"], "--device must be auto, cpu or cuda, but got 'tpu'"),
-        (["--epochs-scale", "0"], "--epochs-scale must be above 0, but got 0.0"),
+        (["--epochs-scale", "0"], "--epochs-scale must be a factor above 0 and at most 1000, but got '0'"),
         (["--profile", "cpu-2thread"], "no shipped profile 'cpu-2thread'; did you mean cpu-1thread"),
         (["--profile", "nowhere.yaml"], "no profile file nowhere.yaml"),
     ],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from erde_nas import candidate, finals, postponed
+from erde_nas import candidate, left_out, postponed
 from erde_nas.errors import DeviceLost
 
 
@@ -18,7 +18,7 @@ def far(tiny, tmp_path):
 
 def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path, calibrated, monkeypatch):
     tiny, profile = far
-    measure, latency, asked, gone = finals.measure, candidate.latency_per_exit, [], {"far": True}
+    measure, latency, asked, gone = left_out.measure, candidate.latency_per_exit, [], {"far": True}
 
     def lost_at_first(network, *more):
         asked.append(network.arch.id)
@@ -34,7 +34,7 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
 
     measured = []
     monkeypatch.setattr(candidate, "latency_per_exit", lost_at_first)
-    monkeypatch.setattr(finals, "measure", without_far)
+    monkeypatch.setattr(left_out, "measure", without_far)
     words = tiny.search(tmp_path / "run", "--profile", str(profile), "--trials", "2")
     done = cli(*words)
     assert done.code == 2, done.err

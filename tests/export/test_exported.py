@@ -45,3 +45,26 @@ def other_file(kind, folder):
 def test_other_files_are_refused(kind, reason, tmp_path):
     with pytest.raises(UserError, match=reason):
         read_exported(other_file(kind, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["ship/student.json", "ship/model.onnx"], "the folder of an exported student; give its file: {}/model.onnx"),
+        (
+            ["ship/manifest.json", "ship/students/a/model.int8.onnx", "ship/students/a/model.onnx"],
+            "a run with 2 model files; give one of them: {}/students/a/model.onnx",
+        ),
+        (["ship/manifest.json"], "a run without a model file in it"),
+        (["ship/model.onnx"], "a folder with 1 model file; give one of them: {}/model.onnx"),
+        (["ship/photo.png"], "a folder without a model file in it"),
+    ],
+)
+def test_a_folder_is_called_what_it_is(files, said, tmp_path):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    ship = tmp_path / "ship"
+    with pytest.raises(UserError) as caught:
+        read_exported(ship)
+    assert f"{ship} is {said.format(ship)}" in str(caught.value)

@@ -53,6 +53,18 @@ def test_the_axis_holds_what_is_deployed_and_leaves_out_hopeless_candidates(repo
     assert accuracy_range({"points": []}) == (0.0, 100.0)
 
 
+def test_the_axis_of_an_interrupted_run_holds_every_candidate(report: Report) -> None:
+    """As it ends in the middle of its search, and in the middle of what comes after."""
+    for points in ([], report["points"][:3]):
+        cut = {**report, "interrupted": True, "teacher": None, "baselines": [], "points": points, "fronts": {}}
+        low, high = accuracy_range(cut)
+        heights = [100 * trial["val_accuracy"] for trial in cut["searched"] if trial["val_accuracy"] is not None]
+        assert min(heights) == pytest.approx(10.0)
+        assert low < min(heights)
+        assert max(heights) < high
+        assert all(below(cut, cost) == 0 for cost in costs(cut))
+
+
 def test_the_front_is_drawn_from_cheap_to_dear(report: Report) -> None:
     drawn, _ = coordinates(front(report, MACS), MACS)
     assert drawn == sorted(drawn)

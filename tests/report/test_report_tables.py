@@ -35,6 +35,25 @@ def test_the_short_form_shows_the_front_and_the_full_form_everything_offered(rep
     assert "7780ab12cd" not in _column(front_tables(report, True)[1], "student")  # not offered
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_student_that_is_a_baseline_is_listed_once(report: Report, full: bool) -> None:
+    """It has one exit: it is the best student without exits, too."""
+    twin = next(point for point in report["points"] if point["student"] == "c51e0f9a33")
+    twin |= {"thresholds": [], "exit_fractions": [1.0]}
+    report["baselines"][1] = {**twin, "label": "best student without exits"}
+    before = front_tables(report, full)[0]
+    names = [name.replace("\n", " ") for name in _column(before, "student")]
+    stages = _column(before, "stage")
+    assert [(name, stage) for name, stage in zip(names, stages, strict=True)].count(("c51e0f9a33", "finished")) == 1
+    assert "best student without exits" not in names
+    assert "c51e0f9a33 is the best student without exits as well." in before.notes
+    assert names[-2:] == ["teacher with its own exits", "teacher"]
+
+    twin["offered"], report["fronts"] = False, {}  # then the baseline is the only place where it can be seen
+    after = front_tables(report, full)[0]
+    assert "best student without exits" in [name.replace("\n", " ") for name in _column(after, "student")]
+
+
 def test_values_of_one_row(report: Report) -> None:
     """The finished c51e0f9a33: 0.075 * 1.58**4 = 0.4674 ms, teacher 2.31 ms."""
     table = front_tables(report, True)[0]

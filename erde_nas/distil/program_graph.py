@@ -1,0 +1,313 @@
+"""A program of `torch.export` as a plain graph: flat inputs and outputs, in fp32, in evaluation mode, without guards.
+
+What the exporter to ONNX cannot express is replaced by what it can, value for value: operators that only
+`run_decompositions` makes, adaptive pooling to sizes that do not divide, sizes that depend on the batch.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+from torch.fx.graph import CodeGen
+from torch.fx.node import Argument, map_aggregate
+
+ATEN = torch.ops.aten
+ASSERTS = ("_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size")
+DROPOUTS = ("dropout", "dropout_", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
+TRAINED: dict[str, tuple[int, Any]] = {  # operators, and which argument says that they train
+    **dict.fromkeys(DROPOUTS, (2, False)),
+    "batch_norm": (5, False),
+    "native_batch_norm": (5, False),
+    "cudnn_batch_norm": (5, False),
+    "_native_batch_norm_legit": (5, False),
+    "_native_batch_norm_legit_functional": (5, False),
+    "scaled_dot_product_attention": (4, 0.0),
+}
+NORMS = ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "cudnn_batch_norm")
+COSTLY = ("conv", "linear", "mm", "matmul", "scaled_dot_product", "einsum")  # parts of the names of what takes MACs
+Replacement = Callable[..., Any]
+
+
+def plain_graph(program: torch.export.ExportedProgram) -> tuple[fx.GraphModule, bool]:
+    """The graph, whose inputs are the program's tensors and whose output is a flat tuple, and whether it was exported
+    in training mode: dropout is left out then, and batch norms use the statistics that they hold."""
+    module = cast(fx.GraphModule, program.module())
+    graph = module.graph
+    graph.set_codegen(CodeGen())
+    trained = False
+    for node in list(graph.nodes):
+        if node.target == "_guards_fn" or name_of(node) in ASSERTS or _writes_state(node):
+            if node.users:
+                node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+            graph.erase_node(node)
+            continue
+        trained |= _evaluate(node)
+        node.args, node.kwargs = _in_fp32(node.args), _in_fp32(node.kwargs)
+    _compose(graph)
+    graph.eliminate_dead_code()
+    plain = fx.GraphModule(module, graph)
+    for parameter in plain.parameters():
+        parameter.requires_grad_(False)
+    return plain.float(), trained
+
+
+def name_of(node: fx.Node) -> str:
+    """The name of an ATen operator without its overload; of other nodes nothing."""
+    target = node.target
+    return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else ""
+
+
+def _writes_state(node: fx.Node) -> bool:
+    """Whether it changes a buffer in place, such as the number of batches that a norm has seen."""
+    first = node.args[0] if node.args else None
+    return name_of(node) in ("add_", "copy_") and isinstance(first, fx.Node) and first.op == "get_attr"
+
+
+def _evaluate(node: fx.Node) -> bool:
+    """Switch one operator to evaluation; whether it was in training mode."""
+    name = name_of(node)
+    place, off = TRAINED.get(name, (0, None))
+    if off is None or (name.endswith("norm") and node.args[3] is None):  # a norm that holds no statistics
+        return False
+    trains = len(node.args) > place and bool(node.args[place])
+    if trains:
+        node.update_arg(place, off)
+    return trains
+
+
+def _in_fp32(arguments: Any) -> Any:
+    half = (torch.float16, torch.bfloat16, torch.float64)
+    return map_aggregate(arguments, lambda value: torch.float32 if value in half else value)
+
+
+# --- operators that only decompositions make --------------------------------------------------------------------------
+
+
+def _compose(graph: fx.Graph) -> None:
+    """Replace what `run_decompositions` made by the operators that it made it from."""
+    for node in list(graph.nodes):
+        composed = COMPOSED.get(name_of(node))
+        if composed is None or (name_of(node) in NORMS and node.args[3] is None):
+            continue
+        with graph.inserting_before(node):
+            whole = composed(graph, *node.args, **node.kwargs)
+        parts = [user for user in node.users if user.target is operator.getitem]
+        for user in parts:
+            if user.args[1] == 0:
+                user.replace_all_uses_with(whole)
+        if not parts:
+            node.replace_all_uses_with(whole)
+        for unused in (*parts, node):  # what draws random numbers would be kept, and with it what leads there
+            if not unused.users:
+                graph.erase_node(unused)
+
+
+def _call(target: Any) -> Replacement:
+    return lambda graph, *args, **kwargs: graph.call_function(target, args, kwargs)
+
+
+def _batch_norm(graph: fx.Graph, x: Any, weight: Any, bias: Any, mean: Any, var: Any, *rest: Any) -> fx.Node:
+    momentum, eps = rest[-2:]
+    return graph.call_function(ATEN.batch_norm.default, (x, weight, bias, mean, var, False, momentum, eps, False))
+
+
+def _group_norm(
+    graph: fx.Graph, x: Any, weight: Any, bias: Any, n: Any, c: Any, hw: Any, group: Any, eps: Any
+) -> fx.Node:
+    return graph.call_function(ATEN.group_norm.default, (x, group, weight, bias, eps))
+
+
+def _attention(graph: fx.Graph, q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> fx.Node:
+    kept = {key: kwargs[key] for key in ("attn_mask", "scale") if key in kwargs}
+    causal = bool(args[1]) if len(args) > 1 else kwargs.get("is_causal", False)
+    return graph.call_function(ATEN.scaled_dot_product_attention.default, (q, k, v), {**kept, "is_causal": causal})
+
+
+def _squeeze(graph: fx.Graph, x: Any, dims: Sequence[int]) -> fx.Node:
+    for dim in sorted(dims, reverse=True):
+        x = graph.call_function(ATEN.squeeze.dim, (x, dim))
+    return x
+
+
+def _same(graph: fx.Graph, x: fx.Node, *_: Any, **__: Any) -> fx.Node:
+    return x
+
+
+COMPOSED: dict[str, Replacement] = {
+    "_native_batch_norm_legit_no_training": _batch_norm,
+    **dict.fromkeys(NORMS, _batch_norm),
+    "native_layer_norm": _call(ATEN.layer_norm.default),
+    "native_group_norm": _group_norm,
+    "max_pool2d_with_indices": _call(ATEN.max_pool2d.default),
+    "_adaptive_avg_pool2d": _call(ATEN.adaptive_avg_pool2d.default),
+    "_softmax": lambda graph, x, dim, _: graph.call_function(ATEN.softmax.int, (x, dim)),
+    "_log_softmax": lambda graph, x, dim, _: graph.call_function(ATEN.log_softmax.int, (x, dim)),
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_efficient_attention": lambda graph, q, k, v, mask, _, *rest, **kwargs: _attention(
+        graph, q, k, v, *rest, attn_mask=mask, **kwargs
+    ),
+    "squeeze": lambda graph, x, *dims: (
+        _squeeze(graph, x, dims[0])
+        if dims and isinstance(dims[0], list | tuple)
+        else graph.call_function(ATEN.squeeze.dim if dims else ATEN.squeeze.default, (x, *dims))
+    ),
+    **dict.fromkeys(DROPOUTS, _same),
+    "alias": _same,
+    "detach": _same,
+    "detach_": _same,
+    "lift_fresh_copy": _same,
+    "clone": _same,
+    "contiguous": _same,
+}
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+def with_sizes(plain: fx.GraphModule) -> None:
+    """Call what takes sizes as Python does, where a tracer sees which of them is the batch's."""
+    for node in plain.graph.nodes:
+        name = name_of(node)
+        if name in ("sym_size", "size") and len(node.args) == 2:
+            node.op, node.target = "call_method", "size"
+        elif name in ("view", "_unsafe_view", "reshape"):
+            node.op, node.target = "call_method", "reshape"  # unlike view it takes images of any strides
+        elif name in ("expand", "repeat"):
+            node.op, node.target = "call_method", name
+            node.kwargs = {}
+        elif name in ("zeros", "ones", "full", "arange", "empty", "split") and _has_nodes(node):
+            node.target = _as_python(getattr(torch, name), node)
+        elif name in ("new_zeros", "new_ones", "new_full") and _has_nodes(node):
+            node.op, node.target = "call_method", name
+        elif name == "slice" and _has_nodes(node):
+            node.target = _slice
+    plain.recompile()
+
+
+def _has_nodes(node: fx.Node) -> bool:
+    """Whether a size that depends on the input is among the arguments, besides the tensor itself."""
+    found: list[fx.Node] = []
+    map_aggregate((node.args, node.kwargs), lambda value: found.append(value) if isinstance(value, fx.Node) else None)
+    return len(found) > (name_of(node) in ("new_zeros", "new_ones", "new_full", "slice", "split"))
+
+
+def _as_python(function: Callable[..., Any], node: fx.Node) -> Callable[..., Any]:
+    node.kwargs = {key: value for key, value in node.kwargs.items() if key in ("dtype", "device")}
+    return function
+
+
+def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    return x[(slice(None),) * (dim % x.dim()) + (slice(start, end, step),)]
+
+
+def free_batch(plain: fx.GraphModule, image: str, batch: int) -> fx.GraphModule:
+    """A copy for any batch size of a graph that was exported for `batch` images, as far as leading sizes show it."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(plain.graph, {}))
+    copied = fx.GraphModule(plain, graph)
+    entry = next(node for node in graph.nodes if node.op == "placeholder" and node.target == image)
+    with graph.inserting_after(entry):
+        size = graph.call_method("size", (entry, 0))
+    for node in list(graph.nodes):
+        if node.target in ("reshape", "expand", "new_zeros", "new_ones", "new_full", "repeat"):
+            sizes = node.args[1:] if isinstance(node.args[1], int) else node.args[1]
+            if sizes and sizes[0] == batch:
+                node.args = (node.args[0], [size, *sizes[1:]], *(() if sizes is node.args[1:] else node.args[2:]))
+        elif name_of(node) in ("zeros", "ones", "full", "empty") and node.args[0] and node.args[0][0] == batch:
+            node.args = ([size, *node.args[0][1:]], *node.args[1:])
+            node.target = _as_python(getattr(torch, name_of(node)), node)
+    graph.lint()
+    copied.recompile()
+    return copied
+
+
+# --- adaptive pooling -------------------------------------------------------------------------------------------------
+
+
+def with_plain_pools(plain: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Replace adaptive poolings, whose input sizes (h, w) are in `shapes` by node, where they do not divide evenly."""
+    for node in plain.graph.nodes:
+        if name_of(node) not in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+            continue
+        sizes, wanted = shapes[node.args[0].name][-2:], _pair(node.args[1])
+        wanted = tuple(w if w is not None else s for w, s in zip(wanted, sizes, strict=True))
+        if name_of(node) == "adaptive_avg_pool2d" and wanted == (1, 1):
+            continue
+        if name_of(node) == "adaptive_avg_pool2d":
+            node.target, node.args = _pool_mean, (node.args[0], sizes, wanted)
+        else:
+            node.target, node.args = _pool_max, (node.args[0], sizes, wanted)
+            for user in [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]:
+                user.replace_all_uses_with(node)
+    plain.graph.eliminate_dead_code()
+    plain.recompile()
+
+
+def _pair(value: Argument) -> tuple[Any, ...]:
+    return tuple(value) * (2 // len(value)) if isinstance(value, list | tuple) else (value, value)
+
+
+def _windows(size: int, wanted: int) -> list[tuple[int, int]]:
+    """Where each output of an adaptive pooling looks, as PyTorch divides: from floor(i·s/w) to ceil((i+1)·s/w)."""
+    return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
+
+
+def _pool_mean(x: Tensor, sizes: Sequence[int], wanted: Sequence[int]) -> Tensor:
+    """(..., h, w) -> (..., *wanted): means of windows, which are products with two fixed matrices."""
+    if all(size % target == 0 for size, target in zip(sizes, wanted, strict=True)):
+        kernel = [size // target for size, target in zip(sizes, wanted, strict=True)]
+        return torch.nn.functional.avg_pool2d(x, kernel, kernel)
+    rows, columns = (_mean_matrix(size, target).to(x) for size, target in zip(sizes, wanted, strict=True))
+    return rows @ (x @ columns.T)
+
+
+def _mean_matrix(size: int, wanted: int) -> Tensor:
+    matrix = torch.zeros(wanted, size)
+    for i, (start, end) in enumerate(_windows(size, wanted)):
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _pool_max(x: Tensor, sizes: Sequence[int], wanted: Sequence[int]) -> Tensor:
+    """(..., h, w) -> (..., *wanted): the largest of each window."""
+    rows = torch.stack([x[..., start:end, :].amax(-2) for start, end in _windows(sizes[0], wanted[0])], -2)
+    return torch.stack([rows[..., start:end].amax(-1) for start, end in _windows(sizes[1], wanted[1])], -1)
+
+
+# --- exits ------------------------------------------------------------------------------------------------------------
+
+
+def depths(plain: fx.GraphModule) -> list[int]:
+    """Of every output, how many operators that multiply and add lead to it."""
+    before: dict[fx.Node, frozenset[fx.Node]] = {}
+    for node in plain.graph.nodes:
+        own = frozenset({node} if any(part in name_of(node) for part in COSTLY) else ())
+        before[node] = own.union(*(before[source] for source in node.all_input_nodes))
+    outputs = outputs_of(plain)
+    return [len(before[node]) if isinstance(node, fx.Node) else 0 for node in outputs]
+
+
+def outputs_of(plain: fx.GraphModule) -> list[Any]:
+    """The nodes, or constants, that the graph gives."""
+    given = next(node for node in plain.graph.nodes if node.op == "output").args[0]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def only_outputs(plain: fx.GraphModule, numbers: Sequence[int]) -> fx.GraphModule:
+    """A copy that gives a tuple of these outputs alone, and runs only what leads to them."""
+    graph = fx.Graph()
+    given = graph.graph_copy(plain.graph, {})
+    every = list(given) if isinstance(given, list | tuple) else [given]
+    graph.output(tuple(every[number] for number in numbers))
+    graph.eliminate_dead_code()
+    return fx.GraphModule(plain, graph)
+
+
+def move_constants(plain: fx.GraphModule, device: torch.device) -> None:
+    """What the graph makes itself is made on `device`."""
+    for node in plain.graph.nodes:
+        node.kwargs = {key: device if key == "device" and value is not None else value for key, value in
+                       node.kwargs.items()}  # fmt: skip
+    plain.recompile()

@@ -1,0 +1,45 @@
+"""Values of the command line's options: text -> checked value, or one line that says what it must be."""
+
+import math
+from collections.abc import Callable
+
+from erde_nas.errors import UserError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def whole(option: str, least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`; `option` is how messages call it."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise UserError(f"{option} must be a whole number from {least} to {most}, but got '{text}'")
+        return value
+
+    return parse
+
+
+def above_zero(option: str, most: float, what: str = "a number") -> Callable[[str], float]:
+    """A parser of numbers above 0, up to `most`; `what` says what they are."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= most:
+            raise UserError(f"{option} must be {what} above 0 and at most {most:g}, but got '{text}'")
+        return value
+
+    return parse
+
+
+def device(text: str) -> str:
+    """Where to train."""
+    if text not in DEVICES:
+        raise UserError(f"--device must be auto, cpu or cuda, but got '{text}'")
+    return text
