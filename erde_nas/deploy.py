@@ -47,7 +47,9 @@ class Segments:
         """
         if arithmetic(self.precision) == "bf16":
             return self._in_bf16(images)
-        return run_segments([model.SerializeToString() for model in self.models], images, exact=not exact_int8(this_cpu()))
+        return run_segments(
+            [model.SerializeToString() for model in self.models], images, exact=not exact_int8(this_cpu())
+        )
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)

@@ -20,6 +20,7 @@ from erde_nas.compress_section import GoalSection
 from erde_nas.compress_students import compress_students
 from erde_nas.data.load import load_dataset
 from erde_nas.detect import describe_machine
+from erde_nas.distil.timings import bf16_may_help
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
@@ -183,6 +184,8 @@ def _prepare(store: RunStore, task: Task, meter: Meter, workers: int = 1, storag
     recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
+    if saved and saved["precision"] == "bf16" and not bf16_may_help(task.device):
+        saved = None  # the run was begun on another machine
 
     def on_compute(compute: Compute, steps: float) -> None:
         store.update_manifest(compute=asdict(compute))
