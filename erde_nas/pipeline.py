@@ -21,6 +21,7 @@ from erde_nas.compress_students import compress_students
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
 from erde_nas.detect import describe_machine
+from erde_nas.distil.timings import bf16_may_help
 from erde_nas.distil.train import Compute
 from erde_nas.errors import UserError
 from erde_nas.explore import explore
@@ -215,6 +216,8 @@ def _prepare(
     recipe, profiles, space = task.recipe, task.profiles, task.space
     store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
+    if saved and saved["precision"] == "bf16" and not bf16_may_help(task.device):
+        saved = None  # the run was begun on another machine
     planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
     planner.at_once(workers, task.device)
     with store.timed("teacher"):

@@ -21,7 +21,7 @@ from erde_nas.students.weights import save_network
 from tests.students.builders import build, digits, small_arch
 
 IMAGES, LABELS = digits()
-HOW = Quantization(weight_bits=8)
+HOW = Quantization(weight_bits=7)
 LABELS = LABELS.astype(np.int64)
 TRAIN, VALIDATION = Split(IMAGES[:1000], LABELS[:1000]), Split(IMAGES[1000:1400], LABELS[1000:1400])
 
@@ -91,7 +91,7 @@ def test_ruined_layers_stay_in_fp32(tmp_path, one_ruined):
     assert accuracy(made.segments) >= whole - 0.02  # the bound is on the best operating point, not on the last exit
     assert made.text == f"mixed, {len(made.how.kept)} layer{'s' * (len(made.how.kept) > 1)} in fp32"
     assert any(name.startswith("s1/") for name in made.how.kept)
-    assert not (tmp_path / QAT_WEIGHTS[8]).exists()
+    assert not (tmp_path / QAT_WEIGHTS[7]).exists()
 
 
 def test_training_comes_last_and_once(tmp_path, monkeypatch, one_ruined):
@@ -100,9 +100,9 @@ def test_training_comes_last_and_once(tmp_path, monkeypatch, one_ruined):
     assert "quantization-aware training" in said[-1]
     assert made.text.startswith("qat")
     assert accuracy(made.segments) > accuracy(static.segments)
-    weights = (tmp_path / QAT_WEIGHTS[8]).stat().st_mtime_ns
+    weights = (tmp_path / QAT_WEIGHTS[7]).stat().st_mtime_ns
     again = settle(one_ruined, tmp_path, int8_drop=0.01, qat_epochs=3)[1]
-    assert (tmp_path / QAT_WEIGHTS[8]).stat().st_mtime_ns == weights
+    assert (tmp_path / QAT_WEIGHTS[7]).stat().st_mtime_ns == weights
     assert again.text == made.text
     assert settle(one_ruined, tmp_path, int8_drop=0.01, qat_epochs=0)[1].text == "static, beyond the allowed drop"
 

@@ -74,7 +74,7 @@ def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
     if shipment.teacher is not None:
         network = on_device(unpack(*shipment.teacher), place).eval()
     teacher = Teacher(network, "", trained=False)
-    compute = fitting(shipment.compute)
+    compute = fitting(shipment.compute, place)
     reference_ms = shipment.reference_ms
     shared = Shared(
         recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute, reference_ms

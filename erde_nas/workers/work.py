@@ -4,9 +4,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from erde_nas import candidate
 from erde_nas.candidate import Make
 from erde_nas.data.load import load_dataset
+from erde_nas.distil.timings import bf16_may_help
 from erde_nas.distil.train import Compute
 from erde_nas.errors import DeviceLost
 from erde_nas.hardware import HardwareProfile
@@ -70,22 +73,24 @@ def shared_from_cache(
     recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset, device: str, compute: Compute
 ) -> Shared:
     """What all candidates share, as another process has prepared it."""
+    place = pick_device(device)
     return prepare(
         recipe,
         profiles,
         dataset,
-        pick_device(device),
+        place,
         _Silent(),
         typical=space_of(recipe, dataset).middle(),
         epochs=longest_training(recipe),
-        known=fitting(compute),
+        known=fitting(compute, place),
         on_compute=lambda compute, steps: None,
     )
 
 
-def fitting(compute: Compute) -> Compute:
-    """The same with no more threads than this process may run on cores."""
-    return replace(compute, threads=min(compute.threads, len(usable_cores())))
+def fitting(compute: Compute, device: torch.device) -> Compute:
+    """The same with no more threads than this process may run on cores, and in bf16 only where that may help."""
+    precision = compute.precision if bf16_may_help(device) else "fp32"
+    return replace(compute, precision=precision, threads=min(compute.threads, len(usable_cores())))
 
 
 def describe(shared: Shared) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """What the command line asks for -> which pool, and what is refused before anything takes time."""
 
 import pytest
+import torch
 
+from erde_nas.distil.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.workers import cluster
 from erde_nas.workers.placement import Place, Placement, open_placement
+from erde_nas.workers.work import fitting
 
 PROFILES = (HardwareProfile(name="two", threads=2), HardwareProfile(name="gpu", device="cuda", threads=9))
 
@@ -47,3 +50,14 @@ def test_this_machine_needs_no_gpu_where_the_cluster_has_them():
     assert Placement(cluster="auto").own_device("cuda") == "auto"
     assert Placement().own_device("cuda") == "cuda"
     assert Placement(cluster="auto").own_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "features", "cores", "precision", "threads"),
+    [("bf16", ("avx2",), 2, "fp32", 2), ("bf16", ("amx_bf16",), 8, "bf16", 4), ("fp32", ("avx2",), 1, "fp32", 1)],
+)
+def test_steps_are_made_as_the_worker_s_machine_can(monkeypatch, given, features, cores, precision, threads):
+    monkeypatch.setattr("erde_nas.distil.timings.cpu_features", lambda: features)
+    monkeypatch.setattr("erde_nas.workers.work.usable_cores", lambda: list(range(cores)))
+    made = fitting(Compute(given, 4, 0.5), torch.device("cpu"))
+    assert made == Compute(precision, threads, 0.5)
