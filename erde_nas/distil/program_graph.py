@@ -295,6 +295,17 @@ def outputs_of(plain: fx.GraphModule) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
+SHAPED = ("flatten", "squeeze", "unsqueeze", "view", "reshape", "to", "_to_copy", "mean", "select", "slice")
+
+
+def last_operator(plain: fx.GraphModule, number: int) -> str:
+    """The name of the operator that an output comes from, before its shape was changed."""
+    node = outputs_of(plain)[number]
+    while name_of(node) in SHAPED or node.target == "reshape":
+        node = node.args[0]
+    return name_of(node)
+
+
 def only_outputs(plain: fx.GraphModule, numbers: Sequence[int]) -> fx.GraphModule:
     """A copy that gives a tuple of these outputs alone, and runs only what leads to them."""
     graph = fx.Graph()
