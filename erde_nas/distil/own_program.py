@@ -189,7 +189,7 @@ def class_order(section: TeacherSection, dataset: Dataset, path: Path) -> list[i
 
 def with_class_order(network: nn.Module, order: list[int]) -> nn.Module:
     """An early-exit network of this project whose heads' outputs are put in another order, in place."""
-    for segment in network.parts:  # type: ignore[union-attr,operator]
+    for segment in network.parts:  # type: ignore[union-attr]
         classifier = segment.head.classifier
         with torch.no_grad():
             classifier.weight.copy_(classifier.weight[order])
