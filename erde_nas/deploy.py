@@ -95,7 +95,7 @@ def whole_segment(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.Mode
     images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), np.uint8)
     expected = all_logits(network, images)[-1:]
     if isinstance(network, ForeignTeacher) and network.batch.least > 1:
-        raise ExportMismatch(f"a deployed file takes one image at a time, but the program {network.batch.text()}")
+        raise ExportMismatch(f"a deployed file takes one image at a time, but the program takes {network.batch.text()}")
     sizes = {True: (3, 1), False: (1,)}  # of the batches, by whether any will do
     reason = ""
     for free in (True, False):

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 
 from erde_nas.compress_section import GoalSection
 from erde_nas.deploy import arithmetic
@@ -36,13 +35,14 @@ from erde_nas.measure.pool import Timing
 from erde_nas.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
 from erde_nas.progress import Meter
 from erde_nas.quick_latency import QUICK, allowed, precisions, settings
-from erde_nas.records import Dataset, Latency, Point, Stage
+from erde_nas.records import Latency, Point, Stage
 from erde_nas.run import Run
 from erde_nas.shared import Shared
 from erde_nas.store import RunStore
 from erde_nas.students.infer import all_logits
 from erde_nas.students.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.students.weights import load_network
+from erde_nas.undeployed import confidence, without_file
 
 BEST = "best student without exits"
 
@@ -96,7 +96,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
     if all(point.label != teacher.label or point.stage == "quantized" for point in compared):
-        compared.insert(0, _without_file(teacher, run.shared))
+        compared.insert(0, without_file(teacher, run.shared.dataset))
     if twin:
         compared += [replace(point, label=BEST) for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.label == teacher.label])
@@ -331,43 +331,8 @@ def _points(
     return points
 
 
-def _without_file(entry: Entry, shared: Shared) -> Point:
-    """A baseline of which no fp32 file could be deployed and measured: what PyTorch says of it."""
-    dataset = shared.dataset
-    right = {
-        name: all_logits(entry.network, split.images)[-1].argmax(-1) == split.labels
-        for name, split in (("validation", dataset.validation), ("test", dataset.test))
-    }
-    accuracy = {name: float(values.mean()) for name, values in right.items()}
-    return Point(
-        student=entry.name,
-        stage=entry.stage,
-        arch=entry.network.arch.to_dict() if isinstance(entry.network, EarlyExitNetwork) else None,
-        thresholds=(),
-        exit_fractions=(1.0,),
-        val_accuracy=accuracy["validation"],
-        test_accuracy=accuracy["test"],
-        test_accuracy_ci95=confidence(accuracy["test"], dataset),
-        macs=entry.macs_per_exit[-1],
-        macs_per_exit=entry.macs_per_exit[-1:],
-        params=sum(parameter.numel() for parameter in entry.network.parameters()),
-        size_bytes=None,
-        latency_ms={},
-        file=None,
-        label=entry.label,
-        offered=False,
-        exit_accuracy=(accuracy["test"],),
-    )
-
-
 def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
     whole = timings.get(file.key + WITHOUT_EXITS)
     p50 = None if whole is None else whole.streams[0].p50
     return replace(record, precision=arithmetic(file.precision), p50_without_exits=p50)
-
-
-def confidence(accuracy: float, dataset: Dataset) -> tuple[float, float]:
-    """Wilson's 95 % interval of a test accuracy."""
-    interval = binomtest(round(accuracy * len(dataset.test)), len(dataset.test)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)

@@ -28,8 +28,9 @@ def sparing(left_out: LeftOut, key: str) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """One line: our own words, or a library's with the kind of its exception."""
+    own = type(error).__module__.startswith("erde_nas")
     line = (str(error).strip().splitlines() or [""])[0][:300]
-    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".removesuffix(": ")
+    return line if own else f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
 def measure_each(

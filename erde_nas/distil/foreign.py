@@ -33,7 +33,7 @@ class Answer(nn.Module):
     def forward(self, given: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """One tensor, or one per exit: (batch, classes), whatever axes of one follow."""
         outs = [given] if isinstance(given, Tensor) else list(given)
-        kinds = self.kinds or ("logits",) * len(outs)
+        kinds: list[Kind] = list(self.kinds) or ["logits" for _ in outs]
         return [self._logits(out, kind) for out, kind in zip(outs, kinds, strict=True)]
 
     def _logits(self, out: Tensor, kind: Kind) -> Tensor:

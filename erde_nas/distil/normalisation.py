@@ -21,24 +21,26 @@ def normalisation_of(section: TeacherSection, dataset: Dataset) -> Normalisation
     if section.normalisation is not None:
         found = spread(section.normalisation, channels)
         if found is None:
+            own = len(USUAL[section.normalisation][0])
             raise UserError(
-                f"teacher.normalisation: {section.normalisation} is for {len(USUAL[section.normalisation][0])} "
-                f"channels, but {dataset.name}'s images have {channels}; give teacher.mean and teacher.std"
+                f"teacher.normalisation: {section.normalisation} is for {own} channels, "
+                f"but {dataset.name}'s images have {channels}; give teacher.mean and teacher.std"
             )
         return found
     if section.mean is None or section.std is None:
         return None
-    if len(section.mean) != channels:
+    if len(section.mean) not in (1, channels):
         raise UserError(
             f"teacher.mean and teacher.std must hold {channels} numbers, one per channel of {dataset.name}'s images, "
             f"but hold {len(section.mean)}"
         )
-    return section.mean, section.std
+    many = channels // len(section.mean)
+    return section.mean * many, section.std * many
 
 
 def spread(name: str, channels: int) -> Normalisation | None:
     """A usual normalisation for so many channels; None where it has another number of them."""
     mean, std = USUAL[name]
-    if len(mean) == 1:
+    if len(mean) == 1 and name != "mnist":
         return mean * channels, std * channels
     return (mean, std) if len(mean) == channels else None

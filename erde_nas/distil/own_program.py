@@ -10,6 +10,7 @@ from erde_nas.data.pixels import read_pixels
 from erde_nas.distil.foreign import Answer, Arranged, Kind, ProgramTeacher
 from erde_nas.distil.normalisation import normalisation_of
 from erde_nas.distil.program import EXPORT, TRIED, Loaded, Program, alike, exit_order, line_of, settle
+from erde_nas.distil.program_graph import last_operator
 from erde_nas.errors import UserError
 from erde_nas.recipe import TeacherSection
 from erde_nas.records import Dataset
@@ -44,7 +45,7 @@ def program_teacher(
     remarks += [found] if found else []
     _check_steady(program, images, outs, path)
     chosen = _logits(program, outs, dataset, path, remarks)
-    kinds = tuple(_kind(outs[number], number, remarks) for number in chosen)
+    kinds = tuple(_kind(program, outs[number], number, remarks) for number in chosen)
     order = class_order(section, dataset, path)
     answer = Answer(kinds, order).to(device)
     return ProgramTeacher(program.kept(chosen), dataset, prepare, answer).eval(), tuple(remarks)
@@ -152,18 +153,16 @@ def _is_answer(out: Tensor, classes: int) -> bool:
     return out.dim() >= 2 and out.shape[1] == classes and out[0].numel() == classes and out.dtype.is_floating_point
 
 
-def _kind(out: Tensor, number: int, remarks: list[str]) -> Kind:
-    """What the numbers of one output are, seen on a few images."""
+def _kind(program: Program, out: Tensor, number: int, remarks: list[str]) -> Kind:
+    """What the numbers of one output are: by their sums on a few images, and by what they come from."""
     values = out.flatten(1).float()
-    if not (values.isfinite().all() and values.min() >= 0 and values.max() <= 1):
-        return "logits"
-    if bool((values.sum(1) - 1).abs().max() < 1e-2):
+    if values.min() >= 0 and bool((values.sum(1) - 1).abs().max() < 1e-2):
         remarks.append(f"output {number} holds probabilities (a softmax); their logarithms are taken as logits")
         return "probabilities"
-    remarks.append(
-        f"output {number} holds numbers between 0 and 1; they are taken for sigmoids, log(p/(1-p)) for logits"
-    )
-    return "sigmoids"
+    if last_operator(program.graph, number) == "sigmoid":
+        remarks.append(f"output {number} comes from a sigmoid; log(p/(1-p)) is taken as logits")
+        return "sigmoids"
+    return "logits"
 
 
 def class_order(section: TeacherSection, dataset: Dataset, path: Path) -> list[int] | None:
@@ -190,7 +189,7 @@ def class_order(section: TeacherSection, dataset: Dataset, path: Path) -> list[i
 
 def with_class_order(network: nn.Module, order: list[int]) -> nn.Module:
     """An early-exit network of this project whose heads' outputs are put in another order, in place."""
-    for segment in network.parts:  # type: ignore[union-attr,operator]
+    for segment in network.parts:  # type: ignore[union-attr]
         classifier = segment.head.classifier
         with torch.no_grad():
             classifier.weight.copy_(classifier.weight[order])

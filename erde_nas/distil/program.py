@@ -14,16 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
 
-from erde_nas.distil.program_graph import (
-    depths,
-    free_batch,
-    move_constants,
-    only_outputs,
-    outputs_of,
-    plain_graph,
-    with_plain_pools,
-    with_sizes,
-)
+from erde_nas.distil.program_graph import depths, move_constants, only_outputs, outputs_of, plain_graph
+from erde_nas.distil.program_sizes import free_batch, with_plain_pools, with_sizes
 from erde_nas.errors import UserError
 
 ALIKE = 1e-3  # the largest difference of two logits that are the same, relative to the largest of them

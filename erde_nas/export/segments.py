@@ -6,7 +6,11 @@ for the last, `features{i}`. Every name inside starts with `s{i}/`.
 
 import io
 import logging
+import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import onnx
 import onnx.compose
@@ -59,7 +63,22 @@ def segment_modules(network: nn.Module) -> list[nn.Module]:
 def export_whole(network: nn.Module, image_shape: tuple[int, ...], free: bool = True) -> onnx.ModelProto:
     """The last exit of any network (images -> list of logits) as one segment, for any batch size or for 1 alone."""
     device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
-    return _export(_LastLogits(network), torch.zeros(1, *image_shape, dtype=torch.uint8, device=device), 0, 1, free)
+    with _without_stdout():
+        return _export(_LastLogits(network), torch.zeros(1, *image_shape, dtype=torch.uint8, device=device), 0, 1, free)
+
+
+@contextmanager
+def _without_stdout() -> Iterator[None]:
+    """Where torch's exporter knows no operator, it prints the whole graph from C++."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class _LastLogits(nn.Module):

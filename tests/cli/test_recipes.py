@@ -1,6 +1,10 @@
 """erde-nas recipes list, show, copy and check."""
 
+import warnings
+
 import pytest
+import torch
+from torch import nn
 
 from erde_nas import resources
 
@@ -39,6 +43,43 @@ def test_check_lists_every_problem(refused, tiny, tmp_path):
 def test_check_looks_at_the_profiles_too(refused, tiny, tmp_path):
     wrong = tiny.variant(tmp_path / "wrong", "name: tiny\n", "name: tiny\nprofiles: [cpu-3thread]\n")
     assert "no shipped profile 'cpu-3thread'" in refused("recipes", "check", wrong.recipe)
+
+
+@pytest.fixture
+def own(tiny, tmp_path):
+    """The tiny recipe with a program of the user's own, untrained."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 10), nn.Softmax(-1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(network, (torch.zeros(1, 1, 16, 16),)), tmp_path / "own.pt2")
+    teacher = f"teacher:\n  checkpoint: {tmp_path}/own.pt2\n"
+    return tiny.variant(tmp_path / "own", "teacher:\n", teacher).variant(
+        tmp_path / "profiled", "name: tiny\n", f"name: tiny\nprofiles: [{tiny.profile}]\n"
+    )
+
+
+def test_check_looks_at_a_teacher_of_the_users_own(cli, own):
+    done = cli("recipes", "check", own.recipe)
+    assert done.code == 0, done.err
+    first, batch, probabilities, accuracy, *more = done.out.splitlines()
+    assert "recipe 'tiny' is fine" in first
+    assert batch == "teacher own.pt2: it was exported for exactly 1 image at once; tried, it answers any number alike"
+    assert "output 0 holds probabilities (a softmax)" in probabilities
+    assert "validation images; by class 0: " in accuracy
+    assert not any("baseline" in line for line in more), "it can be deployed in fp32 and int8"
+
+
+def test_check_without_the_data(cli, refused, own, tmp_path):
+    absent = own.variant(tmp_path / "absent", "{name: digits, ", "{name: npz, path: nowhere.npz, ")
+    done = cli("recipes", "check", absent.recipe)
+    assert done.code == 0, done.err
+    file, missing = done.out.splitlines()[1:]
+    assert file == "teacher own.pt2: takes exactly 1 image at once of 1×16×16 as float32, gives 1 tensor"
+    assert missing.startswith("teacher own.pt2: not checked on images, nor as a baseline, since there are none: ")
+    assert "nowhere.npz is no file" in missing
+    (tmp_path / "own.pt2").unlink()
+    assert "own.pt2 does not exist; correct teacher.checkpoint" in refused("recipes", "check", absent.recipe)
 
 
 def test_bad_names_and_places(refused, tmp_path):

@@ -19,6 +19,13 @@ def test_the_first_images_are_compared():
     assert disagreement(None, EXPECTED, "fp32") == disagreement(encoded(EXPECTED), None, "fp32") == ""
 
 
+def test_fewer_images_than_a_batch_holds():
+    """They are repeated to fill it, so that the runtime answers more often than there are images."""
+    filled = EXPECTED[:, np.arange(8) % 5]
+    assert disagreement(encoded(filled), EXPECTED, "fp32") == ""
+    assert "image 4" in disagreement(encoded(filled + (np.arange(8) == 4)[:, None]), EXPECTED, "fp32")
+
+
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-3), ("bf16", 0.1), ("int8", 0.1)])
 def test_the_difference_is_relative_to_the_largest_logit_of_the_image(precision, allowed):
     size = np.abs(EXPECTED[1, 2]).max()
