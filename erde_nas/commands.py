@@ -76,7 +76,7 @@ def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: f
         raise UserError(f"--epochs-scale must be above 0, but got {epochs_scale}")
 
     def scaled(train: Any) -> Any:
-        return train.model_copy(update={"epochs": max(1, round(train.epochs * epochs_scale))})
+        return train.lasting(max(1, round(train.epochs * epochs_scale)))
 
     parts = {
         name: getattr(recipe, name).model_copy(update={"train": scaled(getattr(recipe, name).train)})

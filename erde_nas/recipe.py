@@ -58,13 +58,31 @@ class ViewsSection(Section):
 
 
 class OptimizerSection(Section):
-    """SGD with Nesterov momentum and a one-cycle learning rate."""
+    """SGD with Nesterov momentum and a one-cycle learning rate, or with steps at `milestones`."""
+
+    later = ("milestones", "gamma", "nesterov")
 
     epochs: Positive
     batch_size: Positive = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1  # the highest
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    milestones: tuple[Positive, ...] | None = None  # epochs after which the rate falls; []: never; null: one cycle
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # what is left of the rate after each milestone
+    nesterov: bool = True
+
+    @model_validator(mode="after")
+    def _rising_milestones(self) -> "OptimizerSection":
+        marks = self.milestones or ()
+        if list(marks) != sorted(set(marks)) or (marks and marks[-1] >= self.epochs):
+            raise ValueError(f"milestones must rise and end before epoch {self.epochs}, but got {list(marks)}")
+        return self
+
+    def lasting(self, epochs: int) -> "OptimizerSection":
+        """The same training over so many epochs, with its milestones at the same shares of it."""
+        marks = {round(mark * epochs / self.epochs) for mark in self.milestones or ()}
+        kept = tuple(sorted(mark for mark in marks if 0 < mark < epochs))
+        return self.model_copy(update={"epochs": epochs, "milestones": None if self.milestones is None else kept})
 
 
 class TeacherSection(NetworkSection):

@@ -75,6 +75,7 @@ class Objective(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """A scalar."""
         loss = cross_entropy(step.student, step.labels.expand(step.student.shape[:-1])).mean(-1)  # (exits,)
+        loss = self.section.ce_weight * loss
         if step.teacher is not None:
             loss = loss + self._taught(step, step.teacher)
         if self.method.self_distillation != "none":
@@ -94,7 +95,7 @@ class Objective(nn.Module):
         if self.term is None:
             return added
         if self.method.entropy_adaptive:
-            weight = weight * entropy_adaptive_weight(step.student, teacher)
+            weight = weight * entropy_adaptive_weight(step.student, teacher, self.section.ea_temperature)
         if self.method.logit_standardisation:
             step = replace(step, student=standardise(step.student), teacher=standardise(teacher))
         kd_weight = self.section.kd_weight * rising(step.done, self.section.kd_warmup)

@@ -14,7 +14,7 @@ class Step:
     labels: Tensor  # (batch,)
     teacher: Tensor | None = None  # logits (exits, batch, classes) float32
     done: float | Tensor = 0.0  # share of the training that is done, 0..1
-    student_features: Sequence[Tensor] = field(default=())  # (batch, channels, h, w) after each of `hint_blocks`
+    student_features: Sequence[Tensor] = field(default=())  # as `EarlyExitNetwork.forward_all` gives them
     teacher_features: Sequence[Tensor] = field(default=())  # the same of the teacher
 
 
