@@ -1,4 +1,5 @@
-"""The user's own teacher: weights of this project, a program of `torch.export`, or a model of timm."""
+"""The user's own teacher: weights of this project or of the literature's code, a program of `torch.export`, or a model of
+timm."""
 
 import hashlib
 import json
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from erde_nas.data.pixels import read_pixels
 from erde_nas.distil.foreign import ProgramTeacher
+from erde_nas.distil.literature import SUFFIXES, load_literature
 from erde_nas.distil.timm_teacher import build_timm
 from erde_nas.errors import UserError
 from erde_nas.recipe import TeacherSection
@@ -22,7 +24,7 @@ from erde_nas.students.weights import load_network
 def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> tuple[nn.Module, str]:
     """The network of `section.checkpoint` in eval mode, and a hash of what determines its answers.
 
-    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model. A `.pt2` program takes images
+    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model; `.pth` needs `section.model`. A `.pt2` program takes images
     normalised with the training split's mean and standard deviation, any batch size. Raises UserError where the file
     is missing or damaged, or does not fit the data set.
     """
@@ -35,6 +37,8 @@ def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
         channels, height, width = dataset.train.images.shape[1:]
         network, how = build_timm(section.timm, path, (channels, height, width), len(dataset.classes))
         how = [section.timm, how]
+    elif section.model is not None and path.suffix in SUFFIXES:
+        network, how = load_literature(section, path, dataset), ["literature", section.model, dataset.name]
     elif path.suffix == ".safetensors":
         network = load_network(path)
     elif path.suffix == ".pt2":
@@ -45,7 +49,7 @@ def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     else:
         raise UserError(
             f"teacher checkpoint {path} must end in .safetensors (erde-nas) or .pt2 (torch.export.save); "
-            "for the weights of a timm model, name it in teacher.timm"
+            "for the weights of a timm model, name it in teacher.timm, for a published network's .pth in teacher.model"
         )
     network = network.to(device)
     network.eval()

@@ -54,9 +54,7 @@ _MODELS: dict[str, Model] = {
     "wrn-40-2": _wide_resnet(40, 2),
     "wrn-28-4": _wide_resnet(28, 4),
     "vgg8": Model("vgg", 64, _stages([1, 1, 1, 1], [128, 256, 512, 512], [2, 2, 2, 1]), hints=(0, 1, 2, 3)),
-    "vgg13": Model(
-        "vgg", 64, _stages([1, 2, 2, 2, 2], [64, 128, 256, 512, 512], [1, 2, 2, 2, 1]), hints=(2, 4, 6, 8)
-    ),
+    "vgg13": Model("vgg", 64, _stages([1, 2, 2, 2, 2], [64, 128, 256, 512, 512], [1, 2, 2, 2, 1]), hints=(2, 4, 6, 8)),
     "mobilenetv2": Model(  # half as wide as the paper's, its first three strides are 2, 1, 1
         "mobilenet",
         16,

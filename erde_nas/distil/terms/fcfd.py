@@ -47,11 +47,11 @@ class FCFDOptions:
 
     temperature: float
     feature_weight: float = 5.0  # of the squared differences; published: 5, for ResNet-56 -> ResNet-20 0.02
-    path_weight: float = 1.0  # of the logits of mixed paths; published: 1, for WRN-40-2 -> WRN-16-2 0.2
     paths: int = 2  # mixed paths in each step
     seed: int = 0  # of the picks
     rescale_gradients: bool = False  # between exits
     standardised: bool = False  # whether the step's logits are
+    path_weight: float = 1.0  # of the logits of mixed paths; published: 1, for WRN-40-2 -> WRN-16-2 0.2
 
 
 class FCFD(Term):

@@ -40,9 +40,9 @@ def _fcfd(section: DistilSection, student: EarlyExitNetwork, teacher: Teacher) -
     options = FCFDOptions(
         section.temperature,
         section.feature_weight,
-        section.path_weight,
         rescale_gradients=section.gradient_rescaling,
         standardised=section.method.logit_standardisation,
+        path_weight=section.path_weight,
     )
     return FCFD(student, network, exits, options)
 

@@ -45,6 +45,18 @@ def large() -> EarlyExitNetwork:
     return network("mobilenet", (8, 16, 24), (2, 2, 2), (3, 5))
 
 
+def at_hints(student: EarlyExitNetwork, teacher: EarlyExitNetwork, step: Step) -> tuple[list[Tensor], list[Tensor]]:
+    """The features at the hint points of both; the last hint point is behind the norm that the last head starts with.
+
+    The student's norm does not count its running statistics here: the step's own pass has done so.
+    """
+    mine, theirs = list(step.student_features[:-1]), list(step.teacher_features[:-1])
+    with untracked(student):
+        mine[-1] = student.parts[-1].head.features[0](mine[-1])
+    theirs[-1] = teacher.parts[-1].head.features[0](theirs[-1])
+    return mine, theirs
+
+
 def make_step(student: EarlyExitNetwork, teacher: EarlyExitNetwork, exits: Sequence[int], done: float = 1.0) -> Step:
     logits, features = student.forward_all(IMAGES)
     with torch.no_grad():
@@ -83,7 +95,7 @@ def test_all_paths_against_the_networks_run_by_hand() -> None:
     term = FCFD(student, teacher, exits, FCFDOptions(T, WEIGHT, ALL))
     blocks, ends, heads = (1, 3, 5), (3, 5, 5), (0, 1, 3)
     step = make_step(student, teacher, exits)
-    mine, theirs, targets = step.student_features, step.teacher_features, step.teacher
+    targets, (mine, theirs) = step.teacher, at_hints(student, teacher, step)
     assert targets is not None
     bridged = [term.to_teacher[i](mine[i]) for i in range(3)]
 
@@ -94,7 +106,8 @@ def test_all_paths_against_the_networks_run_by_hand() -> None:
         x = bridged[hint]
         for later in range(hint + 1, 3):  # through the teacher, and alike at its later hint points
             x = by_layers(teacher, x, blocks[later - 1] + 1, blocks[later] + 1)
-            expected[later] = expected[later] + WEIGHT * difference(x, theirs[later], pooled=True)
+            seen = teacher.parts[-1].head.features[0](x) if later == 2 else x
+            expected[later] = expected[later] + WEIGHT * difference(seen, theirs[later], pooled=True)
         for e in reached:
             x = by_layers(teacher, bridged[hint], blocks[hint] + 1, ends[e] + 1)
             expected[e] = expected[e] + divergence(teacher.parts[exits[e]].head(x), targets[e])
@@ -109,11 +122,23 @@ def test_features_are_pooled_only_where_an_exit_is() -> None:
     student, teacher = network("resnet", (8, 16), (2, 2), (3,)).train(), network("resnet", (8, 8), (1, 1), (1,))
     term = FCFD(student, teacher, (0,), FCFDOptions(T, WEIGHT, paths=0))
     step = make_step(student, teacher, (0,))
-    bridged = [term.to_teacher[i](step.student_features[i]) for i in range(2)]
+    mine, theirs = at_hints(student, teacher, step)
+    bridged = [term.to_teacher[i](mine[i]) for i in range(2)]
     assert step.teacher is not None
-    alike = [difference(bridged[i], step.teacher_features[i], pooled=i == 1) for i in range(2)]
+    alike = [difference(bridged[i], theirs[i], pooled=i == 1) for i in range(2)]
     expected = divergence(step.student[0], step.teacher[0]) + WEIGHT * (alike[0] + alike[1])
     torch.testing.assert_close(term(step, SAMPLES[:1]), (SAMPLES[0] * expected).mean().view(1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_paths_logits_have_a_weight_of_their_own() -> None:
+    student, teacher, exits = small(), large(), (0, 1, 1)
+    values = []
+    for weight in (0.0, 0.2, 1.0):
+        options = FCFDOptions(T, feature_weight=0.0, paths=ALL, path_weight=weight)
+        torch.manual_seed(0)  # of the bridges
+        values.append(FCFD(student, teacher, exits, options)(make_step(student, teacher, exits), SAMPLES))
+    torch.testing.assert_close(values[1] - values[0], 0.2 * (values[2] - values[0]), rtol=1e-3, atol=1e-4)
+    assert (values[2] > values[0])[1:].all()
 
 
 def test_the_weight_of_the_features_rises_over_the_first_twelfth() -> None:
