@@ -15,6 +15,7 @@ TermName = Literal["none", "kd", "dkd", "ctkd", "mld", "reviewkd", "fcfd"]
 SelfDistillation = Literal["none", "last", "ensemble"]
 Weight = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal[
     "erde", "ea-erde", "kd+entropy", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd",

@@ -1,4 +1,4 @@
-"""The user's own teacher: weights of this project or of the literature's code, a program of `torch.export`, or a model of
+"""The user's own teacher: weights of this project or of a published network, a program of `torch.export`, or a model of
 timm."""
 
 import hashlib
@@ -24,9 +24,9 @@ from erde_nas.students.weights import load_network
 def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> tuple[nn.Module, str]:
     """The network of `section.checkpoint` in eval mode, and a hash of what determines its answers.
 
-    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model; `.pth` needs `section.model`. A `.pt2` program takes images
-    normalised with the training split's mean and standard deviation, any batch size. Raises UserError where the file
-    is missing or damaged, or does not fit the data set.
+    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model; `.pth` needs `section.model`. A
+    `.pt2` program takes images normalised with the training split's mean and standard deviation, any batch size. Raises
+    UserError where the file is missing or damaged, or does not fit the data set.
     """
     path = Path(section.checkpoint or "").expanduser()
     if not path.is_file():

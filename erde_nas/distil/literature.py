@@ -103,8 +103,8 @@ def _check(state: Mapping[str, Tensor], arch: Arch, name: str, path: Path) -> No
     last = list(layers(arch))[-1][0]
     if found.keys() == wanted.keys() and all(k.startswith(last) for k in wanted if found[k] != wanted[k]):
         raise UserError(
-            f"{path} has {found[f'{last}.bias'][0]} classes, but the data set has {arch.classes}; use a teacher trained "
-            "on it"
+            f"{path} has {found[f'{last}.bias'][0]} classes, but the data set has {arch.classes}; use a teacher "
+            "trained on it"
         )
     parts = [
         _some("missing", sorted(wanted.keys() - found.keys())),

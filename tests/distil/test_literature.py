@@ -240,9 +240,7 @@ def test_what_is_wrong_is_named(colour: Dataset, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said):
             load(name, file, colour)
     other = {**state, "conv1.weight": torch.zeros(32, 3, 5, 5)}
-    with pytest.raises(
-        UserError, match=r"of another shape conv1\.weight \(32, 3, 5, 5\) instead of \(32, 3, 3, 3\); cor"
-    ):
+    with pytest.raises(UserError, match=r"of another shape conv1\.weight \(32, 3, 5, 5\) instead of \(32, 3, 3, 3\)"):
         load("resnet8x4", saved(tmp_path / "b.pth", other), colour)
     ten = {**state, "fc.weight": torch.zeros(10, 256), "fc.bias": torch.zeros(10)}
     with pytest.raises(UserError, match=r"c\.pth has 10 classes, but the data set has 7"):
@@ -254,9 +252,7 @@ def test_what_is_wrong_is_named(colour: Dataset, tmp_path: Path) -> None:
 def test_nothing_but_tensors_is_read(colour: Dataset, tmp_path: Path) -> None:
     state, _ = published("resnet8x4")
     whole = saved(tmp_path / "last.pth", {"opt": argparse.Namespace(lr=0.05), "model": state})
-    with pytest.raises(
-        UserError, match=r"last\.pth cannot be read as weights alone .*; save its model\.state_dict\(\)"
-    ):
+    with pytest.raises(UserError, match=r"last\.pth cannot be read as weights alone .*; save its model\.state_dict"):
         load("resnet8x4", whole, colour)
     (tmp_path / "broken.pth").write_bytes(b"no archive")
     with pytest.raises(UserError, match=r"broken\.pth cannot be read as weights alone"):

@@ -2,7 +2,7 @@
 
 A hint point is a block after which `EarlyExitNetwork.forward_all` gives features. A student's hint point belongs to
 the first exit at or behind it, so a network with one exit has the plain form of the papers. Behind the last of them
-come the features that the last classifier reads: 1280 channels in MobileNetV2, and in a wide ResNet after its last norm.
+come the features that the last classifier reads: 1280 channels in MobileNetV2, in a wide ResNet after its last norm.
 """
 
 import copy

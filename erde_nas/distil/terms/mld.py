@@ -13,8 +13,8 @@ to (N / C)²: for 128 samples of 10 classes it would be 400 times as strong, and
 each sample counts N / batch: the paper's loss at the paper's 64 to 100, and as strong for any other batch.
 
 The authors feed a weak and a strong augmentation of each image. In their code the weak one counts half (a mask over
-half of the batch, or of the classes, is averaged), the strong one whole, but at the instance level alone: 1.5 : 0.5 : 0.5
-in all. Here there is one view, the one that all candidates share, in place of both, with the same weights.
+half of the batch, or of the classes, is averaged), the strong one whole, but at the instance level alone: in all
+1.5 : 0.5 : 0.5. Here there is one view, the one that all candidates share, in place of both, with the same weights.
 
 Weights: a sample of weight w enters both matrices as w^¼ P, so that a pair of samples counts √(w w') in the batch
 level, and a sample √w in the class level's matrix. Weights of 1 give the loss above, a weight of 0 is a sample that is
@@ -37,8 +37,8 @@ DENSITY = 64 / 100  # the authors' samples per class in a batch
 def multi_level_loss(
     student: Tensor, teacher: Tensor, weight: Tensor, temperatures: Tensor, levels: Sequence[float] = (1.0, 1.0, 1.0)
 ) -> Tensor:
-    """The three levels times `levels`, summed over `temperatures` (n,): (exits, batch, classes) twice, (exits, batch) ->
-    (exits,)."""
+    """The three levels times `levels`, summed over `temperatures` (n,): (exits, batch, classes) twice, (exits, batch)
+    -> (exits,)."""
     batch, classes = student.shape[-2:]
     softening = temperatures.view(-1, 1, 1, 1)
     student, teacher = student / softening, teacher / softening  # (n, exits, batch, classes)

@@ -4,8 +4,8 @@ The student's features are fused from the deepest level to the shallowest (ABF, 
 compared with the teacher's (HCL, fig. 3b): shallow levels of the teacher teach deep ones of the student. The levels are
 the hint points and, deepest, the averages over all pixels of what the last classifier reads.
 
-The features are those that leave a block; the published code takes the teacher's from before a block's last ReLU, and in
-wide ResNets after the next block's first norm.
+The features are those that leave a block; the published code takes the teacher's from before a block's last ReLU, and
+in wide ResNets after the next block's first norm.
 """
 
 from collections.abc import Sequence
@@ -100,8 +100,8 @@ class ReviewKD(Term):
         return rising(step.done, WARMUP) * mean_per_exit(zip(exits, losses, strict=True), weight)
 
     def fuse(self, features: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """The student's features at its hint points, and behind them what its last classifier reads -> what is compared,
-        with the teacher's channels and `sizes`, in the same order; the last has one pixel."""
+        """The student's features at its hint points, then what its last classifier reads -> what is compared, with the
+        teacher's channels and `sizes`, in the same order; the last has one pixel."""
         x, deeper = self.deepest(_average(features[-1], rectified=self.rectified[0]), None, 1)
         fused = [x]
         for level, size, own in reversed(list(zip(self.levels, sizes, features[:-1], strict=True))):
