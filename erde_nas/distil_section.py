@@ -93,9 +93,7 @@ class DistilSection(Section):
     ea_temperature: Temperature = 3.0  # of EA-KD's entropies; the paper's is 2 for ImageNet and transformer teachers
     feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
     path_weight: Weight = 1.0  # and of the logits of its mixed paths
-    mld_temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1)] | None = (
-        None  # MLD alone; null: published
-    )
+    mld_temperatures: Temperatures | None = None  # MLD alone; null: published
     mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)  # MLD alone: of samples, pairs of samples, of classes
     dkd_alpha: Weight = 1.0  # DKD alone: of the target class
     dkd_beta: Weight = 8.0  # and of the other classes

@@ -1,13 +1,14 @@
 """search/*.yaml -> Recipe. YAML ends here: the rest of the program sees these frozen, checked values."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from erde_nas.compress_section import CompressOptions
 from erde_nas.distil_section import DistilSection, Weight
 from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
+from erde_nas.published import published
 from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -23,6 +24,7 @@ SearcherName = Literal[
     "nni-evolution",
     "nni-gridsearch",
 ]
+LEFT_OPEN = 10**9  # epochs that a preset will say
 TRAINED_TERMS = ("ctkd", "reviewkd", "fcfd")  # distillation terms with parameters of their own for each student
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
 
@@ -74,8 +76,10 @@ class OptimizerSection(Section):
     @model_validator(mode="after")
     def _rising_milestones(self) -> "OptimizerSection":
         marks = self.milestones or ()
-        if list(marks) != sorted(set(marks)) or (marks and marks[-1] >= self.epochs):
-            raise ValueError(f"milestones must rise and end before epoch {self.epochs}, but got {list(marks)}")
+        if list(marks) != sorted(set(marks)):
+            raise ValueError(f"milestones must rise, but got {list(marks)}")
+        if marks and marks[-1] >= self.epochs:
+            raise ValueError(f"milestones must lie before the last of {self.epochs} epochs, but got {list(marks)}")
         return self
 
     def lasting(self, epochs: int) -> "OptimizerSection":
@@ -195,7 +199,18 @@ class FinishSection(Section):
 
     students: Positive = 4  # that are trained to the end
     rungs: Annotated[int, Field(ge=1, le=4)] = 2  # each starts with twice the students and half the epochs of the next
-    train: OptimizerSection  # to the end, over all rungs
+    train: OptimizerSection  # to the end, over all rungs; its epochs may be left to distil.preset
+
+    @field_validator("train", mode="wrap")
+    @classmethod
+    def _a_preset_may_say_the_epochs(cls, value: Any, check: ValidatorFunctionWrapHandler) -> OptimizerSection:
+        if not isinstance(value, dict):
+            return check(value)
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}  # as from JSON
+        train: OptimizerSection = check({"epochs": LEFT_OPEN, **values})
+        if "epochs" not in values:
+            train.model_fields_set.discard("epochs")
+        return train
 
 
 class CompressSection(CompressOptions):
@@ -226,6 +241,14 @@ class Recipe(Section):
     def search_training(self) -> OptimizerSection:
         """How the networks of the search are trained: each candidate, or the supernet that they are cut from."""
         return self.supernet.train if self.search.evaluator == "supernet" else self.train
+
+    @model_validator(mode="after")
+    def _a_known_preset(self) -> "Recipe":
+        if self.distil.preset is not None:
+            published(self.distil.loss, self.teacher.model, self.student and self.student.model)
+        elif "epochs" not in self.finish.train.model_fields_set:
+            raise ValueError("finish.train.epochs is missing; add it")
+        return self
 
     @model_validator(mode="after")
     def _what_a_supernet_can_do(self) -> "Recipe":

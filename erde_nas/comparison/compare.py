@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.comparison.figure import figure_png
-from erde_nas.comparison.store import folder_of, load_run, open_comparison
+from erde_nas.comparison.store import load_run, open_comparison
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
-from erde_nas.comparison.train_runs import train_runs
+from erde_nas.comparison.train_runs import place_of, train_runs
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.distil.teacher import image_shape
-from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.network_section import student_arch
+from erde_nas.preset import Expanded
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset
@@ -24,7 +24,7 @@ from erde_nas.space import Space
 from erde_nas.store import existing_run
 from erde_nas.students.infer import all_logits
 
-Losses = Mapping[str, DistilSection]
+Losses = Mapping[str, Expanded]
 
 
 def run(
@@ -47,7 +47,13 @@ def run(
     saved = None if run is None else existing_run(run).manifest().get("data_dir")
     dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
     arch = _student(recipe, dataset, student, run)
+    presets = {name: loss.preset for name, loss in losses.items() if loss.preset is not None}
+    if presets and student is not None:
+        raise UserError(f"distil.preset belongs to the recipe's own student, not to --student {student}; leave one out")
+    for text in dict.fromkeys(loss.text for loss in losses.values() if loss.text):
+        meter.say(text)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
+        manifest.record_presets(presets)
         shared = prepare(
             recipe.model_copy(update={"train": recipe.finish.train}),
             (),
@@ -55,7 +61,7 @@ def run(
             torch_device,
             meter,
             typical=arch,
-            epochs=recipe.finish.train.epochs,
+            epochs=max(loss.training.epochs for loss in losses.values()),
             known=manifest.compute(),
             on_compute=lambda compute, steps: manifest.keep(compute),
         )
@@ -83,9 +89,10 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
 
 def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: Shared) -> dict[str, Any]:
     """Report what is finished. Raises UserError where every run failed."""
+    usual = shared.recipe.finish.train
     runs = {
-        name: [run for seed in range(seeds) if (run := load_run(folder_of(out, section, seed), name, seed))]
-        for name, section in losses.items()
+        name: [run for seed in range(seeds) if (run := load_run(place_of(out, loss, seed, usual), name, seed))]
+        for name, loss in losses.items()
     }
     if not any(runs.values()):
         raise UserError(
@@ -93,7 +100,9 @@ def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: 
         )
     dataset = shared.dataset
     summary = {
-        **summarise(losses, runs, dataset.validation.labels, dataset.test.labels),
+        **summarise(
+            {name: loss.section for name, loss in losses.items()}, runs, dataset.validation.labels, dataset.test.labels
+        ),
         "dataset": describe(dataset),
         "student": arch.id,
         "teacher": teacher_accuracy(shared),
