@@ -39,6 +39,10 @@ def search(
             "distil.preset belongs to one named student, but a search has many; use `erde-nas distil`, or write the "
             "values themselves"
         )
+    if found.dataset.validation == 0:
+        raise UserError(
+            "dataset.validation: 0 keeps no image back, but a search chooses by them; write a share, say 0.1"
+        )
     chosen = adjust(found, trials=trials, seed=seed, epochs_scale=epochs_scale)
     if hours is not None:
         chosen = within_hours(chosen, hours, trials)

@@ -35,7 +35,7 @@ class DatasetSection(Section):
     name: DatasetName
     path: str | None = None  # folder and npz: where the images are
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
-    validation: Fraction = 0.1  # share of train kept for search and thresholds
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of train kept for search and thresholds; 0: none
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
     stream: Literal["auto", "always", "never"] = "auto"  # folder: read images while they are used; auto: if many

@@ -50,6 +50,10 @@ def run(
     presets = {name: loss.preset for name, loss in losses.items() if loss.preset is not None}
     if presets and student is not None:
         raise UserError(f"distil.preset belongs to the recipe's own student, not to --student {student}; leave one out")
+    if recipe.dataset.validation == 0:
+        meter.say(
+            f"all {len(dataset.train)} training images are trained on: thresholds, too, are chosen on some of them"
+        )
     for text in dict.fromkeys(loss.text for loss in losses.values() if loss.text):
         meter.say(text)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
