@@ -9,7 +9,7 @@ tables to benchmarks/results/distillation-STUDY[-small].{csv,md}.
 `ea-kd` is EA-KD's table 2 (arXiv 2311.13621) in its own setting, by `preset: published`: all 50,000 images of
 CIFAR-100, 240 epochs, batch 64, steps at 150, 180 and 210, T 4, cross-entropy and KD as 0.1 to 0.9. `--pair TEACHER
 STUDENT` takes another column, `--loss` other rows. The teacher is trained as CRD's are, or is theirs: `--teacher
-ckpt_epoch_240.pth`. The paper's number is printed at the end; ours is the last epoch's (the public code keeps the best).
+ckpt_epoch_240.pth`. The paper's number is printed at the end; ours is of the last epoch, the public code's of its best.
 """
 
 import argparse

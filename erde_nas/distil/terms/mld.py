@@ -18,8 +18,8 @@ half of the batch, or of the classes, is averaged), the strong one whole, but at
 
 Weights: a sample of weight w enters both matrices as w^¼ P, so that a pair of samples counts √(w w') in the batch
 level, and a sample √w in the class level's matrix. Weights of 1 give the loss above, a weight of 0 is a sample that is
-not there (the means are still over the whole batch), and c times all weights is c times the loss, as in KD. EA-KD's
-published code weights the instance level alone, and standardises (LS) that level alone; here both reach all levels.
+not there (the means are still over the whole batch), and c times all weights is c times the loss, as in KD. As in the
+published code, EA-KD's weights and LS reach the instance level alone: the others compare plain logits.
 """
 
 from collections.abc import Sequence
@@ -28,21 +28,28 @@ import torch
 from torch import Tensor
 
 from erde_nas.distil.losses import kd_loss
-from erde_nas.distil.step import Step, Term
+from erde_nas.distil.step import Plain, Step, Term
 
 PUBLISHED = (1.5, 0.5, 0.5)  # weights of the instance, the batch and the class level, over both of the authors' views
 DENSITY = 64 / 100  # the authors' samples per class in a batch
 
 
 def multi_level_loss(
-    student: Tensor, teacher: Tensor, weight: Tensor, temperatures: Tensor, levels: Sequence[float] = (1.0, 1.0, 1.0)
+    student: Tensor,
+    teacher: Tensor,
+    weight: Tensor,
+    temperatures: Tensor,
+    levels: Sequence[float] = (1.0, 1.0, 1.0),
+    plain: Plain | None = None,
 ) -> Tensor:
     """The three levels times `levels`, summed over `temperatures` (n,): (exits, batch, classes) twice, (exits, batch)
-    -> (exits,)."""
+    -> (exits,). The batch and the class level are those of `plain`, where that differs."""
     batch, classes = student.shape[-2:]
     softening = temperatures.view(-1, 1, 1, 1)
     student, teacher = student / softening, teacher / softening  # (n, exits, batch, classes)
     instances = (weight * kd_loss(student, teacher, 1.0)).mean(-1) * temperatures.unsqueeze(-1) ** 2
+    if plain is not None:
+        student, teacher, weight = plain.student / softening, plain.teacher / softening, plain.weight
     share = weight.pow(0.25).unsqueeze(-1) * (DENSITY * classes / batch) ** 0.5  # (exits, batch, 1)
     p, q = share * student.softmax(-1), share * teacher.softmax(-1)
     with torch.autocast(p.device.type, enabled=False):  # differences of products: bf16 would leave nothing of them
@@ -64,4 +71,4 @@ class MLD(Term):
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""
         assert step.teacher is not None
-        return multi_level_loss(step.student, step.teacher, weight, self.temperatures, self.levels)
+        return multi_level_loss(step.student, step.teacher, weight, self.temperatures, self.levels, step.plain)

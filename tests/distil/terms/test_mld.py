@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import logsumexp, rel_entr, softmax
 
+from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.mld import MLD, multi_level_loss
 from erde_nas.distil_section import DistilSection
@@ -138,3 +139,23 @@ def test_autocast_does_not_touch_the_products() -> None:
     plain = multi_level_loss(student, teacher, weight, torch.tensor(AUTHORS))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(multi_level_loss(student, teacher, weight, torch.tensor(AUTHORS)), plain)
+
+
+def test_ea_kd_s_weights_and_standardised_logits_reach_the_instance_level_alone() -> None:
+    """The public code of EA-MLD+LS, level by level, on one view of the student's first exit."""
+    section = DistilSection(loss="ea-mld+ls")
+    term = MLD(section.level_temperatures, section.mld_levels).double()
+    student, teacher = torch.from_numpy(STUDENT[:1]), torch.from_numpy(TEACHER[:1])
+    labels = torch.zeros(BATCH, dtype=torch.long)
+    got = Objective(section, [1.0], term).double()(Step(student, labels, teacher))
+    cross_entropy = float((logsumexp(STUDENT[0], -1) - STUDENT[0][:, 0]).mean())
+    z_s, z_t = ((z[0] - z[0].mean(-1, keepdims=True)) / z[0].std(-1, keepdims=True) for z in (STUDENT, TEACHER))
+    p3, q3 = softmax(STUDENT[0] / 3, -1), softmax(TEACHER[0] / 3, -1)
+    h_s, h_t = (-(p * np.log(p)).sum(-1) for p in (p3, q3))
+    weight = (h_t + h_t * h_s / np.log(CLASSES)) / 2
+    total = 0.0
+    for t in (2.0, 2.0, 3.0, 5.0, 6.0):
+        total += 1.5 * t**2 * (weight * rel_entr(softmax(z_t / t, -1), softmax(z_s / t, -1)).sum(-1)).mean()
+        p, q = softmax(STUDENT[0] / t, -1), softmax(TEACHER[0] / t, -1)
+        total += 0.5 * ((p @ p.T - q @ q.T) ** 2).sum() / BATCH + 0.5 * ((p.T @ p - q.T @ q) ** 2).sum() / CLASSES
+    assert float(got) - cross_entropy == pytest.approx(total, rel=1e-5)
