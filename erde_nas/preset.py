@@ -35,7 +35,7 @@ def expand(recipe: Recipe, section: DistilSection) -> Expanded:
     """
     if section.preset is None:
         return Expanded(section, recipe.finish.train)
-    teacher, student = recipe.teacher.model, recipe.student and recipe.student.model
+    teacher, student = recipe.teacher.model, recipe.student.model if recipe.student else None
     try:
         found = published(section.loss, teacher, student)
     except ValueError as error:

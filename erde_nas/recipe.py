@@ -245,7 +245,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _a_known_preset(self) -> "Recipe":
         if self.distil.preset is not None:
-            published(self.distil.loss, self.teacher.model, self.student and self.student.model)
+            published(self.distil.loss, self.teacher.model, self.student.model if self.student else None)
         elif "epochs" not in self.finish.train.model_fields_set:
             raise ValueError("finish.train.epochs is missing; add it")
         return self

@@ -91,9 +91,9 @@ class FCFD(Term):
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""
         assert step.teacher is not None
+        losses: Losses = list(enumerate(kd_loss(step.student, step.teacher, self.options.temperature)))
         mine, theirs = with_deepest(step.student_features), with_deepest(step.teacher_features)
         step = replace(step, student_features=mine, teacher_features=theirs)
-        losses: Losses = list(enumerate(kd_loss(step.student, step.teacher, self.options.temperature)))
         with autocast_like(step.student_features[-1]):
             bridged = [build(x) for build, x in zip(self.to_teacher, step.student_features, strict=True)]
             losses += [self._likeness(step, hint, x) for hint, x in enumerate(bridged)]
