@@ -39,6 +39,7 @@ class Pair:
     borrowed: Mapping[str, str] = field(default_factory=dict)
 
 
+# In the order of the fields above.
 PAIRS: Mapping[tuple[str, str], Pair] = {
     ("resnet32x4", "resnet8x4"): Pair(0.05, 0.025, 0.025, 8.0, 5.0, (2.0, 9.0), (4.0, 1.0), {"fcfd": "vgg13 → vgg8"}),
     ("wrn-28-4", "wrn-16-2"): Pair(
