@@ -14,6 +14,7 @@ from erde_nas.distil.terms.fcfd import FCFD, FCFDOptions
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.students.models import MODELS, model_arch
 from erde_nas.students.network import EarlyExitNetwork
 from tests.students.builders import build
 
@@ -312,3 +313,27 @@ def test_bf16_features_are_taken_as_they_are() -> None:
     torch.testing.assert_close(low, plain, rtol=0.1, atol=0.0)
     low.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in (*student.parameters(), *term.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "channels", "first", "rectified"),
+    [
+        ("mobilenetv2", "vgg13", [(12, 128), (16, 256), (48, 512), (1280, 512)], nn.ConvTranspose2d, True),
+        ("shufflenetv2", "resnet8x4", [(116, 64), (232, 128), (1024, 256)], nn.ConvTranspose2d, True),
+        ("wrn-16-2", "wrn-16-2", [(32, 32), (64, 64), (128, 128)], nn.Conv2d, False),  # after the last norm
+    ],
+)
+def test_the_deepest_features_of_published_pairs_are_what_the_classifier_reads(
+    student: str, teacher: str, channels: list[tuple[int, int]], first: type[nn.Module], rectified: bool
+) -> None:
+    """Channels as in the public code, which bridges MobileNetV2's and ShuffleNetV2's to twice their side."""
+    small, large = (
+        EarlyExitNetwork(
+            model_arch(MODELS[name], image_shape=(3, 32, 32), classes=100, early=(), head="gap"), [0.5] * 3, [0.2] * 3
+        )
+        for name in (student, teacher)
+    )
+    bridges = FCFD(small, large, (0,), FCFDOptions(T)).to_teacher
+    assert [(made[0].in_channels, made[0].out_channels) for made in bridges] == channels
+    assert isinstance(bridges[-1][0], first)
+    assert isinstance(bridges[-1][-1], nn.LeakyReLU) == rectified
