@@ -5,6 +5,11 @@
 STUDY is one of STUDIES below. At full size it wants a GPU; `--small` is for two CPU cores: images averaged to 16×16
 pixels, small networks, short trainings. It calls `erde-nas distil`, so it continues where it stopped, and copies the
 tables to benchmarks/results/distillation-STUDY[-small].{csv,md}.
+
+`ea-kd` is EA-KD's table 2 (arXiv 2311.13621) in its own setting, by `preset: published`: all 50,000 images of
+CIFAR-100, 240 epochs, batch 64, steps at 150, 180 and 210, T 4, cross-entropy and KD as 0.1 to 0.9. `--pair TEACHER
+STUDENT` takes another column, `--loss` other rows. The teacher is trained as CRD's are, or is theirs: `--teacher
+ckpt_epoch_240.pth`. The paper's number is printed at the end; ours is of the last epoch, the public code's of its best.
 """
 
 import argparse
@@ -19,8 +24,10 @@ from typing import Any
 import numpy as np
 
 from erde_nas.data.load import READERS
+from erde_nas.published import COMMON, PAIRS, TABLE_2
 from erde_nas.recipe import DatasetSection
 
+TEACHER_RATE = 0.05  # at which CRD trains its teachers
 RESULTS = Path(__file__).parent / "results"
 
 MAIN = ("erde", "kd", "ce")
@@ -66,13 +73,13 @@ STUDIES = {
     "erde-heads": replace(CIFAR10, losses=("kd", EVERYWHERE, "erde", "ce"), student={**STUDENT, "head": "erde"}),
     "medium-teacher": replace(CIFAR10, losses=("ce", EVERYWHERE, "erde"), teacher_epochs=10),
     "weak-teacher": replace(CIFAR10, losses=("kd", "erde", EVERYWHERE), teacher_epochs=2),
-    "ea-kd": Study(
+    "ea-kd": Study(  # at full size see `published_recipe`
         "cifar100",
         {"model": "resnet32x4", "exits": "last"},
         {"model": "resnet8x4", "exits": "last"},
         ("kd", "ea-kd", "ce"),
-        teacher_epochs=120,
-        epochs=120,
+        teacher_epochs=240,
+        epochs=240,
     ),
 }
 
@@ -98,12 +105,25 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="at a size for two CPU cores")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--pair", nargs=2, metavar=("TEACHER", "STUDENT"), help="ea-kd: another pair of table 2")
+    parser.add_argument("--loss", action="append", help="ea-kd: another loss of table 2; repeatable")
+    parser.add_argument("--teacher", type=Path, help="ea-kd: the teacher's weights as CRD or mdistiller keep them")
     arguments = parser.parse_args()
     study = small(arguments.study, STUDIES[arguments.study]) if arguments.small else STUDIES[arguments.study]
     name = arguments.study + ("-small" if arguments.small else "")
+    whole = arguments.study == "ea-kd" and not arguments.small
+    if not whole and (arguments.pair or arguments.loss or arguments.teacher):
+        parser.error("--pair, --loss and --teacher belong to ea-kd at full size")
     arguments.work.mkdir(parents=True, exist_ok=True)
     recipe = arguments.work / f"{name}.yaml"
-    recipe.write_text(json.dumps(make_recipe(study, arguments.data_dir, arguments.work, arguments.small), indent=1))
+    if whole:
+        pair = tuple(arguments.pair or (study.teacher["model"], study.student["model"]))
+        study = replace(study, losses=tuple(arguments.loss or study.losses))
+        values = published_recipe(pair, study.losses[0], arguments.teacher)
+        name += "" if arguments.pair is None else f"-{pair[0]}-{pair[1]}"
+    else:
+        values = make_recipe(study, arguments.data_dir, arguments.work, arguments.small)
+    recipe.write_text(json.dumps(values, indent=1))
     # Screening, confirmation and variants share their runs: the recipe is the same.
     out = arguments.work / name.replace("confirmation", "screening").replace("variants", "screening")
     words = ["distil", str(recipe), "--out", str(out), "--seeds", str(arguments.seeds), "--device", arguments.device]
@@ -113,6 +133,28 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     for suffix in ("csv", "md"):
         shutil.copyfile(out / f"distil.{suffix}", RESULTS / f"distillation-{name}.{suffix}")
+    if whole:
+        for loss in study.losses:
+            print(f"{loss}: EA-KD's table 2 has {TABLE_2[loss][list(PAIRS).index(pair)]} %")
+
+
+def published_recipe(pair: tuple[str, str], loss: str, weights: Path | None = None) -> dict[str, Any]:
+    """EA-KD's setting for a teacher and a student of its table 2, with no number but the preset's."""
+    if pair not in PAIRS:
+        sys.exit(f"no pair of EA-KD's table 2: {' '.join(pair)}; choose " + ", ".join(map(" ".join, PAIRS)))
+    training = {**COMMON, "learning_rate": TEACHER_RATE}
+    own = {"train": training} if weights is None else {"checkpoint": str(weights.resolve())}
+    return {
+        "name": "ea-kd",
+        "dataset": {"name": "cifar100", "validation": 0},
+        "teacher": {"model": pair[0], "exits": "last", **own},
+        "student": {"model": pair[1], "exits": "last"},
+        "space": {"families": ["resnet"], "depths": [[1]], "widths": [[8]]},
+        "distil": {"loss": loss, "preset": "published"},
+        "train": {"epochs": 1},
+        "finish": {"train": {}},
+        "compress": {"train": {"epochs": 1}},
+    }
 
 
 def make_recipe(study: Study, data_dir: Path, work: Path, halved: bool) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def distil(
         typer.Option(
             metavar="NAME[:KEY=VALUE,...]",
             help="A loss, with keys of the recipe's distil section; repeatable, the first is the reference. "
-            "Without it: kd+entropy, erde, kd and ce.",
+            "Without it: kd+entropy, erde, kd and ce, or the recipe's own with its preset.",
         ),
     ] = None,
     seeds: Annotated[
@@ -263,7 +263,7 @@ def distil(
         for text in commands.distil(
             recipe,
             out,
-            losses=loss or ["kd+entropy", "erde", "kd", "ce"],
+            losses=loss,
             seeds=seeds,
             student=student,
             epochs_scale=epochs_scale,

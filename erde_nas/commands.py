@@ -12,6 +12,8 @@ from erde_nas import resources
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic
 
+EVERYDAY = ("kd+entropy", "erde", "kd", "ce")  # losses that are compared where none is named
+
 
 def search(
     recipe: str,
@@ -36,6 +38,15 @@ def search(
         from erde_nas.recipe import load_recipe
 
         found = load_recipe(resources.find("search", recipe))
+        if found.distil.preset is not None:
+            raise UserError(
+                "distil.preset belongs to one named student, but a search has many; use `erde-nas distil`, or write "
+                "the values themselves"
+            )
+        if found.dataset.validation == 0:
+            raise UserError(
+                "dataset.validation: 0 keeps no image back, but a search chooses by them; write a share, say 0.1"
+            )
         chosen = adjust(found, trials=trials, seed=seed, epochs_scale=epochs_scale)
         if hours is not None:
             chosen = within_hours(chosen, hours, trials)
@@ -73,7 +84,7 @@ def adjust(recipe: Any, *, trials: int | None, seed: int | None, epochs_scale: f
         return recipe
 
     def scaled(train: Any) -> Any:
-        return train.model_copy(update={"epochs": max(1, round(train.epochs * epochs_scale))})
+        return train.lasting(max(1, round(train.epochs * epochs_scale)))
 
     parts = {
         name: getattr(recipe, name).model_copy(update={"train": scaled(getattr(recipe, name).train)})
@@ -168,7 +179,7 @@ def distil(
     recipe: str,
     out: Path,
     *,
-    losses: Sequence[str],
+    losses: Sequence[str] | None,
     seeds: int,
     student: str | None,
     epochs_scale: float | None,
@@ -177,17 +188,22 @@ def distil(
 ) -> Sequence[str]:
     """Train one student with every loss, continuing what `out` holds; returns the tables to show.
 
-    `recipe` may be the folder of a run, whose own recipe and data are taken then.
+    `recipe` may be the folder of a run, whose own recipe and data are taken then. Without `losses`, those of EVERYDAY,
+    or the recipe's own where that has a preset.
     """
     from erde_nas.comparison.loss_names import parse_loss
+    from erde_nas.preset import expand, expanded
     from erde_nas.recipe import load_recipe
 
     run = Path(recipe) if Path(recipe).is_dir() else None
     if run is None and student is not None:
         raise UserError(f"--student {student} needs the folder of a run in place of the recipe '{recipe}'")
     found = load_recipe((run / "recipe.yaml") if run else resources.find("search", recipe))
-    chosen = adjust(found, trials=None, seed=None, epochs_scale=epochs_scale)
-    sections = {text: parse_loss(text, chosen.distil) for text in losses}
+    names = losses or (EVERYDAY if found.distil.preset is None else [found.distil.loss])
+    plans = {text: expand(found, parse_loss(text, found.distil)) for text in names}
+    if epochs_scale is not None:
+        plans = {text: plan.scaled(epochs_scale) for text, plan in plans.items()}
+    chosen = adjust(expanded(found), trials=None, seed=None, epochs_scale=epochs_scale)
 
     from erde_nas.comparison import compare
     from erde_nas.comparison.tables import headline
@@ -195,7 +211,7 @@ def distil(
 
     with Meter() as meter:
         summary = compare.run(
-            chosen, sections, seeds, out, student=student, run=run, device=device, data_dir=data_dir, meter=meter
+            chosen, plans, seeds, out, student=student, run=run, device=device, data_dir=data_dir, meter=meter
         )
     return headline(summary)
 

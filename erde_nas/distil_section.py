@@ -14,6 +14,8 @@ from erde_nas.section import Section
 TermName = Literal["none", "kd", "dkd", "ctkd", "mld", "reviewkd", "fcfd"]
 SelfDistillation = Literal["none", "last", "ensemble"]
 Weight = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal[
     "erde", "ea-erde", "kd+entropy", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd",
@@ -63,6 +65,8 @@ LOSSES: dict[LossName, Method] = {
 class DistilSection(Section):
     """The loss of the students."""
 
+    later = ("ce_weight", "ea_temperature", "path_weight", "mld_temperatures", "mld_levels", "preset")
+
     loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
     term: TermName | None = None  # these replace what the name stands for
     wrong_weight: Share | None = None
@@ -70,7 +74,10 @@ class DistilSection(Section):
     logit_standardisation: bool | None = None
     self_distillation: SelfDistillation | None = None
 
-    temperature: Annotated[float, Field(gt=0)] = 3.0
+    preset: Literal["published"] | None = None  # the authors' weights and training for a pair of published networks
+
+    temperature: Temperature = 3.0
+    ce_weight: Weight = 1.0  # of cross-entropy
     kd_weight: Weight = 1.0  # of the distillation term
     kd_warmup: Share = 0.0  # share of the training over which that weight rises from 0
     self_weight: Weight = 1.0  # of self-distillation
@@ -83,9 +90,20 @@ class DistilSection(Section):
     entropy_warmup: Share = 0.0  # share of the training over which that weight rises from 0
     entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
 
+    ea_temperature: Temperature = 3.0  # of EA-KD's entropies; the paper's is 2 for ImageNet and transformer teachers
     feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
+    path_weight: Weight = 1.0  # and of the logits of its mixed paths
+    mld_temperatures: Temperatures | None = None  # MLD alone; null: published
+    mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)  # MLD alone: of samples, pairs of samples, of classes
     dkd_alpha: Weight = 1.0  # DKD alone: of the target class
     dkd_beta: Weight = 8.0  # and of the other classes
+
+    @property
+    def level_temperatures(self) -> tuple[float, ...]:
+        """MLD's temperatures: the authors' base of 4, or LS's of 2, beside the four that stand in their code."""
+        if self.mld_temperatures is not None:
+            return self.mld_temperatures
+        return (2.0 if self.method.logit_standardisation else 4.0, 2.0, 3.0, 5.0, 6.0)
 
     @property
     def method(self) -> Method:

@@ -74,7 +74,7 @@ def _climb(run: Run, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
     """Train students through one rung, as many at once as the device takes; those that are fit afterwards."""
     names = regain(run, names)
     missing = [name for name in names if _stage(run, name) == "searched" and len(_rungs(run, name)) == rung.number]
-    options = run.shared.recipe.finish.train.model_copy(update={"epochs": rung.epochs})
+    options = run.shared.recipe.finish.train.lasting(rung.epochs)
     for name in names:
         if _stage(run, name) == "failed":
             run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")

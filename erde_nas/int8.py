@@ -83,9 +83,10 @@ def _aware(how: Quantization, images: np.ndarray, folder: Path, shared: Shared) 
     weights = folder / QAT_WEIGHTS[how.weight_bits]
     if not weights.is_file():
         section = shared.recipe.compress
-        update = {"epochs": section.qat_epochs, "learning_rate": QAT_RATE * section.train.learning_rate}
+        options = section.train.lasting(section.qat_epochs)
+        options = options.model_copy(update={"learning_rate": QAT_RATE * options.learning_rate})
         trained = on_device(load_network(folder / "weights.safetensors"), shared.device)
-        job = shared.job(trained, section.train.model_copy(update=update))
+        job = shared.job(trained, options)
         job = replace(job, compute=replace(job.compute, precision="fp32"))  # bf16 is coarser than the steps
         with rounded(trained, how.weight_bits):
             result = train_together([job], 1)[0]

@@ -83,7 +83,7 @@ class NetworkSection(Section):
 
     @model_serializer(mode="wrap")
     def _without_what_the_model_says(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
+        values = self._without_later(handler(self))
         return {key: value for key, value in values.items() if self.model is None or key not in OWN}
 
     @property

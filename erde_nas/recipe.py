@@ -3,21 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from erde_nas.compress_section import CompressOptions
 from erde_nas.distil_section import DistilSection, Weight
-from erde_nas.network_section import (
-    OWN,
-    Expansion,
-    Family,
-    Head,
-    Kernel,
-    NetworkSection,
-    Positive,
-    StudentSection,
-    Width,
-)
+from erde_nas.network_section import Expansion, Family, Head, Kernel, NetworkSection, Positive, StudentSection, Width
+from erde_nas.published import published
 from erde_nas.section import Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -33,6 +24,7 @@ SearcherName = Literal[
     "nni-evolution",
     "nni-gridsearch",
 ]
+LEFT_OPEN = 10**9  # epochs that a preset will say
 TRAINED_TERMS = ("ctkd", "reviewkd", "fcfd")  # distillation terms with parameters of their own for each student
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
 
@@ -40,11 +32,13 @@ DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", 
 class DatasetSection(Section):
     """Which images, and how they are split."""
 
+    later = ("channels",)
+
     name: DatasetName
     path: str | None = None  # folder and npz: where the images are
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
     channels: Literal[1, 2, 3, 4] | None = None  # folder: gray, gray and alpha, RGB, RGB and alpha; None: 1 or 3
-    validation: Fraction = 0.1  # share of train kept for search and thresholds
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of train kept for search and thresholds; 0: none
     test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
     train_limit: Positive | None = None  # use at most this many training images
     stream: Literal["auto", "always", "never"] = "auto"  # folder: read images while they are used; auto: if many
@@ -60,12 +54,6 @@ class DatasetSection(Section):
             raise ValueError(f"channels belongs to folder, not to '{self.name}', whose images say how many they have")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As before there was `channels`, where it is left to the images: runs are known by what this gives."""
-        values: dict[str, Any] = serialize(self)
-        return {key: value for key, value in values.items() if key != "channels" or value is not None}
-
 
 class ViewsSection(Section):
     """Augmentation, made once per view for all candidates."""
@@ -77,22 +65,43 @@ class ViewsSection(Section):
 
 
 class OptimizerSection(Section):
-    """SGD with Nesterov momentum and a one-cycle learning rate."""
+    """SGD with Nesterov momentum and a one-cycle learning rate, or with steps at `milestones`."""
+
+    later = ("milestones", "gamma", "nesterov")
 
     epochs: Positive
     batch_size: Positive = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1  # the highest
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    milestones: tuple[Positive, ...] | None = None  # epochs after which the rate falls; []: never; null: one cycle
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # what is left of the rate after each milestone
+    nesterov: bool = True
+
+    @model_validator(mode="after")
+    def _rising_milestones(self) -> "OptimizerSection":
+        marks = self.milestones or ()
+        if list(marks) != sorted(set(marks)):
+            raise ValueError(f"milestones must rise, but got {list(marks)}")
+        if marks and marks[-1] >= self.epochs:
+            raise ValueError(f"milestones must lie before the last of {self.epochs} epochs, but got {list(marks)}")
+        return self
+
+    def lasting(self, epochs: int) -> "OptimizerSection":
+        """The same training over so many epochs, with its milestones at the same shares of it."""
+        marks = {round(mark * epochs / self.epochs) for mark in self.milestones or ()}
+        kept = tuple(sorted(mark for mark in marks if 0 < mark < epochs))
+        return self.model_copy(update={"epochs": epochs, "milestones": None if self.milestones is None else kept})
 
 
 NormalisationName = Literal["imagenet", "cifar10", "mnist", "half", "unit", "pixels"]  # distil/normalisation.py
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-OF_CHECKPOINT = ("mean", "std", "normalisation", "classes")  # keys that say how a checkpoint was trained
 
 
 class TeacherSection(NetworkSection):
     """The early-exit teacher: trained here, or the user's own checkpoint."""
+
+    later = ("mean", "std", "normalisation", "classes")  # how a checkpoint was trained
 
     checkpoint: str | None = None  # a file: a network of this project, a torch.export program, or weights of timm's
     timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
@@ -114,7 +123,7 @@ class TeacherSection(NetworkSection):
 
     @model_validator(mode="after")
     def _how_a_checkpoint_was_trained(self) -> "TeacherSection":
-        said = [key for key in OF_CHECKPOINT if getattr(self, key) is not None]
+        said = [key for key in self.later if getattr(self, key) is not None]
         if said and self.checkpoint is None:
             raise ValueError(f"{', '.join(said)} belongs to a checkpoint of your own; add checkpoint, or remove it")
         if (self.mean is None) != (self.std is None):
@@ -124,12 +133,6 @@ class TeacherSection(NetworkSection):
         if self.mean is not None and self.normalisation is not None:
             raise ValueError(f"normalisation: {self.normalisation} says what mean and std would say; remove either")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        hidden = OWN if self.model is not None else ()
-        return {k: v for k, v in values.items() if k not in hidden and not (k in OF_CHECKPOINT and v is None)}
 
 
 class SpaceSection(Section):
@@ -224,7 +227,18 @@ class FinishSection(Section):
 
     students: Positive = 4  # that are trained to the end
     rungs: Annotated[int, Field(ge=1, le=4)] = 2  # each starts with twice the students and half the epochs of the next
-    train: OptimizerSection  # to the end, over all rungs
+    train: OptimizerSection  # to the end, over all rungs; its epochs may be left to distil.preset
+
+    @field_validator("train", mode="wrap")
+    @classmethod
+    def _a_preset_may_say_the_epochs(cls, value: Any, check: ValidatorFunctionWrapHandler) -> OptimizerSection:
+        if not isinstance(value, dict):
+            return check(value)
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}  # as from JSON
+        train: OptimizerSection = check({"epochs": LEFT_OPEN, **values})
+        if "epochs" not in values:
+            train.model_fields_set.discard("epochs")
+        return train
 
 
 class CompressSection(CompressOptions):
@@ -255,6 +269,14 @@ class Recipe(Section):
     def search_training(self) -> OptimizerSection:
         """How the networks of the search are trained: each candidate, or the supernet that they are cut from."""
         return self.supernet.train if self.search.evaluator == "supernet" else self.train
+
+    @model_validator(mode="after")
+    def _a_known_preset(self) -> "Recipe":
+        if self.distil.preset is not None:
+            published(self.distil.loss, self.teacher.model, self.student.model if self.student else None)
+        elif "epochs" not in self.finish.train.model_fields_set:
+            raise ValueError("finish.train.epochs is missing; add it")
+        return self
 
     @model_validator(mode="after")
     def _what_a_supernet_can_do(self) -> "Recipe":

@@ -43,7 +43,9 @@ class Arch:
     """Everything that determines the shape of an early-exit network, pruned ones included.
 
     The last exit sits on the last block. `head_widths[i]` is the width inside exit head i (0 where it has none).
-    `stem_stride` is that of the stem's convolution in small images; it is at least 2 in large ones.
+    `stem_stride` is that of the stem's convolution in small images; it is at least 2 in large ones. `hints` are the
+    blocks that end a stage where the literature counts other stages than resolutions, and `weights` says how a network
+    starts: as torch's layers do, or as the published networks of its family.
     """
 
     family: str
@@ -56,6 +58,8 @@ class Arch:
     head_widths: tuple[int, ...]
     stem_kernel: int = 3
     stem_stride: int = 1
+    hints: tuple[int, ...] = ()
+    weights: str = "torch"
 
     @cached_property
     def id(self) -> str:
@@ -84,6 +88,7 @@ class Arch:
                 "blocks": tuple(Block(**block) for block in data["blocks"]),
                 "exits": tuple(Exit(**exit_) for exit_ in data["exits"]),
                 "head_widths": tuple(data["head_widths"]),
+                "hints": tuple(data.get("hints", ())),
             }
         )
 

@@ -1,9 +1,24 @@
 """The base of every part of a YAML file."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 class Section(BaseModel):
-    """A strict, frozen part of a recipe."""
+    """A strict, frozen part of a recipe.
+
+    Keys in `later` came after the first runs were kept: a dump leaves them out where they have their default, so that
+    whatever is found by a hash of the section (a cached teacher, a run that is continued) is found again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return self._without_later(handler(self))
+
+    def _without_later(self, values: dict[str, Any]) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {k: v for k, v in values.items() if k not in self.later or getattr(self, k) != fields[k].default}

@@ -81,7 +81,7 @@ def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool)
     """Train the networks with the recipe's loss; those that are fit. `between` two steps of pruning: a little."""
     options = run.shared.recipe.compress.train
     if between:
-        options = options.model_copy(update={"epochs": max(1, options.epochs // 4)})
+        options = options.lasting(max(1, options.epochs // 4))
     planned_by_name = {pruned_name(*planned): planned for planned in networks}
     pairs, fit = [(name, networks[planned]) for name, planned in planned_by_name.items()], {}
     for start in range(0, len(pairs), run.shared.workers):

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.comparison.figure import figure_png
-from erde_nas.comparison.store import folder_of, load_run, open_comparison
+from erde_nas.comparison.store import load_run, open_comparison
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
-from erde_nas.comparison.train_runs import missing_runs, train_runs
+from erde_nas.comparison.train_runs import missing_runs, place_of, train_runs
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
 from erde_nas.distil.compute import Compute
 from erde_nas.distil.teacher import image_shape
-from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.network_section import student_arch
 from erde_nas.own_teacher import inspect_teacher
+from erde_nas.preset import Expanded
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe
 from erde_nas.records import Arch, Dataset
@@ -27,7 +27,7 @@ from erde_nas.space import Space
 from erde_nas.store import existing_run
 from erde_nas.students.infer import all_logits
 
-Losses = Mapping[str, DistilSection]
+Losses = Mapping[str, Expanded]
 
 
 def run(
@@ -52,9 +52,20 @@ def run(
     for line in describe_data(dataset):
         meter.say(line)
     arch = _student(recipe, dataset, student, run)
+    presets = {name: loss.preset for name, loss in losses.items() if loss.preset is not None}
+    if presets and student is not None:
+        raise UserError(f"distil.preset belongs to the recipe's own student, not to --student {student}; leave one out")
+    if recipe.dataset.validation == 0:
+        meter.say(
+            f"all {len(dataset.train)} training images are trained on: thresholds, too, are chosen on some of them"
+        )
+    for text in dict.fromkeys(loss.text for loss in losses.values() if loss.text):
+        meter.say(text)
     inspect_teacher(recipe, (), dataset, torch_device, meter.say)
-    epochs = recipe.finish.train.epochs * len(missing_runs(out, losses, seeds)) / trainings_at_once(torch_device)
+    planned = missing_runs(out, losses, seeds, recipe.finish.train)
+    epochs = sum(run.loss.training.epochs for run in planned) / trainings_at_once(torch_device)
     with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
+        manifest.record_presets(presets)
 
         def on_compute(compute: Compute, steps: float) -> None:
             manifest.keep(compute)
@@ -67,7 +78,7 @@ def run(
             torch_device,
             meter,
             typical=arch,
-            epochs=recipe.finish.train.epochs,
+            epochs=max(loss.training.epochs for loss in losses.values()),
             known=manifest.compute(),
             on_compute=on_compute,
         )
@@ -95,9 +106,10 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
 
 def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: Shared) -> dict[str, Any]:
     """Report what is finished. Raises UserError where every run failed."""
+    usual = shared.recipe.finish.train
     runs = {
-        name: [run for seed in range(seeds) if (run := load_run(folder_of(out, section, seed), name, seed))]
-        for name, section in losses.items()
+        name: [run for seed in range(seeds) if (run := load_run(place_of(out, loss, seed, usual), name, seed))]
+        for name, loss in losses.items()
     }
     if not any(runs.values()):
         raise UserError(
@@ -105,7 +117,9 @@ def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: 
         )
     dataset = shared.dataset
     summary = {
-        **summarise(losses, runs, dataset.validation.labels, dataset.test.labels),
+        **summarise(
+            {name: loss.section for name, loss in losses.items()}, runs, dataset.validation.labels, dataset.test.labels
+        ),
         "dataset": describe(dataset),
         "student": arch.id,
         "teacher": teacher_accuracy(shared),

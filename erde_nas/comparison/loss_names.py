@@ -28,7 +28,8 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
         near = get_close_matches(name, LOSSES, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
         raise UserError(f"--loss {text}: there is no loss '{name}', but {', '.join(LOSSES)}; {hint}")
-    values = {key: value for key, value in base.model_dump().items() if key not in PARTS} | {"loss": name}
+    said = base.model_dump(exclude_unset=True)  # what is not said may come from a preset
+    values = {key: value for key, value in said.items() if key not in PARTS} | {"loss": name}
     for item in filter(None, rest.split(",")):
         key, equals, value = item.partition("=")
         if not equals or key == "loss" or key not in DistilSection.model_fields:
@@ -41,7 +42,7 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
         return DistilSection.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        said = first["msg"].replace("Input should", "it should")
+        wrong = first["msg"].replace("Input should", "it should")
         raise UserError(
-            f"--loss {text}: {'.'.join(map(str, first['loc']))}={first['input']} will not do: {said}"
+            f"--loss {text}: {'.'.join(map(str, first['loc']))}={first['input']} will not do: {wrong}"
         ) from None

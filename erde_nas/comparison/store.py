@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ from erde_nas.distil.compute import Compute
 from erde_nas.distil_section import DistilSection
 from erde_nas.errors import UserError
 from erde_nas.files import is_temporary, read_json, write_atomic, write_json
-from erde_nas.recipe import Recipe
+from erde_nas.recipe import OptimizerSection, Recipe
 from erde_nas.records import Arch
 from erde_nas.store import locked
 
+REVISED = {"mld": "2", "reviewkd": "2", "fcfd": "2"}  # terms whose values changed: runs of before are others
 OURS = {".lock", "recipe.yaml", "student.json", "runs"}
 
 
@@ -39,9 +40,11 @@ class Run:
     details: dict[str, Any]
 
 
-def folder_of(out: Path, section: DistilSection, seed: int) -> Path:
-    """Where the run of one loss and seed is kept."""
-    digest = hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:10]
+def folder_of(out: Path, section: DistilSection, seed: int, training: OptimizerSection | None = None) -> Path:
+    """Where the run of one loss and seed is kept. `training`: of its own, where it is not the recipe's."""
+    text = section.model_dump_json() + REVISED.get(section.method.term, "")
+    text += "" if training is None else training.model_dump_json()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return out / "runs" / f"{section.loss}-{digest}" / str(seed)
 
 
@@ -83,7 +86,15 @@ class Manifest:
 
     def keep(self, compute: Compute) -> None:
         """Keep how steps run for later calls."""
-        write_json(self.path, {**read_json(self.path), "compute": asdict(compute)})
+        self._add(compute=asdict(compute))
+
+    def record_presets(self, presets: Mapping[str, Any]) -> None:
+        """Keep what presets brought, by loss, beside those of earlier calls."""
+        if presets:
+            self._add(presets={**read_json(self.path).get("presets", {}), **presets})
+
+    def _add(self, **values: Any) -> None:
+        write_json(self.path, {**read_json(self.path), **values})
 
 
 @contextmanager

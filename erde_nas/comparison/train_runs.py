@@ -8,12 +8,13 @@ from typing import Any
 
 from erde_nas.comparison.store import folder_of, save_run
 from erde_nas.distil.together import train_together
-from erde_nas.distil_section import DistilSection
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import write_json
 from erde_nas.measure.health import check_exits
 from erde_nas.measure.macs import macs_per_exit
+from erde_nas.preset import Expanded
 from erde_nas.progress import Meter
+from erde_nas.recipe import OptimizerSection
 from erde_nas.records import Arch
 from erde_nas.shared import Shared
 from erde_nas.students.infer import all_logits
@@ -25,47 +26,53 @@ class Planned:
     """A run that is not there yet."""
 
     name: str
-    section: DistilSection
+    loss: Expanded
     seed: int
     folder: Path
 
 
-def train_runs(
-    out: Path, losses: Mapping[str, DistilSection], seeds: int, arch: Arch, shared: Shared, meter: Meter
-) -> None:
+def train_runs(out: Path, losses: Mapping[str, Expanded], seeds: int, arch: Arch, shared: Shared, meter: Meter) -> None:
     """All seeds of a loss differ in weights, dropout and order; all losses share views, targets and the seeds."""
-    planned = missing_runs(out, losses, seeds)
-    unit = shared.training_seconds(shared.recipe.finish.train) / shared.workers
-    meter.plan({"train": unit * len(planned)})
-    for text in sorted({shared.uncached(arch, section) for section in losses.values()} - {""}):
+    planned = missing_runs(out, losses, seeds, shared.recipe.finish.train)
+    meter.plan({"train": sum(_seconds(run, shared) for run in planned)})
+    for text in sorted({shared.uncached(arch, loss.section) for loss in losses.values()} - {""}):
         meter.say(text)
     for start in range(0, len(planned), shared.workers):
         group = planned[start : start + shared.workers]
         head = f"{start + len(group)}/{len(planned)}"
-        for run, outcome in zip(group, _train(group, head, arch, shared, meter, unit), strict=True):
+        for run, outcome in zip(group, _train(group, head, arch, shared, meter), strict=True):
             meter.say(f"train {head} {run.name}, seed {run.seed}: {outcome}")
     meter.close("train")
 
 
-def missing_runs(out: Path, losses: Mapping[str, DistilSection], seeds: int) -> list[Planned]:
-    """Seed by seed, so that all losses have as many; two names of one loss are one run."""
+def missing_runs(out: Path, losses: Mapping[str, Expanded], seeds: int, usual: OptimizerSection) -> list[Planned]:
+    """Seed by seed, so that all losses have as many; two names of one loss are one run. `usual`: the recipe's."""
     runs: dict[Path, Planned] = {}
     for seed in range(seeds):
-        for name, section in losses.items():
-            folder = folder_of(out, section, seed)
+        for name, loss in losses.items():
+            folder = place_of(out, loss, seed, usual)
             if not (folder / "run.json").is_file():
-                runs.setdefault(folder, Planned(name, section, seed, folder))
+                runs.setdefault(folder, Planned(name, loss, seed, folder))
     return list(runs.values())
 
 
-def _train(group: Sequence[Planned], head: str, arch: Arch, shared: Shared, meter: Meter, unit: float) -> Iterator[str]:
+def place_of(out: Path, loss: Expanded, seed: int, usual: OptimizerSection) -> Path:
+    """Where a run is kept: by its loss, and by its training where that is not the `usual` one."""
+    return folder_of(out, loss.section, seed, None if loss.training == usual else loss.training)
+
+
+def _seconds(run: Planned, shared: Shared) -> float:
+    return shared.training_seconds(run.loss.training) / shared.workers
+
+
+def _train(group: Sequence[Planned], head: str, arch: Arch, shared: Shared, meter: Meter) -> Iterator[str]:
     """Train a group at once and keep each run; how each ended, in words."""
-    begin, options = time.perf_counter(), shared.recipe.finish.train
-    jobs = [shared.job(shared.build(arch, run.seed), options, run.section, run.seed) for run in group]
+    begin = time.perf_counter()
+    jobs = [shared.job(shared.build(arch, run.seed), run.loss.training, run.loss.section, run.seed) for run in group]
 
     def progress(number: int, done: int, total: int) -> None:
         text = f"{head} {group[number].name}, seed {group[number].seed}, epoch {done}/{total}"
-        meter.add("train", unit / total, text)
+        meter.add("train", _seconds(group[number], shared) / total, text)
 
     results = train_together(jobs, len(jobs), progress)
     seconds = time.perf_counter() - begin
@@ -76,7 +83,8 @@ def _train(group: Sequence[Planned], head: str, arch: Arch, shared: Shared, mete
 def _keep(
     run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, shared: Shared, seconds: float
 ) -> str:
-    details: dict[str, Any] = {"loss": run.name, "section": run.section.model_dump(), "seed": run.seed}
+    details: dict[str, Any] = {"loss": run.name, "section": run.loss.section.model_dump(), "seed": run.seed}
+    details["train"] = run.loss.training.model_dump()
     dataset = shared.dataset
     try:
         if isinstance(result, TrainingFailed):

@@ -37,6 +37,7 @@ READERS: dict[DatasetName, Callable[[DatasetSection, Path | None], Raw]] = {
     "npz": read_npz,
 }
 _CHUNK = 1024  # images whose pixels are counted at once; counting needs 8 bytes a pixel
+SEEN = 0.1  # of the training images: what stands for validation where nothing is kept back
 _SAMPLE = 8192  # images on the disk that give mean and standard deviation
 
 
@@ -105,12 +106,18 @@ def _check_images(raw: Raw, section: DatasetSection) -> None:
 
 
 def _splits(raw: Raw, section: DatasetSection) -> tuple[Split, Split, Split]:
-    """(train, validation, test). Test is split off first, so that no other setting can move an image into it."""
+    """(train, validation, test). Test is split off first, so that no other setting can move an image into it.
+
+    With `validation: 0` nothing is kept back: validation is then a fair sample of the training images themselves.
+    """
     test_rng, validation_rng = np.random.default_rng(section.seed).spawn(2)
     train, validation, test = raw.train, raw.validation, raw.test
     if test is None:
         train, test = hold_out(train, section.test, "test", raw.classes, test_rng)
-    if validation is None:
+    if validation is None and section.validation == 0:
+        train = shuffle(train, validation_rng)
+        validation = _first(train, math.ceil(SEEN * len(train)))
+    elif validation is None:
         train, validation = hold_out(train, section.validation, "validation", raw.classes, validation_rng)
     else:
         train, validation = shuffle(train, validation_rng), shuffle(validation, validation_rng)
@@ -122,7 +129,8 @@ def _splits(raw: Raw, section: DatasetSection) -> tuple[Split, Split, Split]:
             f"but is {section.train_limit}"
         )
     # Rounded first because 90 * 0.1 / 0.9 is a hair more than 10.
-    limit = math.ceil(round(section.train_limit * section.validation / (1 - section.validation), 6))
+    share = section.validation / (1 - section.validation) if section.validation else SEEN
+    limit = math.ceil(round(section.train_limit * share, 6))
     return _first(train, section.train_limit), _first(validation, limit), test
 
 

@@ -1,4 +1,5 @@
-"""The user's own teacher: weights of this project, a program of `torch.export`, or a model of timm."""
+"""The user's own teacher: weights of this project or of a published network, a program of `torch.export`, or a model of
+timm."""
 
 import hashlib
 import json
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from erde_nas.data.pixels import read_pixels
 from erde_nas.distil.foreign import Answer
+from erde_nas.distil.literature import SUFFIXES, load_literature
 from erde_nas.distil.normalisation import normalisation_of
 from erde_nas.distil.own_program import class_order, program_teacher, with_class_order
 from erde_nas.distil.program import load_program
@@ -43,9 +45,9 @@ def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
 def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> Checkpoint:
     """The network of `section.checkpoint`, tried on a few images.
 
-    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model. A `.pt2` program takes images
-    normalised as the section says, by default with the training split's mean and standard deviation. Raises UserError
-    where the file is missing or damaged, or does not fit the data set.
+    `.safetensors` has `arch.json` beside it, unless `section.timm` names a model; `.pth` needs `section.model`. A
+    `.pt2` program takes images normalised as the section says, by default with the training split's mean and standard
+    deviation. Raises UserError where the file is missing or damaged, or does not fit the data set.
     """
     path = checkpoint_path(section)
     network: nn.Module
@@ -59,6 +61,8 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
             section.timm, path, (channels, height, width), len(dataset.classes), own, Answer(order=order)
         )
         how = [section.timm, how]
+    elif section.model is not None and path.suffix in SUFFIXES:
+        network, how = load_literature(section, path, dataset), ["literature", section.model, dataset.name]
     elif path.suffix == ".safetensors":
         if section.normalisation is not None or section.mean is not None:
             raise UserError(
@@ -72,7 +76,7 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     else:
         raise UserError(
             f"teacher checkpoint {path} must end in .safetensors (erde-nas) or .pt2 (torch.export.save); "
-            "for the weights of a timm model, name it in teacher.timm"
+            "for the weights of a timm model, name it in teacher.timm, for a published network's .pth in teacher.model"
         )
     network = network.to(device)
     network.eval()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
 from erde_nas.distil.losses import confidence_where_wrong, cross_entropy, teacher_is_right
 from erde_nas.distil.self_distillation import self_distillation
-from erde_nas.distil.step import Step, Term
+from erde_nas.distil.step import Plain, Step, Term
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.distil_section import DistilSection
 
@@ -75,6 +75,7 @@ class Objective(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """A scalar."""
         loss = cross_entropy(step.student, step.labels.expand(step.student.shape[:-1])).mean(-1)  # (exits,)
+        loss = self.section.ce_weight * loss
         if step.teacher is not None:
             loss = loss + self._taught(step, step.teacher)
         if self.method.self_distillation != "none":
@@ -93,8 +94,10 @@ class Objective(nn.Module):
             added = rising(step.done, self.section.entropy_warmup) * regulariser
         if self.term is None:
             return added
+        if self.method.entropy_adaptive or self.method.logit_standardisation:
+            step = replace(step, plain=Plain(step.student, teacher, weight))
         if self.method.entropy_adaptive:
-            weight = weight * entropy_adaptive_weight(step.student, teacher)
+            weight = weight * entropy_adaptive_weight(step.student, teacher, self.section.ea_temperature)
         if self.method.logit_standardisation:
             step = replace(step, student=standardise(step.student), teacher=standardise(teacher))
         kd_weight = self.section.kd_weight * rising(step.done, self.section.kd_warmup)

@@ -1,7 +1,7 @@
 """The optimizer of every training, in a form that a recorded step can replay: its learning rates are a tensor.
 
-SGD with Nesterov momentum and a one-cycle learning rate (Smith & Topin, arXiv 1708.07120), annealed by cosines as in
-torch's OneCycleLR with its defaults.
+SGD with Nesterov momentum or without, and a one-cycle learning rate (Smith & Topin, arXiv 1708.07120), annealed by
+cosines as in torch's OneCycleLR with its defaults, or one that falls at milestones, as in its MultiStepLR.
 """
 
 import math
@@ -13,6 +13,15 @@ from erde_nas.recipe import OptimizerSection
 
 RISE = 0.3  # share of the steps in which the rate rises
 START, END = 1 / 25, 1 / 25 / 1e4  # first and last rate, as a share of the highest
+
+
+def learning_rates(options: OptimizerSection, steps: int) -> Tensor:
+    """The learning rate of each of all `steps` of a training (steps,) float32."""
+    if options.milestones is None:
+        return one_cycle(options.learning_rate, steps)
+    ends = torch.tensor([mark * steps // options.epochs for mark in options.milestones], dtype=torch.int64)
+    passed = torch.searchsorted(ends, torch.arange(steps), right=True).double()  # milestones before each step
+    return (options.learning_rate * options.gamma**passed).float()
 
 
 def one_cycle(highest: float, steps: int) -> Tensor:
@@ -36,7 +45,7 @@ def make_optimizer(parameters: list[Tensor], options: OptimizerSection, rate: Te
         lr=rate,
         momentum=options.momentum,
         weight_decay=options.weight_decay,
-        nesterov=options.momentum > 0,
+        nesterov=options.nesterov and options.momentum > 0,
         fused=True,
     )
     if options.momentum > 0:

@@ -14,8 +14,18 @@ class Step:
     labels: Tensor  # (batch,)
     teacher: Tensor | None = None  # logits (exits, batch, classes) float32
     done: float | Tensor = 0.0  # share of the training that is done, 0..1
-    student_features: Sequence[Tensor] = field(default=())  # (batch, channels, h, w) after each of `hint_blocks`
+    student_features: Sequence[Tensor] = field(default=())  # as `EarlyExitNetwork.forward_all` gives them
     teacher_features: Sequence[Tensor] = field(default=())  # the same of the teacher
+    plain: "Plain | None" = None  # where the logits above are standardised, or a term's weights hold EA-KD's
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Logits of both as the networks gave them, and the weights of the samples (exits, batch) without EA-KD's."""
+
+    student: Tensor
+    teacher: Tensor
+    weight: Tensor
 
 
 class Term(nn.Module):

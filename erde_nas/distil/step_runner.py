@@ -9,7 +9,7 @@ from torch import Tensor
 
 from erde_nas.distil.compute import Compute
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.schedule import make_optimizer, one_cycle
+from erde_nas.distil.schedule import learning_rates, make_optimizer
 from erde_nas.distil.step import Step
 from erde_nas.recipe import OptimizerSection
 from erde_nas.students.network import EarlyExitNetwork
@@ -33,7 +33,7 @@ class StepRunner:
         self.device = next(network.parameters()).device
         self._taken = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._loss_sum = torch.zeros((), device=self.device)
-        self._rates = one_cycle(options.learning_rate, steps).to(self.device)
+        self._rates = learning_rates(options, steps).to(self.device)
         self._rate = self._rates[:1].clone()
         parameters: list[Tensor] = [*network.parameters(), *objective.parameters()]
         self._optimizer = make_optimizer(parameters, options, self._rate)

@@ -28,7 +28,7 @@ from erde_nas.distil.teacher_pass import TeacherPass
 from erde_nas.errors import UserError
 from erde_nas.files import is_temporary, read_json, write_atomic, write_json
 
-FORMAT = 2  # raise it when the files change their meaning
+FORMAT = 3  # raise it when the files change their meaning
 SAMPLES, SAMPLE_BYTES = 64, 4096  # of the content, spread evenly, that the digest covers
 Progress = Callable[[int, int], None]
 """(views done, views in all)."""

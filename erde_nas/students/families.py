@@ -101,6 +101,12 @@ def stage_ends(blocks: Sequence[Block]) -> list[int]:
     return [number for number, after in enumerate(blocks[1:]) if after.stride > 1] + [len(blocks) - 1]
 
 
+def last_blocks(arch: Arch) -> list[int]:
+    """Index of the last block of each stage: of each resolution, if the architecture names no other stages."""
+    last = len(arch.blocks) - 1
+    return sorted({*(block for block in arch.hints if block < last), last}) if arch.hints else stage_ends(arch.blocks)
+
+
 def with_exits(arch: Arch, kept: Sequence[int]) -> Arch:
     """The same network with the exits `kept` (numbers, rising) alone, up to the last of them."""
     exits = tuple(arch.exits[number] for number in kept)

@@ -27,6 +27,16 @@ class Head(nn.Module):
         """(batch, channels, h, w) -> (batch, classes)."""
         return self.classifier(self.features(x).flatten(1))
 
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, h, w) -> the features behind the head's last norm (batch, n, h, w), before its ReLU, or `x`
+        where it has no norm; and the logits (batch, classes)."""
+        last = max((i for i, layer in enumerate(self.features) if isinstance(layer, nn.BatchNorm2d)), default=-1)
+        normed = x
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            normed = x if number == last else normed
+        return normed, self.classifier(x.flatten(1))
+
 
 def _erde(channels: int, size: int, classes: int, width: int) -> Head:
     window = min(2, size)

@@ -1,8 +1,9 @@
 """Named networks of the distillation literature, for images of 32×32.
 
 Sources: the CIFAR networks of the public code bases of CRD (Tian et al., ICLR 2020) and mdistiller (Zhao et al., CVPR
-2022), which EA-KD's tables are about. Two things differ: a convolution before a batch norm has no bias here (theirs has
-one in VGG alone, where the batch norm cancels it), and images above 48 pixels are halved in the stem.
+2022), which EA-KD's tables are about, with their first weights (start.py) and their stages: VGG's last two have one
+resolution, and its first is no stage of theirs. Two things differ: a convolution before a batch norm has no bias here
+(theirs has one in VGG alone, where the batch norm cancels it), and images above 48 pixels are halved in the stem.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ class Model:
     ending_width: int | None = None
     stem_kernel: int = 3
     stem_stride: int = 1
+    hints: tuple[int, ...] = ()  # last blocks of its stages, where those are no resolutions
+    weights: str = "torch"  # how it starts
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -43,15 +46,15 @@ def _wide_resnet(depth: int, factor: int) -> Model:
     return Model("wrn", 16, _stages([each] * 3, [16 * factor, 32 * factor, 64 * factor]), "gap")
 
 
-MODELS: dict[str, Model] = {
+_MODELS: dict[str, Model] = {
     "resnet8x4": Model("resnet", 32, _stages([1, 1, 1], [64, 128, 256])),
     "resnet32x4": Model("resnet", 32, _stages([5, 5, 5], [64, 128, 256])),
     "wrn-16-2": _wide_resnet(16, 2),
     "wrn-40-1": _wide_resnet(40, 1),
     "wrn-40-2": _wide_resnet(40, 2),
     "wrn-28-4": _wide_resnet(28, 4),
-    "vgg8": Model("vgg", 64, _stages([1, 1, 1, 1], [128, 256, 512, 512], [2, 2, 2, 1])),
-    "vgg13": Model("vgg", 64, _stages([1, 2, 2, 2, 2], [64, 128, 256, 512, 512], [1, 2, 2, 2, 1])),
+    "vgg8": Model("vgg", 64, _stages([1, 1, 1, 1], [128, 256, 512, 512], [2, 2, 2, 1]), hints=(0, 1, 2, 3)),
+    "vgg13": Model("vgg", 64, _stages([1, 2, 2, 2, 2], [64, 128, 256, 512, 512], [1, 2, 2, 2, 1]), hints=(2, 4, 6, 8)),
     "mobilenetv2": Model(  # half as wide as the paper's, its first three strides are 2, 1, 1
         "mobilenet",
         16,
@@ -74,6 +77,8 @@ MODELS: dict[str, Model] = {
     "resnet50": Model("bottleneck", 64, _stages([3, 4, 6, 3], [256, 512, 1024, 2048])),
 }
 
+MODELS = {name: replace(model, weights="published") for name, model in _MODELS.items()}
+
 
 def model_arch(
     model: Model, *, image_shape: tuple[int, int, int], classes: int, early: Sequence[int], head: str
@@ -93,4 +98,11 @@ def model_arch(
     widths = arch.head_widths
     if model.ending_width is not None:
         widths = (*widths[:-1], model.ending_width)
-    return replace(arch, head_widths=widths, stem_kernel=model.stem_kernel, stem_stride=model.stem_stride)
+    return replace(
+        arch,
+        head_widths=widths,
+        stem_kernel=model.stem_kernel,
+        stem_stride=model.stem_stride,
+        hints=model.hints,
+        weights=model.weights,
+    )

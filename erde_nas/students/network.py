@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from erde_nas.records import Arch
 from erde_nas.students.blocks import BLOCK_CLASSES, BLOCKS
-from erde_nas.students.families import stage_ends, with_exits
+from erde_nas.students.families import last_blocks, with_exits
 from erde_nas.students.heads import Head, build_head
+from erde_nas.students.start import start_as_published_
 from erde_nas.students.stem import build_stem
 
 
@@ -67,10 +68,12 @@ class EarlyExitNetwork(nn.Module):
                 segments.append(Segment(nn.Sequential(*layers), head))
                 layers, (exit_, width) = [], next(heads, (exit_, width))
         self.segments = nn.ModuleList(segments)
+        if arch.weights != "torch":
+            start_as_published_(self, arch.family)
 
     @property
     def hint_blocks(self) -> tuple[int, ...]:
-        """The blocks after which `forward_all` gives features: every exit's, and the last of each resolution."""
+        """The blocks after which `forward_all` gives features: every exit's, and the last of each stage."""
         return hint_blocks(self.arch)
 
     @property
@@ -88,7 +91,7 @@ class EarlyExitNetwork(nn.Module):
 
     def forward_all(self, images: Tensor, *, rescale_gradients: bool = False) -> tuple[list[Tensor], list[Tensor]]:
         """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
-        of `hint_blocks`.
+        of `hint_blocks` and, last, those that the last classifier reads (`Head.read`).
 
         `rescale_gradients` scales what flows back from each exit, from the features that lead to it, and from what
         follows it, so that the trunk's gradient does not grow with the number of exits behind it (gradient
@@ -114,7 +117,10 @@ class EarlyExitNetwork(nn.Module):
                         features.append(scale_gradient(x, 1 / left) if rescale_gradients else x)
                     block += 1
             if block > first:
-                logits.append(segment.head(scale_gradient(x, 1 / left) if rescale_gradients else x))
+                read, out = segment.head.read(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                logits.append(out)
+                if left == 1:
+                    features.append(read)
                 x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
         return logits, features
 
@@ -147,7 +153,7 @@ class EarlyExitNetwork(nn.Module):
 
 def hint_blocks(arch: Arch) -> tuple[int, ...]:
     """The blocks of `EarlyExitNetwork.hint_blocks`, shallowest first."""
-    return tuple(sorted({*stage_ends(arch.blocks), *(exit_.block for exit_ in arch.exits)}))
+    return tuple(sorted({*last_blocks(arch), *(exit_.block for exit_ in arch.exits)}))
 
 
 class _ScaleGradient(torch.autograd.Function):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_nas.distil.schedule import make_optimizer, one_cycle
+from erde_nas.distil.schedule import learning_rates, make_optimizer
 from erde_nas.distil.step import Term
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.train import steps_per_epoch
@@ -46,7 +46,7 @@ def train_family(family: Family, shared: Shared, path: Path, progress: Progress)
     progress(first, options.epochs)
     if first == options.epochs:
         return
-    rates = one_cycle(options.learning_rate, options.epochs * steps).to(shared.device)
+    rates = learning_rates(options, options.epochs * steps).to(shared.device)
     rate = rates[:1].clone()
     optimizer = make_optimizer(list(weights.values()), options, rate)
     _resume_(optimizer, weights, {} if begun is None else begun.momenta)

@@ -104,3 +104,82 @@ def test_an_unknown_student_and_a_foreign_folder(finished: Path, tiny: Tiny, cli
     done = cli("distil", tiny.recipe, "--out", tmp_path / "foreign")
     assert done.code == 2
     assert "is not empty (thesis.tex) and holds no comparison" in done.err
+
+
+PAIR = """\
+name: pair
+dataset: {name: npz, path: PATH/images.npz, validation: 0.2}
+teacher: {model: vgg13, checkpoint: PATH/ckpt_epoch_240.pth}
+student: {model: vgg8, exits: last}
+distil: {loss: ea-dkd, preset: published, kd_warmup: 0.0}
+space: {depths: [[1]], widths: [[8]]}
+train: {epochs: 1}
+finish: {train: {epochs: 4, batch_size: 8}}
+compress: {train: {epochs: 1}}
+"""
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """A recipe with a published pair on 30 images of 16×16 pixels, and a teacher with random weights."""
+    import torch
+
+    from erde_nas.distil.literature import published_shapes
+    from erde_nas.students.models import MODELS, model_arch
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(50) % 2
+    images = (generator.integers(0, 100, (50, 3, 16, 16)) + 150 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", x_train=images[:30], y_train=labels[:30], x_test=images[30:], y_test=labels[30:])
+    arch = model_arch(MODELS["vgg13"], image_shape=(3, 16, 16), classes=2, early=(), head="gap")
+    state = {}
+    for name, shape in published_shapes(arch).items():
+        scale = name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1)
+        state[name] = (
+            torch.ones(shape) if scale else 0.05 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        )
+    torch.save({"model": state}, tmp_path / "ckpt_epoch_240.pth")
+    (tmp_path / "pair.yaml").write_text(PAIR.replace("PATH", str(tmp_path)))
+    return tmp_path / "pair.yaml"
+
+
+def test_a_preset_is_told_recorded_and_kept_with_its_run(pair: Path, cli: Cli, tmp_path: Path) -> None:
+    """Without --loss the recipe's own is trained; another loss has its own weights and training."""
+    from erde_nas.recipe import load_recipe
+
+    out = tmp_path / "out"
+    done = cli("distil", pair, "--seeds", 1, "--out", out)
+    assert done.code == 0, done.err
+    assert "preset published, vgg13 → vgg8, ea-dkd: temperature 4, ce_weight 1" in done.err
+    assert "dkd_beta 6" in done.err
+    assert "of the recipe itself: distil.kd_warmup, finish.train.batch_size, finish.train.epochs" in done.err
+    preset = json.loads((out / "manifest.json").read_text())["presets"]["ea-dkd"]
+    assert preset["pair"] == ["vgg13", "vgg8"]
+    assert preset["distil"]["dkd_beta"] == 6.0
+    assert (preset["train"]["learning_rate"], preset["train"]["nesterov"]) == (0.05, False)
+    assert preset["train"]["milestones"] == [2, 3]  # 150, 180 and 210 of 240
+    (run,) = out.glob("runs/*/0/run.json")
+    details = json.loads(run.read_text())
+    assert (details["section"]["temperature"], details["section"]["kd_warmup"]) == (4.0, 0.0)
+    assert details["train"]["batch_size"] == 8
+    kept = load_recipe(out / "recipe.yaml")  # every value, without the preset
+    assert (kept.distil.preset, kept.distil.dkd_beta, kept.finish.train.nesterov) == (None, 6.0, False)
+    done = cli("distil", pair, "--loss", "ea-dkd", "--loss", "ea-mld", "--seeds", 1, "--out", out)
+    assert done.code == 0, done.err
+    assert sorted(json.loads((out / "manifest.json").read_text())["presets"]) == ["ea-dkd", "ea-mld"]
+    weights = {}
+    for path in out.glob("runs/*/0/run.json"):
+        details = json.loads(path.read_text())
+        weights[details["loss"]] = details["section"]["kd_weight"]
+    assert weights == {"ea-dkd": 1.0, "ea-mld": 0.9}
+
+
+def test_a_preset_is_no_search_s_and_no_other_loss_s(pair: Path, cli: Cli, tmp_path: Path) -> None:
+    done = cli("search", pair, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "distil.preset belongs to one named student, but a search has many" in done.err
+    done = cli("distil", pair, "--loss", "erde", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "knows the losses ce, kd, " in done.err
+    assert done.err.count("error:") == 1
+    assert not (tmp_path / "out").exists()

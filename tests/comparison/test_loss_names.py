@@ -26,6 +26,12 @@ def test_keys_after_the_name() -> None:
     assert section.teacher_exits == "last"
 
 
+def test_what_the_recipe_does_not_say_is_left_to_its_preset() -> None:
+    section = parse_loss("ea-dkd:kd_warmup=0", DistilSection(preset="published", dkd_beta=2.0))
+    assert section.model_fields_set == {"loss", "preset", "dkd_beta", "kd_warmup"}
+    assert parse_loss("erde:preset=null", DistilSection(preset="published")).preset is None
+
+
 def test_a_part_with_the_value_zero_replaces_too() -> None:
     assert parse_loss("kd+entropy:wrong_weight=0", BASE).method == LOSSES["erde"]
 

@@ -129,3 +129,17 @@ def test_a_reader_for_every_name() -> None:
 def test_needs_no_torch() -> None:
     code = "import sys, erde_nas.data.load, erde_nas.data.fetch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_nothing_is_kept_back_with_a_share_of_0(limit: int | None) -> None:
+    """All images but the test's are trained on; a tenth of them, of all classes alike, stands for validation."""
+    kept, whole = (
+        load_dataset(DatasetSection(name="digits", validation=share, train_limit=limit)) for share in (0.1, 0.0)
+    )
+    assert len(whole.train) == (limit or 1797 - 359)
+    assert len(whole.validation) == (10 if limit else 144)
+    assert images_of(whole.test) == images_of(kept.test)
+    assert set(images_of(whole.validation)) <= set(images_of(whole.train))
+    counts = np.bincount(whole.validation.labels, minlength=10)
+    assert (abs(counts - counts.mean()) < 2).all()

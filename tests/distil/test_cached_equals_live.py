@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil import teacher_pass
 from erde_nas.distil.compute import Compute, Targets
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
@@ -27,9 +26,8 @@ HALF_ULP, LEAST = 2.0**-11, 2.0**-25  # of fp16: relative, and of its smallest n
 
 
 @pytest.fixture
-def teacher(make_network: Callable[..., EarlyExitNetwork], monkeypatch: pytest.MonkeyPatch) -> Teacher:
-    """A teacher with an opinion: one epoch of weights away from its initial ones, its logits computed in fp32."""
-    monkeypatch.setattr(teacher_pass, "bf16_is_faster", lambda *_: False)
+def teacher(make_network: Callable[..., EarlyExitNetwork]) -> Teacher:
+    """A teacher with an opinion: one epoch of weights away from its initial ones."""
     network = make_network(seed=5)
     with torch.no_grad():
         for head in network.parts:

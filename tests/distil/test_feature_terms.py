@@ -91,11 +91,13 @@ def test_equal_numbers_of_resolutions_meet_end_to_end_however_deep_they_are(
         ("resnet8x4", "resnet32x4", [(64, 64), (128, 128), (256, 256)]),
         ("shufflenetv2", "resnet32x4", [(116, 64), (232, 128), (464, 256)]),
         ("wrn-16-2", "wrn-40-2", [(32, 32), (64, 64), (128, 128)]),
-        ("vgg8", "vgg13", [(128, 128), (256, 256), (512, 512)]),
+        ("vgg8", "vgg13", [(128, 128), (256, 256), (512, 512), (512, 512)]),
+        ("mobilenetv2", "vgg13", [(12, 128), (16, 256), (48, 512), (160, 512)]),
+        ("mobilenetv2", "resnet50", [(12, 256), (16, 512), (48, 1024), (160, 2048)]),
     ],
 )
 def test_the_literature_s_pairs_meet_stage_by_stage(student: str, other: str, widths: list[tuple[int, int]]) -> None:
-    """Channels of the compared features, one level for each resolution: those of ReviewKD's published code."""
+    """Channels of the compared features, one level for each published stage: those of ReviewKD's published code."""
     shapes = [
         model_arch(MODELS[name], image_shape=(3, 32, 32), classes=100, early=(), head="gap")
         for name in (student, other)

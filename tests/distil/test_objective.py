@@ -167,3 +167,18 @@ def test_teacher_exits_nearest() -> None:
 
 def test_teacher_exits_last() -> None:
     assert teacher_exits([5, 50, 100], [0.3, 0.6, 1.0], "last") == [2, 2, 2]
+
+
+def test_cross_entropy_and_distillation_have_their_weights() -> None:
+    """The papers' 0.1 : 0.9."""
+    plain, kd = (float(value(DistilSection(loss=name), TEACHER, LABELS)) for name in ("ce", "kd"))  # type: ignore[arg-type]
+    got = value(DistilSection(loss="kd", ce_weight=0.1, kd_weight=0.9), TEACHER, LABELS)
+    assert float(got) == pytest.approx(0.1 * plain + 0.9 * (kd - plain), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [2.0, 3.0])
+def test_the_temperature_of_ea_kd_s_weights_is_a_key(temperature: float) -> None:
+    section = DistilSection(loss="ea-kd", ea_temperature=temperature, ce_weight=0.0)
+    weight = entropy_adaptive_weight(STUDENT, TEACHER, temperature)
+    expected = (weight * kd_loss(STUDENT, TEACHER, section.temperature)).mean()
+    torch.testing.assert_close(value(section, TEACHER, LABELS), expected)

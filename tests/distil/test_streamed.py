@@ -10,7 +10,6 @@ from PIL import Image
 
 from erde_nas.data.load import load_dataset
 from erde_nas.data.views import Views
-from erde_nas.distil import teacher_pass
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.targets import cached_logits
 from erde_nas.distil.teacher import Teacher
@@ -41,9 +40,8 @@ def both(tmp_path: Path) -> list[Views]:
 
 
 def test_the_logits_and_the_trained_students_are_equal(
-    both: list[Views], make_network: Callable[..., EarlyExitNetwork], cache: Path, monkeypatch: pytest.MonkeyPatch
+    both: list[Views], make_network: Callable[..., EarlyExitNetwork], cache: Path
 ) -> None:
-    monkeypatch.setattr(teacher_pass, "bf16_is_faster", lambda *_: False)
     teacher = make_network(seed=1).eval()
     results = []
     for number, views in enumerate(both):

@@ -52,7 +52,9 @@ def test_features_are_what_hooks_on_the_blocks_see_and_logits_those_of_the_forwa
         block.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
     logits, features = made.forward_all(IMAGES, rescale_gradients=rescale)
     assert made.hint_blocks == (0, 1, 2, 4, 5)
+    *features, read = features
     assert [x.shape[1] for x in features] == [made.arch.blocks[number].width for number in made.hint_blocks]
+    assert torch.equal(read, made.parts[-1].head.features[0](features[-1]))  # a `gap` head starts with its norm
     assert len(seen) == 6
     for got, number in zip(features, made.hint_blocks, strict=True):
         assert torch.equal(got, seen[number])
@@ -68,7 +70,8 @@ def test_what_runs_after_a_block_is_the_tail_of_the_whole(family: str) -> None:
     for position, block in enumerate(made.hint_blocks):
         tail_logits, tail_features = made.forward_after(block, features[position])
         behind = [out for out, exit_ in zip(logits, made.arch.exits, strict=True) if exit_.block > block]
-        for tail, whole in ((tail_logits, behind), (tail_features, features[position + 1 :])):
+        last = block == made.arch.exits[-1].block  # then nothing is left to run
+        for tail, whole in ((tail_logits, behind), (tail_features, [] if last else features[position + 1 :])):
             assert len(tail) == len(whole)
             assert all(torch.equal(a, b) for a, b in zip(tail, whole, strict=True))
 
@@ -96,6 +99,7 @@ def losses(made: EarlyExitNetwork, *, rescale: bool, of_features: bool) -> list[
     if not of_features:
         return [out.logsumexp(1).mean() * (number + 1) for number, out in enumerate(logits)]
     owners = [next(e for e, exit_ in enumerate(made.arch.exits) if exit_.block >= block) for block in made.hint_blocks]
+    features = features[:-1]  # the last belongs to a head
     return [sum(x.square().mean() for x, o in zip(features, owners, strict=True) if o == e) for e in range(len(logits))]
 
 

@@ -234,6 +234,43 @@ def test_early_exits_leave_the_published_ending_alone(name):
     assert replace(early, exits=plain.exits, head_widths=plain.head_widths) == plain
 
 
+@pytest.mark.parametrize(
+    ("name", "kernels", "classifier", "no_bias"),
+    [
+        ("resnet8x4", True, None, False),
+        ("wrn-16-2", True, None, True),
+        ("vgg8", True, 0.01, True),
+        ("mobilenetv2", True, 0.01, True),
+        ("shufflenetv2", False, None, False),
+    ],
+)
+def test_weights_start_as_in_the_public_code(name, kernels, classifier, no_bias):
+    """A convolution's deviation is √(2 / (k² · outputs)), or torch's uniform one, √(1 / (3 · k² · inputs))."""
+    torch.manual_seed(0)
+    built = network(arch_of(name))
+    for module in built.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() >= 2000:
+            outputs, inputs, height, width = module.weight.shape
+            wanted = (2 / (height * width * outputs)) ** 0.5 if kernels else (1 / (3 * height * width * inputs)) ** 0.5
+            assert module.weight.std() == pytest.approx(wanted, rel=0.1)
+            kurtosis = (module.weight / module.weight.std()).pow(4).mean()
+            assert kurtosis == pytest.approx(3.0 if kernels else 1.8, rel=0.2)  # of a normal, of a uniform distribution
+    last = built.parts[-1].head.classifier
+    assert last.weight.std() == pytest.approx(classifier or (1 / (3 * last.in_features)) ** 0.5, rel=0.05)
+    assert bool(last.bias.any()) != no_bias
+
+
+def test_networks_without_a_name_start_as_before():
+    """A plain ResNet of the same shape as resnet8x4 has torch's first weights, and the id that it always had."""
+    named = arch_of("resnet8x4")
+    plain = replace(named, weights="torch")
+    assert not {"weights", "hints"} & plain.to_dict().keys()
+    torch.manual_seed(0)
+    first = network(plain).parts[0].body[1][0].weight
+    torch.manual_seed(0)
+    assert torch.equal(first, torch.nn.Conv2d(3, 32, 3, bias=False).weight)
+
+
 @pytest.mark.parametrize("size", [8, 28, 64])
 @pytest.mark.parametrize("name", ["vgg8", "mobilenetv2", "shufflenetv2", "wrn-16-2"])
 def test_models_take_images_of_other_sizes(name, size):

@@ -8,6 +8,7 @@ Exit by exit this is the paper's loss for the network that ends there: an exit i
 every picked path that changes over before its block. As in the published code:
 - a path changes over at a hint point that blocks follow, never before a head alone;
 - on the teacher's side a path's features are compared at the later hint points, too;
+- the last hint point's features are those behind the last head's norm, if it has one;
 - at an exit's block, what a head reads is compared as well: the averages over all pixels after a ReLU;
 - plain KD belongs to the loss, and the weight of the squared differences rises over the first 20/240 of the training;
 - mixed paths use the student's weights, but normalise by their own batch and leave no trace in its running statistics.
@@ -16,7 +17,7 @@ Other than there, the teacher is in eval mode.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,14 @@ from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import rising
 from erde_nas.distil.step import Step, Term
 from erde_nas.distil.terms.bridges import bridge, untracked
-from erde_nas.distil.terms.hints import WARMUP, autocast_like, hint_features, match_hints, mean_per_exit
+from erde_nas.distil.terms.hints import (
+    WARMUP,
+    autocast_like,
+    hint_features,
+    match_hints,
+    mean_per_exit,
+    with_deepest,
+)
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.students.network import EarlyExitNetwork
 
@@ -43,6 +51,7 @@ class FCFDOptions:
     seed: int = 0  # of the picks
     rescale_gradients: bool = False  # between exits
     standardised: bool = False  # whether the step's logits are
+    path_weight: float = 1.0  # of the logits of mixed paths; published: 1, for WRN-40-2 -> WRN-16-2 0.2
 
 
 class FCFD(Term):
@@ -62,8 +71,8 @@ class FCFD(Term):
         self.generator = torch.Generator().manual_seed(options.seed)
         self.hints = match_hints(student.arch, teacher.arch)
         self.networks = (student, copy.deepcopy(teacher).eval().requires_grad_(False))  # in a tuple: no sub-modules
-        theirs = hint_features(teacher)
-        pairs = [(x, theirs[j]) for x, j in zip(hint_features(student), self.hints.teacher, strict=True)]
+        mine, theirs = (with_deepest(hint_features(network)) for network in (student, teacher))
+        pairs = [(x, theirs[j]) for x, j in zip(mine, self.hints.teacher, strict=True)]
         self.to_teacher = nn.ModuleList(bridge(mine, target) for mine, target in pairs)
         taught = [self._taught(hint) for hint in range(len(pairs))]
         self.taught = {hint: exits for hint, exits in enumerate(taught) if exits}  # where paths may change over
@@ -83,6 +92,8 @@ class FCFD(Term):
         """(exits,)."""
         assert step.teacher is not None
         losses: Losses = list(enumerate(kd_loss(step.student, step.teacher, self.options.temperature)))
+        mine, theirs = with_deepest(step.student_features), with_deepest(step.teacher_features)
+        step = replace(step, student_features=mine, teacher_features=theirs)
         with autocast_like(step.student_features[-1]):
             bridged = [build(x) for build, x in zip(self.to_teacher, step.student_features, strict=True)]
             losses += [self._likeness(step, hint, x) for hint, x in enumerate(bridged)]
@@ -112,6 +123,7 @@ class FCFD(Term):
         """The student's bridged features `x` through the rest of the teacher, read at its hint points and exits."""
         teacher, block = self.networks[1], self.hints.teacher_blocks[hint]
         logits, features = teacher.forward_after(block, x)
+        features = with_deepest(features)
         losses = [
             self._agreement(step, exit_, logits[self.exits[exit_] - len(teacher.parts)]) for exit_ in self.taught[hint]
         ]
@@ -133,7 +145,7 @@ class FCFD(Term):
         """How far a path's logits are from what the teacher says for this student exit."""
         assert step.teacher is not None
         logits = standardise(logits.float()) if self.options.standardised else logits.float()
-        return exit_, kd_loss(logits, step.teacher[exit_], self.options.temperature)
+        return exit_, self.options.path_weight * kd_loss(logits, step.teacher[exit_], self.options.temperature)
 
     def _likeness(self, step: Step, hint: int, x: Tensor) -> tuple[int, Tensor]:
         """How far features `x` are from the teacher's at this hint point of the student."""

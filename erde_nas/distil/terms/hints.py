@@ -1,11 +1,12 @@
 """Which features of the student are compared with which of the teacher, and what the feature losses share.
 
 A hint point is a block after which `EarlyExitNetwork.forward_all` gives features. A student's hint point belongs to
-the first exit at or behind it, so a network with one exit has the plain form of the papers.
+the first exit at or behind it, so a network with one exit has the plain form of the papers. Behind the last of them
+come the features that the last classifier reads: 1280 channels in MobileNetV2, in a wide ResNet after its last norm.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from erde_nas.records import Arch
-from erde_nas.students.families import stage_ends
+from erde_nas.students.families import last_blocks
 from erde_nas.students.network import EarlyExitNetwork, hint_blocks
 
 WARMUP = 20 / 240  # share of the training over which both papers' published code raises the features' weight
@@ -32,8 +33,8 @@ class Hints:
 def match_hints(student: Arch, teacher: Arch) -> Hints:
     """Each hint point with the teacher's of the nearest relative depth that is not shallower.
 
-    With as many resolutions on both sides, the ends of equal resolutions meet, as the papers pair stages: shares of
-    MACs would pair them one off as soon as a student's stage weighs a little more than the teacher's.
+    With as many stages on both sides, the ends of equal stages meet, as the papers pair them: shares of MACs would pair
+    them one off as soon as a student's stage weighs a little more than the teacher's.
     """
     blocks, theirs = hint_blocks(student), hint_blocks(teacher)
     mine, depths = relative_depths(student), relative_depths(teacher)
@@ -44,18 +45,23 @@ def match_hints(student: Arch, teacher: Arch) -> Hints:
 
 
 def relative_depths(arch: Arch) -> list[float]:
-    """How deep the end of each block lies, in (0, 1]: resolutions count equally, and blocks within a resolution."""
-    sizes = np.diff([-1, *stage_ends(arch.blocks)]).tolist()  # blocks of each resolution
+    """How deep the end of each block lies, in (0, 1]: stages count equally, and blocks within a stage."""
+    sizes = np.diff([-1, *last_blocks(arch)]).tolist()  # blocks of each stage
     return [(stage + (i + 1) / size) / len(sizes) for stage, size in enumerate(sizes) for i in range(size)]
 
 
 @torch.no_grad()
 def hint_features(network: EarlyExitNetwork) -> list[Tensor]:
-    """Features (2, channels, h, w) of noise at every hint point in eval mode; the network itself is left alone."""
+    """What `forward_all` gives as features of noise (2, channels, h, w), in eval mode; the network is left alone."""
     copied, arch = copy.deepcopy(network).cpu().eval(), network.arch
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, arch.in_channels, arch.image_size, arch.image_size, generator=generator) * 255
     return copied.forward_all(images)[1]
+
+
+def with_deepest(features: Sequence[Tensor]) -> list[Tensor]:
+    """What `forward_all` gives as features, with what the last classifier reads in place of the last block's."""
+    return [*features[:-2], features[-1]]
 
 
 def autocast_like(features: Tensor) -> torch.autocast:

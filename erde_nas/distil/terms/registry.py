@@ -42,6 +42,7 @@ def _fcfd(section: DistilSection, student: EarlyExitNetwork, teacher: Teacher) -
         section.feature_weight,
         rescale_gradients=section.gradient_rescaling,
         standardised=section.method.logit_standardisation,
+        path_weight=section.path_weight,
     )
     return FCFD(student, network, exits, options)
 
@@ -50,7 +51,7 @@ TERMS: dict[TermName, Make] = {
     "kd": lambda section, student, teacher: KD(section.temperature),
     "dkd": lambda section, student, teacher: DKD(section.temperature, section.dkd_alpha, section.dkd_beta),
     "ctkd": lambda section, student, teacher: CTKD(len(student.arch.exits)),
-    "mld": lambda section, student, teacher: MLD(section.temperature),
+    "mld": lambda section, student, teacher: MLD(section.level_temperatures, section.mld_levels),
     "reviewkd": lambda section, student, teacher: ReviewKD(student.arch, _with_features(section, teacher).arch),
     "fcfd": _fcfd,
 }

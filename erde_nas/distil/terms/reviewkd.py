@@ -2,9 +2,10 @@
 
 The student's features are fused from the deepest level to the shallowest (ABF, fig. 3a), and each fused level is
 compared with the teacher's (HCL, fig. 3b): shallow levels of the teacher teach deep ones of the student. The levels are
-the hint points and, deepest, the average of the last one over all pixels.
+the hint points and, deepest, the averages over all pixels of what the last classifier reads.
 
-The features are those that leave a block; the published code takes the teacher's from before a block's last ReLU.
+The features are those that leave a block; the published code takes the teacher's from before a block's last ReLU, and
+in wide ResNets after the next block's first norm.
 """
 
 from collections.abc import Sequence
@@ -81,34 +82,38 @@ class ReviewKD(Term):
     def __init__(self, student: Arch, teacher: Arch) -> None:
         super().__init__()
         self.hints = match_hints(student, teacher)
+        self.rectified = tuple(arch.exits[-1].head != "linear" for arch in (student, teacher))  # before averaging
         inputs = [student.blocks[block].width for block in self.hints.blocks]
         outputs = [teacher.blocks[block].width for block in self.hints.teacher_blocks]
-        middle = min(MAX_MIDDLE, inputs[-1])
+        middle = min(MAX_MIDDLE, _read(student))
         self.levels = nn.ModuleList(ABF(i, middle, o, fuses=True) for i, o in zip(inputs, outputs, strict=True))
-        self.deepest = ABF(inputs[-1], middle, outputs[-1], fuses=False)
+        self.deepest = ABF(_read(student), middle, _read(teacher), fuses=False)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""
         targets = [step.teacher_features[j] for j in self.hints.teacher]
         with autocast_like(step.student_features[-1]):
             fused = self.fuse(step.student_features, [target.shape[-1] for target in targets])
-        targets.append(_average(targets[-1]))
+        targets.append(_average(step.teacher_features[-1], rectified=self.rectified[1]))
         losses = [hcl(x, target) for x, target in zip(fused, targets, strict=True)]
         exits = (*self.hints.exits, self.hints.exits[-1])
         return rising(step.done, WARMUP) * mean_per_exit(zip(exits, losses, strict=True), weight)
 
     def fuse(self, features: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """The student's features at its hint points -> what is compared, with the teacher's channels and `sizes`.
-
-        Both are in the order of depth; the averages (batch, channels, 1, 1) are one entry more at the end.
-        """
-        x, deeper = self.deepest(_average(features[-1]), None, 1)
+        """The student's features at its hint points, then what its last classifier reads -> what is compared, with the
+        teacher's channels and `sizes`, in the same order; the last has one pixel."""
+        x, deeper = self.deepest(_average(features[-1], rectified=self.rectified[0]), None, 1)
         fused = [x]
-        for level, size, own in reversed(list(zip(self.levels, sizes, features, strict=True))):
+        for level, size, own in reversed(list(zip(self.levels, sizes, features[:-1], strict=True))):
             x, deeper = level(own, deeper, size)
             fused.insert(0, x)
         return fused
 
 
-def _average(features: Tensor) -> Tensor:
-    return features.mean((2, 3), keepdim=True)
+def _average(features: Tensor, *, rectified: bool) -> Tensor:
+    return (features.relu() if rectified else features).mean((2, 3), keepdim=True)
+
+
+def _read(arch: Arch) -> int:
+    """How many channels the last classifier averages."""
+    return arch.head_widths[-1] or arch.blocks[-1].width

@@ -14,6 +14,7 @@ from erde_nas.distil.terms.fcfd import FCFD, FCFDOptions
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.records import Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.students.models import MODELS, model_arch
 from erde_nas.students.network import EarlyExitNetwork
 from tests.students.builders import build
 
@@ -43,6 +44,18 @@ def small() -> EarlyExitNetwork:
 def large() -> EarlyExitNetwork:
     """Hint points 1, 3 and 5, exits 3 and 5."""
     return network("mobilenet", (8, 16, 24), (2, 2, 2), (3, 5))
+
+
+def at_hints(student: EarlyExitNetwork, teacher: EarlyExitNetwork, step: Step) -> tuple[list[Tensor], list[Tensor]]:
+    """The features at the hint points of both; the last hint point is behind the norm that the last head starts with.
+
+    The student's norm does not count its running statistics here: the step's own pass has done so.
+    """
+    mine, theirs = list(step.student_features[:-1]), list(step.teacher_features[:-1])
+    with untracked(student):
+        mine[-1] = student.parts[-1].head.features[0](mine[-1])
+    theirs[-1] = teacher.parts[-1].head.features[0](theirs[-1])
+    return mine, theirs
 
 
 def make_step(student: EarlyExitNetwork, teacher: EarlyExitNetwork, exits: Sequence[int], done: float = 1.0) -> Step:
@@ -83,7 +96,7 @@ def test_all_paths_against_the_networks_run_by_hand() -> None:
     term = FCFD(student, teacher, exits, FCFDOptions(T, WEIGHT, ALL))
     blocks, ends, heads = (1, 3, 5), (3, 5, 5), (0, 1, 3)
     step = make_step(student, teacher, exits)
-    mine, theirs, targets = step.student_features, step.teacher_features, step.teacher
+    targets, (mine, theirs) = step.teacher, at_hints(student, teacher, step)
     assert targets is not None
     bridged = [term.to_teacher[i](mine[i]) for i in range(3)]
 
@@ -94,7 +107,8 @@ def test_all_paths_against_the_networks_run_by_hand() -> None:
         x = bridged[hint]
         for later in range(hint + 1, 3):  # through the teacher, and alike at its later hint points
             x = by_layers(teacher, x, blocks[later - 1] + 1, blocks[later] + 1)
-            expected[later] = expected[later] + WEIGHT * difference(x, theirs[later], pooled=True)
+            seen = teacher.parts[-1].head.features[0](x) if later == 2 else x
+            expected[later] = expected[later] + WEIGHT * difference(seen, theirs[later], pooled=True)
         for e in reached:
             x = by_layers(teacher, bridged[hint], blocks[hint] + 1, ends[e] + 1)
             expected[e] = expected[e] + divergence(teacher.parts[exits[e]].head(x), targets[e])
@@ -109,11 +123,23 @@ def test_features_are_pooled_only_where_an_exit_is() -> None:
     student, teacher = network("resnet", (8, 16), (2, 2), (3,)).train(), network("resnet", (8, 8), (1, 1), (1,))
     term = FCFD(student, teacher, (0,), FCFDOptions(T, WEIGHT, paths=0))
     step = make_step(student, teacher, (0,))
-    bridged = [term.to_teacher[i](step.student_features[i]) for i in range(2)]
+    mine, theirs = at_hints(student, teacher, step)
+    bridged = [term.to_teacher[i](mine[i]) for i in range(2)]
     assert step.teacher is not None
-    alike = [difference(bridged[i], step.teacher_features[i], pooled=i == 1) for i in range(2)]
+    alike = [difference(bridged[i], theirs[i], pooled=i == 1) for i in range(2)]
     expected = divergence(step.student[0], step.teacher[0]) + WEIGHT * (alike[0] + alike[1])
     torch.testing.assert_close(term(step, SAMPLES[:1]), (SAMPLES[0] * expected).mean().view(1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_paths_logits_have_a_weight_of_their_own() -> None:
+    student, teacher, exits = small(), large(), (0, 1, 1)
+    values = []
+    for weight in (0.0, 0.2, 1.0):
+        options = FCFDOptions(T, feature_weight=0.0, paths=ALL, path_weight=weight)
+        torch.manual_seed(0)  # of the bridges
+        values.append(FCFD(student, teacher, exits, options)(make_step(student, teacher, exits), SAMPLES))
+    torch.testing.assert_close(values[1] - values[0], 0.2 * (values[2] - values[0]), rtol=1e-3, atol=1e-4)
+    assert (values[2] > values[0])[1:].all()
 
 
 def test_the_weight_of_the_features_rises_over_the_first_twelfth() -> None:
@@ -287,3 +313,27 @@ def test_bf16_features_are_taken_as_they_are() -> None:
     torch.testing.assert_close(low, plain, rtol=0.1, atol=0.0)
     low.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in (*student.parameters(), *term.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "channels", "first", "rectified"),
+    [
+        ("mobilenetv2", "vgg13", [(12, 128), (16, 256), (48, 512), (1280, 512)], nn.ConvTranspose2d, True),
+        ("shufflenetv2", "resnet8x4", [(116, 64), (232, 128), (1024, 256)], nn.ConvTranspose2d, True),
+        ("wrn-16-2", "wrn-16-2", [(32, 32), (64, 64), (128, 128)], nn.Conv2d, False),  # after the last norm
+    ],
+)
+def test_the_deepest_features_of_published_pairs_are_what_the_classifier_reads(
+    student: str, teacher: str, channels: list[tuple[int, int]], first: type[nn.Module], rectified: bool
+) -> None:
+    """Channels as in the public code, which bridges MobileNetV2's and ShuffleNetV2's to twice their side."""
+    small, large = (
+        EarlyExitNetwork(
+            model_arch(MODELS[name], image_shape=(3, 32, 32), classes=100, early=(), head="gap"), [0.5] * 3, [0.2] * 3
+        )
+        for name in (student, teacher)
+    )
+    bridges = FCFD(small, large, (0,), FCFDOptions(T)).to_teacher
+    assert [(made[0].in_channels, made[0].out_channels) for made in bridges] == channels
+    assert isinstance(bridges[-1][0], first)
+    assert isinstance(bridges[-1][-1], nn.LeakyReLU) == rectified

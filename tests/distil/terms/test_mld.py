@@ -5,8 +5,10 @@ import pytest
 import torch
 from scipy.special import logsumexp, rel_entr, softmax
 
+from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.mld import MLD, multi_level_loss
+from erde_nas.distil_section import DistilSection
 
 EXITS, BATCH, CLASSES = 2, 16, 25  # samples to classes as the authors' 64 to 100
 GENERATOR = np.random.default_rng(3)
@@ -104,10 +106,32 @@ def test_at_high_temperature_only_the_instance_level_is_left() -> None:
     np.testing.assert_allclose(mld(STUDENT, TEACHER, ONES, [1e5]), expected, rtol=1e-3)
 
 
-def test_temperature_4_stands_for_the_authors_five() -> None:
-    assert MLD(4.0).temperatures.tolist() == AUTHORS
+@pytest.mark.parametrize(("loss", "base"), [("mld", 4.0), ("ea-mld", 4.0), ("mld+ls", 2.0), ("ea-mld+ls", 2.0)])
+def test_the_recipe_s_temperatures_are_the_published_ones(loss: str, base: float) -> None:
+    """Four stand in the authors' code, the fifth is their base: 4, and 2 with standardised logits."""
+    section = DistilSection.model_validate({"loss": loss})
+    assert sorted(section.level_temperatures) == sorted([base, 2.0, 3.0, 5.0, 6.0])
+    assert DistilSection.model_validate({"loss": loss, "mld_temperatures": (7.0,)}).level_temperatures == (7.0,)
+
+
+def test_the_levels_weigh_as_in_the_authors_two_views_of_one_image() -> None:
+    """Their total with the same image as weak and strong view: a masked half of each level, and the whole instance
+    level once more. `by_loops` with one level at a time is their code."""
+
+    def level(which: int) -> float:
+        p, q = softmax(STUDENT[0] / 4, -1), softmax(TEACHER[0] / 4, -1)
+        if which == 0:
+            return 16 * float(rel_entr(q, p).sum(-1).mean())
+        if which == 1:
+            return float(((p @ p.T - q @ q.T) ** 2).sum() / BATCH)
+        return float(((p.T @ p - q.T @ q) ** 2).sum() / CLASSES)
+
+    half = 0.5  # the share of an even batch, or of the classes, at or below the median confidence
+    authors = (half * level(0) + level(0)) + half * level(1) + half * level(2)
     step = Step(torch.from_numpy(STUDENT), torch.zeros(BATCH, dtype=torch.long), torch.from_numpy(TEACHER))
-    np.testing.assert_allclose(MLD(4.0)(step, torch.from_numpy(ONES)), mld(STUDENT, TEACHER, ONES, AUTHORS), rtol=1e-6)
+    section = DistilSection(loss="mld", mld_temperatures=(4.0,))
+    got = MLD(section.level_temperatures, section.mld_levels).double()(step, torch.from_numpy(ONES))
+    assert float(got[0]) == pytest.approx(authors, rel=1e-9)
 
 
 def test_autocast_does_not_touch_the_products() -> None:
@@ -115,3 +139,23 @@ def test_autocast_does_not_touch_the_products() -> None:
     plain = multi_level_loss(student, teacher, weight, torch.tensor(AUTHORS))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(multi_level_loss(student, teacher, weight, torch.tensor(AUTHORS)), plain)
+
+
+def test_ea_kd_s_weights_and_standardised_logits_reach_the_instance_level_alone() -> None:
+    """The public code of EA-MLD+LS, level by level, on one view of the student's first exit."""
+    section = DistilSection(loss="ea-mld+ls")
+    term = MLD(section.level_temperatures, section.mld_levels).double()
+    student, teacher = torch.from_numpy(STUDENT[:1]), torch.from_numpy(TEACHER[:1])
+    labels = torch.zeros(BATCH, dtype=torch.long)
+    got = Objective(section, [1.0], term).double()(Step(student, labels, teacher))
+    cross_entropy = float((logsumexp(STUDENT[0], -1) - STUDENT[0][:, 0]).mean())
+    z_s, z_t = ((z[0] - z[0].mean(-1, keepdims=True)) / z[0].std(-1, keepdims=True) for z in (STUDENT, TEACHER))
+    p3, q3 = softmax(STUDENT[0] / 3, -1), softmax(TEACHER[0] / 3, -1)
+    h_s, h_t = (-(p * np.log(p)).sum(-1) for p in (p3, q3))
+    weight = (h_t + h_t * h_s / np.log(CLASSES)) / 2
+    total = 0.0
+    for t in (2.0, 2.0, 3.0, 5.0, 6.0):
+        total += 1.5 * t**2 * (weight * rel_entr(softmax(z_t / t, -1), softmax(z_s / t, -1)).sum(-1)).mean()
+        p, q = softmax(STUDENT[0] / t, -1), softmax(TEACHER[0] / t, -1)
+        total += 0.5 * ((p @ p.T - q @ q.T) ** 2).sum() / BATCH + 0.5 * ((p.T @ p - q.T @ q) ** 2).sum() / CLASSES
+    assert float(got) - cross_entropy == pytest.approx(total, rel=1e-5)

@@ -12,6 +12,7 @@ from erde_nas.distil.step import Step
 from erde_nas.distil.terms.reviewkd import ABF, ReviewKD, hcl
 from erde_nas.records import Arch, Exit
 from erde_nas.students.families import StageChoice, make_arch
+from erde_nas.students.models import MODELS, model_arch
 
 Array = NDArray[np.float64]
 GENERATOR = np.random.default_rng(0)
@@ -121,7 +122,7 @@ def arch(widths: Sequence[int], depths: Sequence[int], exits: Sequence[int]) -> 
 
 STUDENT = arch((8, 24), (2, 1), (0, 2))  # hint points 0, 1 and 2: 8, 8 and 24 channels at 8, 8 and 4 pixels
 TEACHER = arch((16, 16, 32), (1, 1, 1), (2,))  # 16, 16 and 32 channels at 8, 4 and 2 pixels
-MINE, THEIRS = ((8, 8), (8, 8), (24, 4)), ((16, 8), (16, 4), (32, 2))
+MINE, THEIRS = ((8, 8), (8, 8), (24, 4), (24, 4)), ((16, 8), (16, 4), (32, 2), (32, 2))  # the last: before a ReLU
 MATCH = (0, 1, 2)  # depths 1/4, 1/2, 1 among 1/3, 2/3, 1
 
 
@@ -143,9 +144,10 @@ def test_the_term_against_numpy() -> None:
     mine, theirs = draw(MINE), draw(THEIRS)
     weight = GENERATOR.uniform(0, 2, (2, BATCH))
     targets = [theirs[j] for j in MATCH]
-    fused, deeper = numpy_abf(term.deepest, mine[-1].mean((2, 3), keepdims=True), None, 1)
-    levels = [numpy_hcl(fused, targets[-1].mean((2, 3), keepdims=True))]
-    for x, target, level in zip(mine[::-1], targets[::-1], reversed(list(term.levels)), strict=True):
+    read, target = (np.maximum(side[-1], 0).mean((2, 3), keepdims=True) for side in (mine, theirs))
+    fused, deeper = numpy_abf(term.deepest, read, None, 1)
+    levels = [numpy_hcl(fused, target)]
+    for x, target, level in zip(mine[-2::-1], targets[::-1], reversed(list(term.levels)), strict=True):
         assert isinstance(level, ABF)
         fused, deeper = numpy_abf(level, x, deeper, target.shape[-1])
         levels.append(numpy_hcl(fused, target))  # deepest first
@@ -155,7 +157,7 @@ def test_the_term_against_numpy() -> None:
 
 
 def test_one_exit_has_the_paper_s_levels() -> None:
-    """Three stages and the average of the last, fused in as many channels as the last has, 512 at most."""
+    """Three stages and what the classifier reads, fused in as many channels as the last has, 512 at most."""
     term = ReviewKD(arch((8, 16, 24), (1, 1, 1), (2,)), arch((16, 32, 64), (2, 3, 2), (1, 4, 6)))
     levels = [*term.levels, term.deepest]
     shapes = [
@@ -201,3 +203,29 @@ def test_shallow_levels_of_the_teacher_teach_deep_ones_of_the_student() -> None:
         x.requires_grad_()
     weight = torch.tensor([[1.0], [0.0]]).double().expand(2, BATCH)
     assert all(g.any() for g in torch.autograd.grad(term(step, weight).sum(), step.student_features))
+
+
+PUBLISHED = {  # channels of the student's levels, of the teacher's, and of where they are fused
+    ("resnet32x4", "resnet8x4"): ([64, 128, 256, 256], [64, 128, 256, 256], 256),
+    ("wrn-40-2", "wrn-40-1"): ([16, 32, 64, 64], [32, 64, 128, 128], 64),
+    ("vgg13", "vgg8"): ([128, 256, 512, 512, 512], [128, 256, 512, 512, 512], 512),
+    ("vgg13", "mobilenetv2"): ([12, 16, 48, 160, 1280], [128, 256, 512, 512, 512], 512),
+    ("resnet50", "mobilenetv2"): ([12, 16, 48, 160, 1280], [256, 512, 1024, 2048, 2048], 512),
+    ("resnet32x4", "shufflenetv2"): ([116, 232, 464, 1024], [64, 128, 256, 256], 512),
+}
+
+
+@pytest.mark.parametrize(("teacher", "student"), PUBLISHED)
+def test_published_pairs_have_the_published_levels(teacher: str, student: str) -> None:
+    """The channels in the authors' table of pairs."""
+    small, large = (
+        model_arch(MODELS[name], image_shape=(3, 32, 32), classes=100, early=(), head="gap")
+        for name in (student, teacher)
+    )
+    with torch.device("meta"):
+        term = ReviewKD(small, large)
+    levels = [*term.levels, term.deepest]
+    own, theirs, middle = PUBLISHED[teacher, student]
+    assert [level.reduce[0].in_channels for level in levels] == own
+    assert [level.expand[0].out_channels for level in levels] == theirs
+    assert {level.reduce[0].out_channels for level in levels} == {middle}

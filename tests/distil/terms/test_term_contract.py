@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
 from erde_nas.distil.losses import cross_entropy
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.step import Step, Term
+from erde_nas.distil.step import Plain, Step, Term
 from erde_nas.distil.teacher import Teacher
 from erde_nas.distil.terms.logit_standardisation import standardise
 from erde_nas.distil.terms.registry import TERMS, make_term
@@ -205,9 +205,10 @@ def test_the_objective_gives_it_the_entropy_adaptive_weight_of_the_raw_logits(
     step = draw()
     assert step.teacher is not None
     weight = entropy_adaptive_weight(step.student, step.teacher)
-    if erde:
-        weight = weight * (step.teacher.argmax(-1) == step.labels)
+    mask = (step.teacher.argmax(-1) == step.labels).float() if erde else torch.ones_like(weight)
+    weight = weight * mask
     seen = replace(step, student=standardise(step.student), teacher=standardise(step.teacher)) if standardised else step
+    seen = replace(seen, plain=Plain(step.student, step.teacher, mask))
     expected = cross_entropy(step.student, step.labels.expand(EXITS, -1)).mean(-1) + 0.4 * term(seen, weight)
     got = Objective(section, [1.0, 2.0], term)(step)
     torch.testing.assert_close(got, expected.mean())
