@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from erde_nas.compress_section import GoalSection
+from erde_nas.doubts import doubts
 from erde_nas.measure.policy import OperatingPoint
 from erde_nas.offer import DOMINATED, mean_latency
 from erde_nas.records import Point
@@ -107,7 +108,8 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
     point = choice.point
     name = f"{point.student} ({point.stage}) at thresholds {', '.join(f'{t:.3g}' for t in point.thresholds) or 'none'}"
     what = describe({key: choice.reached[key] for key in goal.wanted}, goal)
-    noise = " These numbers are noisy: measure again on a quiet machine." if point.latency_ms[profile].noisy else ""
+    reasons = "; ".join(doubts(vars(point.latency_ms[profile])))
+    noise = f" Its latency is in doubt ({reasons}): measure again on a quiet machine." if reasons else ""
     if choice.missed:
         return f"Goal not reached on {profile}. The nearest is {name}: it has {choice.missed}; {point.file}.{noise}"
     return f"Goal reached on {profile} by {name}: {what}; {point.file}.{noise}"

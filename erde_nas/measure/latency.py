@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from erde_nas.doubts import MOST_INTERRUPTED
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.agreement import disagreement
-from erde_nas.measure.pool import MOST_INTERRUPTED, Timing, contention_text, narrow, pool
+from erde_nas.measure.pool import Timing, contention_text, narrow, pool
 from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measure.target import run_here, run_there
 from erde_nas.records import Latency

@@ -18,7 +18,6 @@ from scipy.stats import quantile_test
 LEAST_PROCESSES = 6  # the smallest and the largest of five hold the median with 94 % only
 CONFIDENCE = 0.95
 WINSOR = 1.5  # interruptions that the agent cannot see, and the calls after them, take several times as long
-MOST_INTERRUPTED = 0.5  # of a file's calls; beyond that its numbers are CPU time rather than time
 Found = Sequence[dict[str, Any]]  # per process: exits, streams
 
 
