@@ -30,7 +30,7 @@ class Stream:
     p95: float
     p99: float
     exit_fractions: tuple[float, ...]
-    iqr_over_median: float | None  # of the passes' means; None for a single pass
+    iqr_over_median: float | None  # of the processes' means; None for a single one
     interval: tuple[float, float] | None = None  # 95 %, of the mean; None below six processes
     energy_mj: float | None = None  # millijoules per image, where the hardware counts them
 
@@ -75,25 +75,34 @@ def _interrupted(found: Found) -> float | None:
     return sum(c["interrupted"] for c in counts) / max(1, sum(c["calls"] for c in counts)) if counts else None
 
 
-def winsorised(ratios: np.ndarray) -> np.ndarray:
-    """Ratios (repetitions, calls) with those of each call limited by its lower quartile."""
-    return np.minimum(ratios, WINSOR * np.percentile(ratios, 25, axis=0))
+def _ratios(found: Found, number: int) -> np.ndarray:
+    """The ratios of a stream (processes, passes, calls), those of a call limited by its lower quartile."""
+    ratios = np.array([process["streams"][number]["ratios"] for process in found])
+    return np.minimum(ratios, WINSOR * np.percentile(ratios, 25, axis=(0, 1)))
 
 
 def process_means(found: Found, number: int) -> list[float]:
-    """The mean ratio of a stream in each process."""
-    ratios = np.array([process["streams"][number]["ratios"] for process in found])  # (processes, passes, calls)
-    limited = winsorised(ratios.reshape(-1, ratios.shape[-1])).reshape(ratios.shape)
-    return [float(mean) for mean in limited.mean((1, 2))]
+    """The mean ratio of a stream in each process: how much longer its calls take there than in all processes, as the
+    median over the calls that leave at one exit, times what those take in all. So few calls decide no process."""
+    ratios = _ratios(found, number)
+    per_call = np.median(ratios, axis=(0, 1))
+    taken = np.asarray(found[0]["streams"][number]["exit_index"])
+    exits = taken if len(taken) == len(per_call) else np.zeros(len(per_call), int)  # batches leave at several exits
+    groups = [exits == taken for taken in np.unique(exits)]
+    shares = [float(per_call[group].sum()) / len(per_call) for group in groups]
+    relative = np.median(ratios, axis=1) / per_call  # (processes, calls)
+    return [
+        float(sum(share * np.median(process[group]) for group, share in zip(groups, shares, strict=True)))
+        for process in relative
+    ]
 
 
 def _stream(found: Found, number: int, scale: float, batch_size: int, exits: int) -> Stream:
     streams = [process["streams"][number] for process in found]
-    ratios = winsorised(np.concatenate([stream["ratios"] for stream in streams]))  # (passes, calls)
-    per_call = np.median(ratios, axis=0) * scale
+    per_call, means = np.median(_ratios(found, number), axis=(0, 1)) * scale, process_means(found, number)
     fractions = np.bincount(streams[0]["exit_index"], minlength=exits)
     mean, joules = float(per_call.mean()), streams[0].get("joules")
-    around = median_interval(process_means(found, number))
+    around = median_interval(means)
     p50, p95, p99 = map(float, np.percentile(per_call, [50, 95, 99]))
     return Stream(
         mean,
@@ -101,7 +110,7 @@ def _stream(found: Found, number: int, scale: float, batch_size: int, exits: int
         p95,
         p99,
         exit_fractions=tuple(float(f) for f in fractions / fractions.sum()),
-        iqr_over_median=_spread(ratios.mean(1)) if len(ratios) > 1 else None,
+        iqr_over_median=_spread(np.array(means)) if len(means) > 1 else None,
         interval=None if around is None else (mean * around[0], mean * around[1]),
         energy_mj=None if joules is None else 1e3 * joules / batch_size,
     )
