@@ -9,7 +9,7 @@ import numpy as np
 
 from erde_nas.agent.stopwatch import Stopwatch
 
-STREAM_BLOCK = 16  # calls of a stream between two reference blocks
+STREAM_BLOCK = 32  # calls of a stream between two reference blocks
 REWARM = 2  # calls without the clock after a reference block
 
 
