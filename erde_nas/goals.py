@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from erde_nas.compress_section import GoalSection
+from erde_nas.doubts import doubts
 from erde_nas.measure.policy import OperatingPoint
 from erde_nas.offer import DOMINATED, mean_latency
 from erde_nas.records import Point
@@ -126,7 +127,8 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
     name = f"{point.student} ({point.stage}){thresholds}"
     accuracy = [] if "accuracy_drop" in goal.wanted else ["accuracy_drop"]
     what = describe({key: choice.reached[key] for key in [*goal.wanted, *accuracy]}, goal)
-    noise = " These numbers are noisy: measure again on a quiet machine." if point.latency_ms[profile].noisy else ""
+    reasons = "; ".join(doubts(vars(point.latency_ms[profile])))
+    noise = f" Its latency is in doubt ({reasons}): measure again on a quiet machine." if reasons else ""
     if choice.missed:
         return f"Goal not reached on {profile}. The nearest is {name}: {choice.missed}; {point.file}.{noise}"
     return f"Goal reached on {profile} by {name}: {what} on validation; {point.file}.{noise}"

@@ -17,11 +17,11 @@ class MeasureSection(Section):
 
     warmup_calls: Annotated[int, Field(ge=1)] = 30
     calls_per_block: Annotated[int, Field(ge=5)] = 10
-    blocks: Annotated[int, Field(ge=3)] = 15
+    blocks: Annotated[int, Field(ge=3)] = 10
     processes: Positive = 6  # for the report, at least; the search uses one
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
-    allowance_s: Annotated[float, Field(ge=0)] = 60  # or these seconds are spent on additional ones
+    allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
     timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
 
 

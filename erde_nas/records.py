@@ -171,7 +171,8 @@ class Latency:
     precision: str
     iqr_over_median: float | None = None
     interval: tuple[float, float] | None = None  # 95 %, of the mean
-    noisy: bool = False  # the interval was still wide when the time allowance ended
+    noisy: bool = False  # the interval was still wide when the time allowance ended, or most calls were interrupted
+    interrupted: float | None = None  # share of the calls that something else interrupted; they were timed again
     memory_bytes: int | None = None  # at the peak, beyond what the process held before it loaded the file
     energy_mj: float | None = None  # per image, where the hardware counts it
     versions: str = ""  # of the packages that ran it

@@ -1,14 +1,15 @@
 """Times in blocks that alternate with blocks of a reference model; every block is given as a ratio to its neighbouring
-reference blocks: what slows the machine down slows both.
+reference blocks: what slows the machine down slows both. Interrupted calls are made again (see `stopwatch`).
 """
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-STREAM_BLOCK = 16  # calls of a stream between two reference blocks
+from erde_nas.agent.stopwatch import Stopwatch
+
+STREAM_BLOCK = 32  # calls of a stream between two reference blocks
 REWARM = 2  # calls without the clock after a reference block
 
 
@@ -16,19 +17,18 @@ class Clock:
     """Times calls and, between them, the reference model. `between` is called after every reference block."""
 
     def __init__(
-        self, reference: Callable[[], Any], calls_per_block: int, between: Callable[[], None] = lambda: None
+        self,
+        reference: Callable[[], Any],
+        calls_per_block: int,
+        watch: Stopwatch,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
-        self.reference, self.calls, self.between = reference, calls_per_block, between
+        self.reference, self.calls, self.watch, self.between = reference, calls_per_block, watch, between
         self.reference_ms: list[float] = []
 
     def block(self, call: Callable[[], Any], calls: int) -> list[float]:
         """Milliseconds of each of `calls` calls."""
-        times = []
-        for _ in range(calls):
-            begin = time.perf_counter_ns()
-            call()
-            times.append((time.perf_counter_ns() - begin) / 1e6)
-        return times
+        return [self.watch.time(call)[0] for _ in range(calls)]
 
     def reference_block(self) -> float:
         """The median of one block of the reference model, in milliseconds."""
@@ -62,9 +62,8 @@ def time_stream(clock: Clock, calls: Sequence[Callable[[], Any]]) -> tuple[list[
         for _ in range(REWARM):
             calls[start]()
         for call in calls[start : start + STREAM_BLOCK]:
-            begin = time.perf_counter_ns()
-            _, exit_index = call()
-            times.append((time.perf_counter_ns() - begin) / 1e6)
+            taken, (_, exit_index) = clock.watch.time(call)
+            times.append(taken)
             exits.extend(int(e) for e in exit_index)
         after = clock.reference_block()
         ratios.extend(t / ((before + after) / 2) for t in times)

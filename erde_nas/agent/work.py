@@ -7,6 +7,7 @@ Job: {runtime, threads, device, provider, batch_size, reference: [file...], refe
 Result: {versions: {package: version}, cores, contention, reference_ms: [...],
          models: {key: {exits: [[ratio per block]...], memory: {before, peak} bytes or null,
                         logits: float32 (exits, images, classes) in base64 or null,
+                        interrupted: {calls: timed, the reference's included, interrupted: how many of them},
                         streams: [{ratios: [[per call]...] (passes, calls), exit_index, joules: per call or null}]}}}
 """
 
@@ -26,6 +27,7 @@ from erde_nas.agent.clock import Clock, time_exit, time_stream
 from erde_nas.agent.contention import Contention
 from erde_nas.agent.energy import energy_counter, joules_per_call
 from erde_nas.agent.memory import peak_memory
+from erde_nas.agent.stopwatch import Stopwatch
 from erde_nas.runtimes import runtime
 from erde_nas.runtimes.interface import Runner, Setting
 
@@ -69,7 +71,9 @@ class Agent:
         memory = {m["key"]: peak_memory(partial(self._try, m)) for m in job["models"]} if job["memory"] else {}
         reference, contention = self.load(job["reference"], "fp32"), Contention(cores)
         x = np.zeros((job["batch_size"], *job["reference_shape"]), np.uint8)
-        clock = Clock(lambda: reference.run(x, np.empty(0, np.float32)), job["calls_per_block"], contention.look)
+        watch = Stopwatch(alone=job["threads"] == 1 and job["device"] == "cpu")
+        call = partial(reference.run, x, np.empty(0, np.float32))
+        clock = Clock(call, job["calls_per_block"], watch, contention.look)
         clock.block(clock.reference, job["warmup_calls"])
         models = {m["key"]: {**self._measure(m, clock), "memory": memory.get(m["key"])} for m in job["models"]}
         return {
@@ -89,6 +93,7 @@ class Agent:
     def _measure(self, model: Job, clock: Clock) -> dict[str, Any]:
         """Force every exit, then run the stream at each of the model's operating points."""
         job, runner, exits = self.job, self.load(model["files"], model["precision"]), []
+        timed, interrupted = clock.watch.calls, clock.watch.interrupted
         for number in range(model["exits"]):
             call = partial(runner.run, self.batches[0], forced(number, model["exits"]))
             clock.block(call, job["warmup_calls"])
@@ -101,7 +106,8 @@ class Agent:
             joules = None if counter is None else joules_per_call(counter, calls)
             ratios = [ratios for ratios, _ in passes]
             streams.append({"ratios": ratios, "exit_index": passes[0][1], "joules": joules})
-        return {"exits": exits, "streams": streams, "logits": self._answers(model, runner)}
+        counts = {"calls": clock.watch.calls - timed, "interrupted": clock.watch.interrupted - interrupted}
+        return {"exits": exits, "streams": streams, "interrupted": counts, "logits": self._answers(model, runner)}
 
     def _answers(self, model: Job, runner: Runner) -> str | None:
         """The logits of every exit for the first images of the job, whole batches of them."""

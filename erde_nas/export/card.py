@@ -5,6 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from erde_nas.doubts import doubts, known, uncertainty
 from erde_nas.instructions import in_words
 
 EXAMPLE = """\
@@ -138,16 +139,23 @@ ONNX Runtime {where["versions"].get("onnxruntime", "")}.{_estimated(len(student[
 
 {table}
 
-{conditions}{_not_offered(student)}"""
+{_doubt([entry for _, _, latency in timed for entry in latency.values()])}{conditions}{_not_offered(student)}"""
 
 
 def _by_numbers(latency: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Profiles that share a measurement stand in one row."""
     found: dict[tuple[str, ...], list[str]] = {}
     for profile, entry in latency.items():
-        numbers = tuple(f"{entry[key]:.4g}" for key in ("mean", "p50", "p95", "p99"))
+        mean, *others = (known(entry[key], uncertainty(entry)) for key in ("mean", "p50", "p95", "p99"))
+        numbers = (mean + ("!" if doubts(entry) else ""), *others)
         found.setdefault(numbers, []).append(profile)
     return [(", ".join(profiles), list(numbers)) for numbers, profiles in found.items()]
+
+
+def _doubt(entries: list[dict[str, Any]]) -> str:
+    """What the marks in the table mean; empty where there are none."""
+    reasons = "; ".join(dict.fromkeys(reason for entry in entries for reason in doubts(entry)))
+    return f"! in doubt ({reasons}); `erde-nas profile` measures the file again.\n\n" if reasons else ""
 
 
 def _estimated(count: int) -> str:

@@ -11,6 +11,7 @@ from erde_nas.export.curve import read_curve
 from erde_nas.export.source import Source
 
 MEASURED = ("mean", "p50", "p95", "p99")
+FIRMNESS = ("interval", "noisy", "interrupted")  # by which doubts.py says how far the numbers may be relied on
 
 
 def trade_offs(source: Source, models: Sequence[str]) -> list[dict[str, Any]]:
@@ -35,7 +36,7 @@ def measured_row(model: str, point: dict[str, Any]) -> dict[str, Any]:
 def measured_latency(point: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds per image under each profile that timed the point."""
     return {
-        profile: {**{key: entry[key] for key in MEASURED}, "source": "measured"}
+        profile: {**{key: entry.get(key) for key in (*MEASURED, *FIRMNESS)}, "source": "measured"}
         for profile, entry in point["latency_ms"].items()
         if entry["mean"] is not None
     }

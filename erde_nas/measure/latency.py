@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from erde_nas.doubts import MOST_INTERRUPTED
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.agreement import disagreement
 from erde_nas.measure.pool import Timing, contention_text, narrow, pool
@@ -83,17 +84,21 @@ def measure(
         found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress, work)
     reference_ms = effort.reference_ms or float(np.median(found.reference_ms))
     contention = contention_text(found.contention)
-    return {
-        file.key: replace(
-            pool(found.files[file.key], reference_ms, profile.batch_size, file.exits),
-            noisy=effort.interval is not None and not narrow(found.files[file.key], effort.interval),
+
+    def timing(file: Deployed) -> Timing:
+        reports = found.files[file.key]
+        pooled = pool(reports, reference_ms, profile.batch_size, file.exits)
+        wide = effort.interval is not None and not narrow(reports, effort.interval)
+        return replace(
+            pooled,
+            noisy=wide or (pooled.interrupted or 0.0) > MOST_INTERRUPTED,
             contention=contention,
             reference_ms=reference_ms,
             versions=found.versions,
-            disagreement=disagreement(found.files[file.key][0].get("logits"), file.expected, file.precision),
+            disagreement=disagreement(reports[0].get("logits"), file.expected, file.precision),
         )
-        for file in files
-    }
+
+    return {file.key: timing(file) for file in files}
 
 
 @dataclass
@@ -190,6 +195,7 @@ def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float
         "batch_size": profile.batch_size,
         "precision": profile.precision,
         "noisy": timing.noisy,
+        "interrupted": timing.interrupted,
         "memory_bytes": timing.memory_bytes,
         "versions": timing.versions,
         "note": timing.contention,

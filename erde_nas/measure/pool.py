@@ -1,5 +1,9 @@
 """What several processes of the agent reported of one file -> milliseconds with their spread.
 
+Every image is timed in every process, so that a call which something slowed down is known: its image is faster in the
+other processes. It counts with at most `WINSOR` times the image's lower quartile; what an image costs in most processes
+is its own cost and stays.
+
 The interval of a median over processes is that of order statistics, which assumes nothing of the distribution (Conover,
 Practical Nonparametric Statistics, 3rd ed., section 3.2); it needs six processes.
 """
@@ -13,6 +17,7 @@ from scipy.stats import quantile_test
 
 LEAST_PROCESSES = 6  # the smallest and the largest of five hold the median with 94 % only
 CONFIDENCE = 0.95
+WINSOR = 1.5  # interruptions that the agent cannot see, and the calls after them, take several times as long
 Found = Sequence[dict[str, Any]]  # per process: exits, streams
 
 
@@ -25,7 +30,7 @@ class Stream:
     p95: float
     p99: float
     exit_fractions: tuple[float, ...]
-    iqr_over_median: float | None  # of the passes' means; None for a single pass
+    iqr_over_median: float | None  # of the processes' means; None for a single one
     interval: tuple[float, float] | None = None  # 95 %, of the mean; None below six processes
     energy_mj: float | None = None  # millijoules per image, where the hardware counts them
 
@@ -39,12 +44,13 @@ class Timing:
     streams: tuple[Stream, ...]
     process_exits: tuple[tuple[float, ...], ...] = ()  # (processes, exits) in units of the reference
     process_streams: tuple[tuple[float, ...], ...] = ()  # (processes, streams) likewise
-    noisy: bool = False  # the time allowance ended before the intervals were narrow
+    noisy: bool = False  # the time allowance ended before the intervals were narrow, or too many calls were interrupted
     contention: str = ""  # what else used the machine meanwhile
     reference_ms: float = 0.0  # what the reference took for a batch
     memory_bytes: int | None = None  # at the peak, beyond what the process held before it loaded the file
     versions: str = ""  # of the packages that ran it
     disagreement: str = ""  # how the runtime answers differently from what was expected
+    interrupted: float | None = None  # share of its calls that something else interrupted; they were timed again
 
 
 def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timing:
@@ -55,22 +61,48 @@ def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timi
     return Timing(
         tuple(float(np.median(ratios) * scale) for ratios in per_exit),
         max(_spread(ratios) for ratios in per_exit),
-        tuple(
-            _stream([process["streams"][number] for process in found], scale, batch_size, exits)
-            for number in range(len(found[0]["streams"]))
-        ),
+        tuple(_stream(found, number, scale, batch_size, exits) for number in range(len(found[0]["streams"]))),
         tuple(tuple(float(np.median(ratios)) for ratios in process["exits"]) for process in found),
-        tuple(tuple(_mean(stream) for stream in process["streams"]) for process in found),
+        tuple(zip(*(process_means(found, number) for number in range(len(found[0]["streams"]))), strict=True)),
         memory_bytes=memory["peak"] - memory["before"] if memory else None,
+        interrupted=_interrupted(found),
     )
 
 
-def _stream(found: Found, scale: float, batch_size: int, exits: int) -> Stream:
-    ratios = np.concatenate([process["ratios"] for process in found])  # (passes, calls)
-    per_call = np.median(ratios, axis=0) * scale
-    fractions = np.bincount(found[0]["exit_index"], minlength=exits)
-    mean, joules = float(per_call.mean()), found[0].get("joules")
-    around = median_interval([_mean(process) for process in found])
+def _interrupted(found: Found) -> float | None:
+    """The share of all processes' calls; None where an agent did not count them."""
+    counts = [process["interrupted"] for process in found if "interrupted" in process]
+    return sum(c["interrupted"] for c in counts) / max(1, sum(c["calls"] for c in counts)) if counts else None
+
+
+def _ratios(found: Found, number: int) -> np.ndarray:
+    """The ratios of a stream (processes, passes, calls), those of a call limited by its lower quartile."""
+    ratios = np.array([process["streams"][number]["ratios"] for process in found])
+    return np.minimum(ratios, WINSOR * np.percentile(ratios, 25, axis=(0, 1)))
+
+
+def process_means(found: Found, number: int) -> list[float]:
+    """The mean ratio of a stream in each process: how much longer its calls take there than in all processes, as the
+    median over the calls that leave at one exit, times what those take in all. So few calls decide no process."""
+    ratios = _ratios(found, number)
+    per_call = np.median(ratios, axis=(0, 1))
+    taken = np.asarray(found[0]["streams"][number]["exit_index"])
+    exits = taken if len(taken) == len(per_call) else np.zeros(len(per_call), int)  # batches leave at several exits
+    groups = [exits == taken for taken in np.unique(exits)]
+    shares = [float(per_call[group].sum()) / len(per_call) for group in groups]
+    relative = np.median(ratios, axis=1) / per_call  # (processes, calls)
+    return [
+        float(sum(share * np.median(process[group]) for group, share in zip(groups, shares, strict=True)))
+        for process in relative
+    ]
+
+
+def _stream(found: Found, number: int, scale: float, batch_size: int, exits: int) -> Stream:
+    streams = [process["streams"][number] for process in found]
+    per_call, means = np.median(_ratios(found, number), axis=(0, 1)) * scale, process_means(found, number)
+    fractions = np.bincount(streams[0]["exit_index"], minlength=exits)
+    mean, joules = float(per_call.mean()), streams[0].get("joules")
+    around = median_interval(means)
     p50, p95, p99 = map(float, np.percentile(per_call, [50, 95, 99]))
     return Stream(
         mean,
@@ -78,15 +110,10 @@ def _stream(found: Found, scale: float, batch_size: int, exits: int) -> Stream:
         p95,
         p99,
         exit_fractions=tuple(float(f) for f in fractions / fractions.sum()),
-        iqr_over_median=_spread(ratios.mean(1)) if len(ratios) > 1 else None,
+        iqr_over_median=_spread(np.array(means)) if len(means) > 1 else None,
         interval=None if around is None else (mean * around[0], mean * around[1]),
         energy_mj=None if joules is None else 1e3 * joules / batch_size,
     )
-
-
-def _mean(stream: dict[str, Any]) -> float:
-    """The mean ratio of a stream in one process."""
-    return float(np.mean(stream["ratios"]))
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -101,7 +128,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def narrow(found: Found, interval: float) -> bool:
     """Whether the 95 % interval of every stream (of every exit where there is none) is within ±`interval`."""
     if found[0]["streams"]:
-        series = [[_mean(process["streams"][i]) for process in found] for i in range(len(found[0]["streams"]))]
+        series = [process_means(found, number) for number in range(len(found[0]["streams"]))]
     else:
         exits = range(len(found[0]["exits"]))
         series = [[float(np.median(process["exits"][i])) for process in found] for i in exits]

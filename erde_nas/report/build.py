@@ -31,7 +31,7 @@ LISTS = ("test_accuracy_ci95", "thresholds", "exit_fractions", "exit_accuracy", 
 LATENCY = ("mean", "p50", "p95", "p99", "expected_mean")
 CONDITIONS = (
     *("source", "runtime", "versions", "device", "threads", "batch_size", "precision"),
-    *("iqr_over_median", "noisy", "memory_bytes", "energy_mj", "note"),
+    *("iqr_over_median", "noisy", "interrupted", "memory_bytes", "energy_mj", "note"),
 )
 
 

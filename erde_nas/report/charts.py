@@ -4,8 +4,9 @@ import html
 
 import plotly.graph_objects as go
 
+from erde_nas.doubts import doubts, uncertainty
 from erde_nas.report.columns import exits
-from erde_nas.report.points import MACS, Report, Row, speed_up, teacher_row
+from erde_nas.report.points import MACS, Report, Row, show_speed_up, teacher_row
 from erde_nas.report.series import (
     FRONT_COLOUR,
     STYLES,
@@ -18,7 +19,7 @@ from erde_nas.report.series import (
     interval,
     series,
 )
-from erde_nas.report.units import accuracy_with_ci, latency_unit, macs_unit, one_line, percent, significant, size_unit
+from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, macs_unit, one_line, percent, size_unit
 
 CONFIG = {"displayModeBar": False, "plotlyServerURL": ""}
 
@@ -126,12 +127,13 @@ def _latency_facts(report: Report, row: Row, profile: str) -> list[str]:
     if entry.get("mean") is None:
         expected = entry["expected_mean"]
         return [f"expected latency {latency_unit([expected]).show_with_symbol(expected)} (estimated)"]
-    unit = latency_unit([entry["mean"]])
+    unit, off = latency_unit([entry["mean"]]), uncertainty(entry)
     quantiles = ", ".join(
-        f"{key} {unit.show_with_symbol(entry[key])}" for key in ("p50", "p95", "p99") if entry.get(key)
+        f"{key} {unit.show_with_symbol(entry[key], off)}" for key in ("p50", "p95", "p99") if entry.get(key)
     )
-    factor = speed_up(report, row, profile)
+    factor = show_speed_up(report, row, profile)
     return [
-        f"measured mean {unit.show_with_symbol(entry['mean'])}, {quantiles}".rstrip(", "),
-        f"{significant(factor)} times as fast as the teacher" if factor and row.role != "teacher" else "",
+        f"measured mean {unit.show_with_symbol(entry['mean'], off)}, {quantiles}".rstrip(", "),
+        f"speed-up over the teacher {factor}" if factor != MISSING and row.role != "teacher" else "",
+        *([f"! in doubt: {'; '.join(found)}"] if (found := doubts(entry)) else []),
     ]

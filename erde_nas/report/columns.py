@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from erde_nas.doubts import doubts, uncertainty
 from erde_nas.instructions import in_words
 from erde_nas.records import instructions_of
-from erde_nas.report.points import MACS, Report, Row, speed_up
+from erde_nas.report.points import MACS, Report, Row, show_speed_up
 from erde_nas.report.units import (
     MISSING,
     Unit,
@@ -21,6 +22,8 @@ from erde_nas.report.units import (
 )
 
 NAME_WIDTH = 14  # of the first column in a terminal
+WORTH_SAYING = 0.01  # share of a file's calls that were interrupted
+WIDE = 0.02  # half an interval, relative to its mean: differences are then given in whole per cent
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def remarks(cost: str, row: Row) -> str:
     where = f"8-bit weights, for {in_words(needs)} only" if needs else "7-bit weights, for any CPU"
     found = [f"int8: {one_line(how)}, {where}"] if how else []
     found += [one_line(str(entry["note"]))] if entry.get("note") else []
-    if entry.get("noisy"):
-        found.append("noisy: its interval was still wide when the time allowance ended")
+    found += doubts(entry)
+    if (entry.get("interrupted") or 0) > WORTH_SAYING:
+        found.append(f"{entry['interrupted']:.0%} of the calls were interrupted and made again")
     if entry and entry.get("mean") is None:
         found.append("estimated, not measured")
     return "; ".join(found)
@@ -116,22 +120,23 @@ def _macs_column(rows: list[Row], header: str) -> Column:
 
 
 def _latency(cost: str, key: str, unit: Unit, row: Row) -> str:
-    return unit.show((row.latency(cost) or {}).get(key))
+    entry = row.latency(cost) or {}
+    return unit.show(entry.get(key), uncertainty(entry))
 
 
 def _mean(cost: str, unit: Unit, row: Row) -> str:
     entry = row.latency(cost) or {}
     if entry.get("mean") is None and entry.get("expected_mean") is not None:
         return "~" + unit.show(entry["expected_mean"])
-    mark = "!" if entry.get("noisy") else ""
-    return unit.show(entry.get("mean")) + mark
+    return unit.show(entry.get("mean"), uncertainty(entry)) + ("!" if doubts(entry) else "")
 
 
 def _mean_with_ci(cost: str, unit: Unit, row: Row) -> str:
     entry = row.latency(cost) or {}
     interval = entry.get("interval")
-    around = f" ({unit.show(interval[0])}–{unit.show(interval[1])})" if interval else ""
-    return unit.show(entry.get("mean")) + around
+    off = uncertainty(entry)
+    around = f" ({unit.show(interval[0], off)}–{unit.show(interval[1], off)})" if interval else ""
+    return unit.show(entry.get("mean"), off) + ("!" if doubts(entry) else "") + around
 
 
 def _resources(cost: str) -> list[Column]:
@@ -152,9 +157,9 @@ def _difference(cost: str, row: Row) -> str:
     entry = row.latency(cost) or {}
     if entry.get("mean") is None or not entry.get("expected_mean"):
         return MISSING
-    return f"{100 * (entry['mean'] / entry['expected_mean'] - 1):+.1f}"
+    difference = entry["mean"] / entry["expected_mean"] - 1
+    return f"{100 * difference:+.0f}" if uncertainty(entry) > WIDE else f"{100 * difference:+.1f}"
 
 
 def _speed_up(report: Report, cost: str, row: Row) -> str:
-    factor = speed_up(report, row, cost)
-    return MISSING if factor is None else f"{significant(factor)}x"
+    return show_speed_up(report, row, cost)

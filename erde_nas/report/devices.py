@@ -1,9 +1,10 @@
 """What is best on which device: the best student of every hardware profile, and what it costs on the others."""
 
-from erde_nas.report.points import Report, Row, profile_names, speed_up, student_rows, teacher_row
+from erde_nas.doubts import doubts, uncertainty
+from erde_nas.report.points import Report, Row, profile_names, show_speed_up, student_rows, teacher_row
 from erde_nas.report.summary import ROUNDING, TOLERANCE
 from erde_nas.report.tables import Table, setting
-from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, one_line, significant
+from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, one_line
 
 TITLE = "Devices compared"
 
@@ -21,14 +22,14 @@ def devices_table(report: Report) -> Table:
     headers = (*columns, *(f"{row.name} ({row.stage})" for row in others.values()))
     cells = []
     for profile, row in best.items():
-        mean, factor = _mean(row, profile), speed_up(report, row, profile)
+        mean, entry = _mean(row, profile), row.latency(profile)
         fixed = (
             one_line(profile),
             setting(report, profile),
             f"{row.name} ({row.stage})",
             accuracy_with_ci(row.point),
-            latency_unit([mean]).show_with_symbol(mean),
-            MISSING if factor is None else f"{significant(factor)}x",
+            latency_unit([mean]).show_with_symbol(mean, uncertainty(entry)) + ("!" if doubts(entry) else ""),
+            show_speed_up(report, row, profile),
         )
         cells.append((*fixed, *(_relative(other, profile, mean) for other in others.values())))
     right = (False, False, False, True, True, True, *(True for _ in others))

@@ -4,9 +4,11 @@ Only "points", "teacher" and "baselines" are relied on; every extension of the c
 """
 
 from dataclasses import dataclass
+from math import hypot
 from typing import Any, Literal
 
-from erde_nas.report.units import one_line
+from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.report.units import MISSING, one_line
 
 Report = dict[str, Any]
 Role = Literal["student", "baseline", "teacher"]
@@ -126,6 +128,28 @@ def comparable_teacher(report: Report, row: Row, profile: str) -> tuple[str, flo
         if entry.get("mean") is not None and (name == profile or alike):
             return name, entry["mean"]
     return None
+
+
+def teacher_latency(report: Report, row: Row, profile: str) -> dict[str, Any]:
+    """The teacher's latency that `row` under `profile` is compared with; empty where there is none."""
+    compared, teacher = comparable_teacher(report, row, profile), teacher_row(report)
+    return (teacher.latency(compared[0]) or {}) if compared and teacher else {}
+
+
+def show_speed_up(report: Report, row: Row, profile: str) -> str:
+    """The speed-up with the digits that are known, "9.4x"; with a ! where one of its two latencies is in doubt."""
+    factor = speed_up(report, row, profile)
+    if factor is None:
+        return MISSING
+    mark = "!" if doubts(row.latency(profile)) or doubts(teacher_latency(report, row, profile)) else ""
+    return f"{known(factor, speed_up_uncertainty(report, row, profile))}x{mark}"
+
+
+def speed_up_uncertainty(report: Report, row: Row, profile: str) -> float:
+    """How far the speed-up may be off, relative to itself: both latencies may."""
+    if row.role == "teacher":
+        return 0.0
+    return hypot(uncertainty(row.latency(profile)), uncertainty(teacher_latency(report, row, profile)))
 
 
 def speed_up(report: Report, row: Row, profile: str) -> float | None:

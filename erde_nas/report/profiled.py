@@ -1,9 +1,13 @@
 """The table of `erde-nas profile`: one row per file and hardware profile, ratios and remarks below."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from tabulate import tabulate
+
+from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.report.units import MISSING
 
 HEADERS = ["profile", "file", "precision", "ms per exit", "expected ms", "mean ms (95% CI)", "p50", "p95", "p99", "MB"]
 Rows = Sequence[dict[str, Any]]
@@ -17,34 +21,44 @@ def profile_table(rows: Rows) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    interval = row["interval"]
-    mean = _ms(row["mean"]) + (f" ({_ms(interval[0])}-{_ms(interval[1])})" if interval else "")
-    memory = row["memory_bytes"]
+    interval, memory = row["interval"], row["memory_bytes"]
+    ms = partial(_ms, uncertain=uncertainty(row))
+    mean = ms(row["mean"]) + ("!" if _doubts(row) else "")
+    mean += f" ({ms(interval[0])}-{ms(interval[1])})" if interval else ""
     return [
         row["profile"],
         row["file"],
         row["precision"],
-        "  ".join(map(_ms, row["per_exit"])),
-        _ms(row["expected_mean"]),
+        "  ".join(map(ms, row["per_exit"])),
+        ms(row["expected_mean"]),
         mean,
-        *(_ms(row[key]) for key in ("p50", "p95", "p99")),
+        *(ms(row[key]) for key in ("p50", "p95", "p99")),
         "-" if memory is None else f"{memory / 1e6:.1f}",
     ]
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _ms(value: float | None, uncertain: float = 0.0) -> str:
+    return MISSING if value is None else known(value, uncertain)
+
+
+def _doubts(row: dict[str, Any]) -> list[str]:
+    """Reasons to doubt a row; without images its means are estimated from exits that may be noisy, too."""
+    noisy = "noisy: its interval was still wide when the time allowance ended"
+    return doubts(row) or ([noisy] if row["noisy"] else [])
 
 
 def _notes(rows: Rows) -> Iterator[str]:
     for row in rows:
         if ratio := row.get("ratio"):
             ends = ratio["interval"]
-            around = f" (95% interval {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-            yield f"{row['profile']}: {row['file']} takes {ratio['ratio']:.3f} times as long{around}"
+            off = max(ends[1] / ratio["ratio"] - 1, 1 - ends[0] / ratio["ratio"]) if ends else 0.0
+            around = f" (95% interval {known(ends[0], off)} to {known(ends[1], off)})" if ends else ""
+            yield f"{row['profile']}: {row['file']} takes {known(ratio['ratio'], off)} times as long{around}"
     for row in rows:
-        if row["noisy"]:
-            yield f"{row['profile']}: {row['file']} is noisy: its interval was still wide when the allowance ended"
+        for reason in _doubts(row):
+            yield f"! {row['profile']}: {row['file']}: {reason}"
+        if row.get("interrupted"):
+            yield f"{row['profile']}: {row['file']}: {row['interrupted']:.1%} of the calls were interrupted, made again"
         if row["energy_mj"] is not None:
             energy = f"{row['energy_mj']:.3g} mJ an image, the package's idle included"
             yield f"{row['profile']}: {row['file']} takes {energy}"

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from erde_nas.doubts import doubts, known, uncertainty
 from erde_nas.report.points import (
     Report,
     Row,
     comparable_teacher,
     profile_names,
     speed_up,
+    speed_up_uncertainty,
     student_rows,
+    teacher_latency,
     teacher_row,
 )
 from erde_nas.report.units import latency_unit, percent, significant
@@ -24,6 +27,12 @@ class Candidate:
     row: Row
     profile: str
     factor: float
+    uncertain: float = 0.0  # of itself: how far the factor may be off
+
+    @property
+    def least(self) -> float:
+        """The factor less what is not known of it: noise makes no student the best."""
+        return self.factor / (1 + self.uncertain)
 
     @property
     def accuracy(self) -> float:
@@ -44,12 +53,12 @@ def summary_sentence(report: Report) -> str:
     floor = teacher.point["test_accuracy"] - TOLERANCE - ROUNDING
     close = [candidate for candidate in candidates if candidate.accuracy >= floor]
     if close:
-        best = max(close, key=lambda candidate: (candidate.factor, candidate.accuracy))
-        return f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}."
-    best = max(candidates, key=lambda candidate: (candidate.accuracy, candidate.factor))
+        best = max(close, key=lambda candidate: (candidate.least, candidate.accuracy))
+        return f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}.{_doubt(report, best)}"
+    best = max(candidates, key=lambda candidate: (candidate.accuracy, candidate.least))
     return (
         "No offered student is within 1 point of the teacher's test accuracy: the closest, "
-        f"{best.row.name} ({best.row.stage}), {_gain(report, teacher, best)}."
+        f"{best.row.name} ({best.row.stage}), {_gain(report, teacher, best)}.{_doubt(report, best)}"
     )
 
 
@@ -58,10 +67,26 @@ def _candidates(report: Report) -> list[Candidate]:
     for row in student_rows(report):
         if not (row.offered and row.deployed) or row.point.get("test_accuracy") is None:
             continue
-        factors = [(factor, name) for name in profile_names(report) if (factor := speed_up(report, row, name))]
-        factor, profile = max(factors, key=lambda pair: pair[0], default=(0.0, ""))  # the first of equal ones
-        found.append(Candidate(row, profile, factor))
+        timed = [
+            Candidate(row, name, factor, speed_up_uncertainty(report, row, name))
+            for name in profile_names(report)
+            if (factor := speed_up(report, row, name))
+        ]
+        found.append(max(timed, key=lambda one: one.least, default=Candidate(row, "", 0.0)))  # the first of equal ones
     return found
+
+
+def _doubt(report: Report, best: Candidate) -> str:
+    """A second sentence where the latencies of the first are not to be relied on."""
+    own, other = best.row.latency(best.profile) or {}, teacher_latency(report, best.row, best.profile)
+    found = [f"the student's latency: {reason}" for reason in doubts(own)]
+    found += [f"the teacher's latency: {reason}" for reason in doubts(other)]
+    if not found or not other:
+        return ""
+    medians = ""
+    if own.get("p50") and other.get("p50"):
+        medians = f"; by their medians it is {significant(other['p50'] / own['p50'], 2)} times as fast"
+    return f" This speed-up is in doubt ({'; '.join(found)}){medians}: measure again on a quiet machine."
 
 
 def _gain(report: Report, teacher: Row, best: Candidate) -> str:
@@ -77,12 +102,14 @@ def _speed(report: Report, best: Candidate) -> str:
     if compared is None or mean is None:
         return "has no latency that was measured beside the teacher's"
     teacher_profile, teacher_ms = compared
-    unit = latency_unit([mean, teacher_ms])
+    own, other = best.row.latency(best.profile), teacher_latency(report, best.row, best.profile)
+    unit, about = latency_unit([mean, teacher_ms]), "roughly " if doubts(own) or doubts(other) else ""
     elsewhere = "" if teacher_profile == best.profile else f", the teacher under {teacher_profile}"
     slower = ", so it is slower" if best.factor < 1 else ""
     return (
-        f"is {significant(best.factor)} times as fast as the teacher{slower} (measured mean over the stream of "
-        f"validation images: {unit.show_with_symbol(mean)} instead of {unit.show_with_symbol(teacher_ms)}; "
+        f"is {about}{known(best.factor, best.uncertain)} times as fast as the teacher{slower} (measured mean over the "
+        f"stream of validation images: {unit.show_with_symbol(mean, uncertainty(own))} instead of "
+        f"{unit.show_with_symbol(teacher_ms, uncertainty(other))}; "
         f"profile {best.profile}{elsewhere})"
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from erde_nas.doubts import doubts
 from erde_nas.report.columns import full_columns, terminal_columns
 from erde_nas.report.points import (
     MACS,
@@ -108,8 +109,9 @@ def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) 
     entries = [entry for row in rows if (entry := row.latency(cost))]
     if not full and any(entry.get("mean") is None for entry in entries):
         yield "~ estimated from the cost of each exit, not measured."
-    if not full and any(entry.get("noisy") for entry in entries):
-        yield "! noisy: the 95% interval was still wide when the time allowance ended; measure on a quiet machine."
+    if any(map(doubts, entries)):
+        reasons = "; ".join(dict.fromkeys(reason for entry in entries for reason in doubts(entry)))
+        yield f"! in doubt ({reasons}); measure on a quiet machine."
     compared = (comparable_teacher(report, row, cost) for row in rows)
     other = next((found[0] for found in compared if found and found[0] != cost), None)
     if other:

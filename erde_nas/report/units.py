@@ -1,10 +1,23 @@
 """Numbers as a reader wants them: three significant digits, and one unit for a whole column."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from erde_nas.doubts import known, significant
+
+__all__ = [
+    "MISSING",
+    "Unit",
+    "accuracy_with_ci",
+    "latency_unit",
+    "macs_unit",
+    "one_line",
+    "percent",
+    "significant",
+    "size_unit",
+]
 
 MISSING = "-"
 
@@ -16,22 +29,14 @@ class Unit:
     symbol: str
     factor: float
 
-    def show(self, value: float | None) -> str:
-        """`value` in this unit with three significant digits, without the symbol."""
-        return MISSING if value is None else significant(value * self.factor)
+    def show(self, value: float | None, uncertain: float = 0.0) -> str:
+        """`value` in this unit, without the symbol: three significant digits, or fewer where it may be off by
+        `uncertain` of itself."""
+        return MISSING if value is None else known(value * self.factor, uncertain)
 
-    def show_with_symbol(self, value: float) -> str:
+    def show_with_symbol(self, value: float, uncertain: float = 0.0) -> str:
         """`value` in this unit, the symbol behind it."""
-        return f"{significant(value * self.factor)} {self.symbol}".rstrip()
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """`value` with `digits` significant digits and no exponent: 0.0452, 1.20, 12300."""
-    if not math.isfinite(value):
-        return str(value)
-    rounded = float(f"{value:.{digits - 1}e}")
-    exponent = math.floor(math.log10(abs(rounded))) if rounded else 0
-    return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
+        return f"{self.show(value, uncertain)} {self.symbol}".rstrip()
 
 
 def latency_unit(latencies_ms: Iterable[float]) -> Unit:

@@ -127,7 +127,7 @@ def test_page_says_what_it_must(report: Report) -> None:
     assert any(attributes.get("name") == "viewport" for _, attributes in tags.tags)
     for text in (
         "erde-nas: fashion-quick",
-        "Student c51e0f9a33 (quantized) is 8.40 times",
+        "Student c51e0f9a33 (quantized) is 8.4 times",
         "17 trials, 1 failed",
         "exit 1 answers log(10) for every image: its head is dead",
         "slower than its fp32 file under cpu-1thread",

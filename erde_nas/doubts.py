@@ -1,0 +1,62 @@
+"""How firm a measured latency is: reasons to doubt it, and how many of its digits are known.
+
+Takes the fields of `records.Latency` as a mapping, of which all but `mean` may be absent.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MOST_INTERRUPTED = 0.5  # of a file's calls; beyond that its numbers are CPU time rather than time
+DIGITS = 3  # that are shown at most
+NOISY = 0.1  # of itself: how far a noisy mean without an interval may be off
+
+
+def doubts(latency: Mapping[str, Any] | None) -> list[str]:
+    """Why a measured latency is not to be relied on, in words; empty where nothing is known against it."""
+    mean, p95 = (latency or {}).get("mean"), (latency or {}).get("p95")
+    if latency is None or mean is None:
+        return []
+    interrupted = latency.get("interrupted") or 0.0
+    found = []
+    if interrupted > MOST_INTERRUPTED:
+        found.append(f"{interrupted:.0%} of the calls were interrupted by others")
+    elif latency.get("noisy"):
+        found.append("noisy: its interval was still wide when the time allowance ended")
+    if p95 is not None and mean > p95:
+        found.append("its mean is beyond its p95: a few calls decided it")
+    return found
+
+
+def uncertainty(latency: Mapping[str, Any] | None) -> float:
+    """How far the mean may be off, relative to itself; 0 where nothing is known of it."""
+    if latency is None or not latency.get("mean"):
+        return 0.0
+    mean, interval, p50, p95 = (latency.get(key) for key in ("mean", "interval", "p50", "p95"))
+    assert mean is not None
+    known = max(interval[1] / mean - 1, 1 - interval[0] / mean) if interval else 0.0
+    if p50 and p95 is not None and mean > p95:
+        known = max(known, mean / p50 - 1)
+    return max(known, NOISY) if doubts(latency) and not interval else known
+
+
+def digits(value: float, uncertain: float) -> int:
+    """Significant digits of a value that may be off by `uncertain` of itself: the last one is the first in doubt."""
+    if not value or not uncertain or not math.isfinite(value):
+        return DIGITS
+    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(value) * uncertain))
+    return min(DIGITS, max(1, places + 1))
+
+
+def known(value: float, uncertain: float) -> str:
+    """`value` with the digits that are known of it."""
+    return significant(value, digits(value, uncertain))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with `digits` significant digits and no exponent: 0.0452, 1.20, 12300."""
+    if not math.isfinite(value):
+        return str(value)
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(rounded))) if rounded else 0
+    return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
