@@ -5,9 +5,12 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto
 
 from erde_nas.errors import UserError
-from erde_nas.export.nest import split, thresholds_of
+from erde_nas.export.nest import made_here, split, thresholds_of
+
+NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Exported:
     precision: str
 
 
+def is_exported(model: ModelProto) -> bool:
+    """Whether its metadata say that erde-nas exported it. Other files may have an `If`, and nodes of any name."""
+    return made_here(model) and {entry.key for entry in model.metadata_props} >= NOTES
+
+
 def read_exported(path: Path) -> Exported:
     """Raises UserError for a file that is missing, damaged, or was not exported by erde-nas."""
     if not path.is_file():
@@ -31,7 +39,7 @@ def read_exported(path: Path) -> Exported:
     except (ValueError, DecodeError) as error:
         raise UserError(f"{path} is not a student that erde-nas exported: {error}") from error
     notes = {entry.key: entry.value for entry in model.metadata_props}
-    if missing := {"classes", "exit_fractions", "precision"} - notes.keys():
+    if missing := NOTES - notes.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
     shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
     return Exported(
