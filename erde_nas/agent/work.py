@@ -123,11 +123,12 @@ class Agent:
         if not batches:
             return None
         levels = [forced(number, model["exits"]) for number in range(model["exits"])]
-        parts = [[answered(runner, batch, level) for batch in batches] for level in levels]
-        if len({None if part is None else part.shape[1:] for of in parts for part in of}) != 1 or parts[0][0] is None:
+        found = [[answered(runner, batch, level) for batch in batches] for level in levels]
+        parts = [[part for part in of if part is not None] for of in found]
+        if any(len(of) < len(batches) for of in parts) or len({part.shape[1:] for of in parts for part in of}) > 1:
             return None
-        answers = [np.concatenate(of) for of in parts]
-        return base64.b64encode(np.stack(answers).astype("<f4").tobytes()).decode()
+        answers = np.stack([np.concatenate(of) for of in parts])
+        return base64.b64encode(answers.astype("<f4").tobytes()).decode()
 
 
 def main(path: str) -> None:

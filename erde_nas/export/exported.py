@@ -37,7 +37,10 @@ def read_exported(path: Path) -> Exported:
         model = onnx.load(path)
         split(model)
     except (ValueError, DecodeError) as error:
-        raise UserError(f"{path} is not a student that erde-nas exported: {error}") from error
+        raise UserError(
+            f"{path} is not a student that erde-nas exported: {error}; give a model.onnx of a run's student (`erde-nas "
+            "profile` measures any classifier)"
+        ) from error
     notes = {entry.key: entry.value for entry in model.metadata_props}
     if missing := NOTES - notes.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")

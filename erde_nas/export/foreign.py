@@ -1,7 +1,7 @@
 """What can be read from a classifier of other makes, and its file put where it is run: as it stands, weights beside it.
 
-Two things alone are ever changed. An input or output in bf16, which numpy lacks, gets a Cast to fp32; and OpenVINO is
-told the shape of the input.
+Two things alone are ever changed. An input or output in bf16, which numpy lacks, gets a Cast to fp32; and for OpenVINO
+the shape of the input is filled in, and functions are written out.
 """
 
 import math
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from erde_nas.runtimes.foreign import write_feed
 from erde_nas.runtimes.interface import Deployable
 
 INTEGER = ("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
-FLOATS = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}
+FLOATS: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}
 
 
 def precision_of(model: ModelProto) -> str:
@@ -44,6 +44,7 @@ def place(student: Deployable, folder: Path, shape: tuple[int, ...] | None = Non
     if shape is None:
         shutil.copyfile(student.file, target)
     else:
+        model = inliner.inline_local_functions(model) if model.functions else model  # OpenVINO takes none
         (image,) = (value for value in model.graph.input if value.name == student.feed.name)
         kind = image.type.tensor_type.elem_type
         image.CopyFrom(helper.make_tensor_value_info(image.name, kind, shape))
