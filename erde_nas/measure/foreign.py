@@ -135,7 +135,7 @@ def _images(c: int | None, h: int | None, w: int | None, size: Size | None) -> I
 
 def _channels_last(rest: Dims) -> bool:
     first, second, third = rest
-    return third in CHANNELS and (first not in CHANNELS or (first == second and second != third))
+    return third in CHANNELS and second != third and (first not in CHANNELS or first == second)
 
 
 def _square(values: int) -> Shape:
