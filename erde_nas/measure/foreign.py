@@ -181,6 +181,8 @@ def _is_scores(output: Any, batch: int) -> bool:
     """One label or one vector per image, or sklearn's list of dictionaries."""
     if isinstance(output, list):
         return bool(output) and isinstance(output[0], dict)
+    if not isinstance(output, np.ndarray):
+        return False
     inner = output.shape[1:] if output.ndim and len(output) == batch else output.shape
     return sum(size != 1 for size in inner) <= 1
 

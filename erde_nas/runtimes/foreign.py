@@ -62,7 +62,7 @@ def _floats(output: Any) -> np.ndarray:
     """The floating values of an output: an array, or scikit-learn's list of dictionaries."""
     if isinstance(output, list):
         output = np.array([x for scores in output if isinstance(scores, dict) for x in scores.values()])
-    return output.ravel() if output.dtype.kind == "f" else np.empty(0)
+    return output.ravel() if isinstance(output, np.ndarray) and output.dtype.kind == "f" else np.empty(0)
 
 
 @dataclass(frozen=True)
