@@ -213,10 +213,19 @@ def profile_model(
     compare: Annotated[
         Path | None, typer.Option(metavar="OTHER.onnx", help="A second file, and its ratio to the first.")
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Height and width of the images, where a file leaves them open.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
-    rows = commands.profile(model, profile, images, compare)
+    rows = commands.profile(model, profile, images, compare, size)
     if any("error" not in row for row in rows):
         print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
     if errors := [row["error"] for row in rows if "error" in row]:

@@ -138,12 +138,13 @@ def export(out: Path, student: str, to: Path, formats: Sequence[str] = ()) -> li
 
 
 def profile(
-    model: Path, names: Sequence[str], images: Path | None, compare: Path | None = None
+    model: Path, names: Sequence[str], images: Path | None, compare: Path | None = None, size: int | None = None
 ) -> list[dict[str, Any]]:
     """Rows per profile: milliseconds per exit, expected mean, and the measured stream where images are given.
 
     A profile under which nothing can be measured gives a row with its name and `error`; the others are measured.
-    `compare` is a second file, whose row holds its `ratio` to the first.
+    `compare` is a second file, whose row holds its `ratio` to the first. `size` is that of images where a file leaves
+    it open. What is assumed of a file of other makes is said, and stands in its row's `remarks`.
     """
     from erde_nas.data.images import left_out
     from erde_nas.hardware import load_profile
@@ -153,9 +154,16 @@ def profile(
     loaded = [load_profile(resources.find("profiles", name)) for name in names]
     files = [path for path in (model, compare) if path is not None]
     rows: list[dict[str, Any]] = []
+    said: set[str] = set()
     with Meter() as meter:
+
+        def say(text: str) -> None:
+            if text not in said:
+                said.add(text)
+                meter.say(text)
+
         if images is not None and (line := left_out(images)):
-            meter.say(line)
+            say(line)
         meter.plan({"measure": float(len(loaded))})
         for wanted in loaded:
 
@@ -165,7 +173,7 @@ def profile(
                 meter.add("measure", 1 / least if number <= least else 0.0, f"{wanted.name}, process {number}{more}")
 
             try:
-                found, ratio = profile_files(files, wanted, images, progress)
+                found, ratio = profile_files(files, wanted, images, progress, size=size, say=say)
             except UserError as error:
                 rows.append({"profile": wanted.name, "error": str(error)})
                 continue

@@ -1,7 +1,11 @@
-"""python -m erde_nas.agent JOB.json: do the job, print its result as JSON."""
+"""python -m erde_nas.agent JOB.json: do the job, print its result as JSON, or end with one line that says why not."""
 
 import sys
 
+from erde_nas.agent.refusal import short
 from erde_nas.agent.work import main
 
-main(sys.argv[1])
+try:
+    main(sys.argv[1])
+except Exception as error:  # whatever the runtime raises goes to the one who asked
+    sys.exit(short(error))

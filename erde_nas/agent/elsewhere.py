@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from erde_nas.agent.refusal import short
 from erde_nas.machine import describe_machine
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,8 +32,7 @@ def main(words: list[str]) -> None:
     except OSError as error:
         answer = {"error": "disk" if error.errno in FULL else "runtime", "text": f"{type(error).__name__}: {error}"}
     except Exception as error:  # whatever the runtime raises goes to the one who asked
-        lines = str(error).strip().splitlines() or [""]
-        answer = {"error": "runtime", "text": f"{type(error).__name__}: {lines[-1]}"}
+        answer = {"error": "runtime", "text": short(error)}
     print("\n" + json.dumps(answer), flush=True)
 
 

@@ -27,8 +27,10 @@ from erde_nas.agent.clock import Clock, time_exit, time_stream
 from erde_nas.agent.contention import Contention
 from erde_nas.agent.energy import energy_counter, joules_per_call
 from erde_nas.agent.memory import peak_memory
+from erde_nas.agent.refusal import Refused, short
 from erde_nas.agent.stopwatch import Stopwatch
 from erde_nas.runtimes import runtime
+from erde_nas.runtimes.foreign import answered, fed
 from erde_nas.runtimes.interface import Runner, Setting
 
 Job = dict[str, Any]
@@ -75,7 +77,7 @@ class Agent:
         call = partial(reference.run, x, np.empty(0, np.float32))
         clock = Clock(call, job["calls_per_block"], watch, contention.look)
         clock.block(clock.reference, job["warmup_calls"])
-        models = {m["key"]: {**self._measure(m, clock), "memory": memory.get(m["key"])} for m in job["models"]}
+        models = {m["key"]: {**self._named(m, clock), "memory": memory.get(m["key"])} for m in job["models"]}
         return {
             "versions": self.runtime.versions(),
             "cores": cores,
@@ -87,21 +89,32 @@ class Agent:
     def _try(self, model: Job) -> None:
         """Load a student and leave at every exit once."""
         runner = self.load(model["files"], model["precision"])
+        images = fed(runner, self.batches[0])
         for number in range(model["exits"]):
-            runner.run(self.batches[0], forced(number, model["exits"]))
+            runner.run(images, forced(number, model["exits"]))
+
+    def _named(self, model: Job, clock: Clock) -> dict[str, Any]:
+        """As `_measure`. What the runtime raises names the file."""
+        try:
+            return self._measure(model, clock)
+        except (ImportError, OSError):  # the machine's fault
+            raise
+        except Exception as error:
+            raise Refused(f"{model['key']}: {short(error)}") from error
 
     def _measure(self, model: Job, clock: Clock) -> dict[str, Any]:
         """Force every exit, then run the stream at each of the model's operating points."""
         job, runner, exits = self.job, self.load(model["files"], model["precision"]), []
         timed, interrupted = clock.watch.calls, clock.watch.interrupted
+        batches = [fed(runner, images) for images in (self.batches if model["streams"] else self.batches[:1])]
         for number in range(model["exits"]):
-            call = partial(runner.run, self.batches[0], forced(number, model["exits"]))
+            call = partial(runner.run, batches[0], forced(number, model["exits"]))
             clock.block(call, job["warmup_calls"])
             exits.append(time_exit(clock, call, job["blocks"]))
         streams, counter = [], energy_counter(job["device"]) if job["memory"] else None
         for thresholds in model["streams"]:
             levels = np.array(thresholds, np.float32)
-            calls: list[Callable[[], Any]] = [partial(runner.run, batch, levels) for batch in self.batches]
+            calls: list[Callable[[], Any]] = [partial(runner.run, batch, levels) for batch in batches]
             passes = [time_stream(clock, calls) for _ in range(job["passes"])]
             joules = None if counter is None else joules_per_call(counter, calls)
             ratios = [ratios for ratios, _ in passes]
@@ -110,19 +123,22 @@ class Agent:
         return {"exits": exits, "streams": streams, "interrupted": counts, "logits": self._answers(model, runner)}
 
     def _answers(self, model: Job, runner: Runner) -> str | None:
-        """The logits of every exit for the first images of the job, whole batches of them."""
+        """The logits of every exit for the first images of the job, whole batches of them; None where there are none,
+        or where a classifier of other makes gives nothing that can be compared."""
         batches = self.batches[: self.job["answers"] // self.job["batch_size"]]
         if not batches:
             return None
-        answers = [
-            np.concatenate([runner.run(batch, forced(number, model["exits"]))[0] for batch in batches])
-            for number in range(model["exits"])
-        ]
-        return base64.b64encode(np.stack(answers).astype("<f4").tobytes()).decode()
+        levels = [forced(number, model["exits"]) for number in range(model["exits"])]
+        found = [[answered(runner, batch, level) for batch in batches] for level in levels]
+        parts = [[part for part in of if part is not None] for of in found]
+        if any(len(of) < len(batches) for of in parts) or len({part.shape[1:] for of in parts for part in of}) > 1:
+            return None
+        answers = np.stack([np.concatenate(of) for of in parts])
+        return base64.b64encode(answers.astype("<f4").tobytes()).decode()
 
 
 def main(path: str) -> None:
     """Do the job in the file at `path` and print the result."""
     job = json.loads(Path(path).read_text())
     cores = pin(job["threads"])
-    json.dump(Agent(job, Path(path).parent).do(cores), sys.stdout)
+    sys.stdout.write("\n" + json.dumps(Agent(job, Path(path).parent).do(cores)))

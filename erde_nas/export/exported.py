@@ -5,11 +5,14 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto
 
 from erde_nas.errors import UserError
-from erde_nas.export.nest import split, thresholds_of
+from erde_nas.export.nest import made_here, split, thresholds_of
 from erde_nas.files import read_json
 from erde_nas.instructions import EXACT_INT8
+
+NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Exported:
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
 
 
+def is_exported(model: ModelProto) -> bool:
+    """Whether its metadata say that erde-nas exported it. Other files may have an `If`, and nodes of any name."""
+    return made_here(model) and {entry.key for entry in model.metadata_props} >= NOTES
+
+
 def read_exported(path: Path) -> Exported:
     """Raises UserError for a file that is missing, damaged, or was not exported by erde-nas."""
     if path.is_dir():
@@ -34,9 +42,12 @@ def read_exported(path: Path) -> Exported:
         model = onnx.load(path)
         split(model)
     except (ValueError, DecodeError) as error:
-        raise UserError(f"{path} is not a student that erde-nas exported: {error}") from error
+        raise UserError(
+            f"{path} is not a student that erde-nas exported: {error}; give a model.onnx of a run's student (`erde-nas "
+            "profile` measures any classifier)"
+        ) from error
     notes = {entry.key: entry.value for entry in model.metadata_props}
-    if missing := {"classes", "exit_fractions", "precision"} - notes.keys():
+    if missing := NOTES - notes.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
     shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
     return Exported(

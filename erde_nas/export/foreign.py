@@ -1,63 +1,121 @@
-"""Any ONNX image classifier -> a deployable file without early exits, so that it can be measured as a baseline.
+"""What can be read from a classifier of other makes, and its file put where it is run: as it stands, weights beside it.
 
-Its input becomes `image` (1, channels, h, w) uint8, cast to what the model wants; its first output of two dimensions
-becomes the logits. The cast takes well under a microsecond per thousand pixels; nothing else is added.
+Two things alone are ever changed. An input or output in bf16, which numpy lacks, gets a Cast to fp32; and for OpenVINO
+the shape of the input is filled in, and functions are written out.
 """
 
-from onnx import ModelProto, TensorProto, ValueInfoProto, compose, helper, inliner, version_converter
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
-from erde_nas.export.names import input_name, output_names
-from erde_nas.export.nest import nest
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-OPSET = 18  # at least: what the exit rule is written in
+from erde_nas.runtimes.foreign import write_feed
+from erde_nas.runtimes.interface import Deployable
 
-
-def as_deployable(model: ModelProto) -> ModelProto:
-    """The nested file of one segment. Raises ValueError that says what does not fit."""
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    if any(entry.domain == "" and entry.version < OPSET for entry in model.opset_import):
-        model = version_converter.convert_version(model, OPSET)
-    held = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in held]
-    if len(inputs) != 1:
-        raise ValueError(f"it must have one input, the images, but has {[value.name for value in inputs]}")
-    shape = _image_shape(inputs[0])
-    logits = next((value for value in model.graph.output if _rank(value) == 2), None)
-    if logits is None:
-        found = {value.name: _dimensions(value) for value in model.graph.output}
-        raise ValueError(f"it must have an output (batch, classes), but has {found}")
-    model = compose.add_prefix(model, "s0/")
-    graph = model.graph
-    source, answer = f"s0/{inputs[0].name}", f"s0/{logits.name}"
-    wanted = inputs[0].type.tensor_type.elem_type
-    (target,) = output_names(0, 1)
-    graph.node.insert(0, helper.make_node("Cast", [input_name(0)], [source], "s0/cast", to=wanted))
-    graph.node.append(helper.make_node("Identity", [answer], [target], "s0/logits"))
-    del graph.input[:], graph.output[:]
-    graph.input.append(helper.make_tensor_value_info(input_name(0), TensorProto.UINT8, ["batch", *shape]))
-    graph.output.append(helper.make_tensor_value_info(target, TensorProto.FLOAT, ["batch", _dimensions(logits)[1]]))
-    return nest([model], [])
+INTEGER = ("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
+FLOATS: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}
 
 
-def _image_shape(value: ValueInfoProto) -> list[int]:
-    shape = _dimensions(value)
-    if len(shape) != 4 or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
-        raise ValueError(
-            f"its input '{value.name}' must be (batch, channels, height, width) with a fixed size, but is {shape}; "
-            "export it with a fixed image size"
-        )
-    return [int(size) for size in shape[1:]]
+def precision_of(model: ModelProto) -> str:
+    """int8 where it computes with 8-bit integers, as far as its own graph says; else the type of most weights."""
+    operators = {node.op_type for node in _nodes(model)}
+    if operators & set(INTEGER) or any(name.startswith("QLinear") for name in operators):
+        return "int8"
+    sizes = Counter[int]()
+    for tensor in _tensors(model):
+        sizes[tensor.data_type] += math.prod(tensor.dims)
+    floating = {kind: size for kind, size in sizes.items() if kind in FLOATS or kind == TensorProto.FLOAT}
+    return FLOATS.get(max(floating, key=lambda kind: floating[kind]), "fp32") if floating else "fp32"
 
 
-def _dimensions(value: ValueInfoProto) -> list[int | str]:
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in value.type.tensor_type.shape.dim]
+def place(student: Deployable, folder: Path, shape: tuple[int, ...] | None = None) -> list[Path]:
+    """Copy the file into `folder`, its external weights with it, and say beside it how it is fed.
+
+    `shape` is written into the file as that of its input.
+    """
+    assert student.feed is not None
+    target = folder / student.file.name
+    model = onnx.load(student.file, load_external_data=False)
+    if shape is None:
+        shutil.copyfile(student.file, target)
+    else:
+        model = inliner.inline_local_functions(model) if model.functions else model  # OpenVINO takes none
+        (image,) = (value for value in model.graph.input if value.name == student.feed.name)
+        kind = image.type.tensor_type.elem_type
+        image.CopyFrom(helper.make_tensor_value_info(image.name, kind, shape))
+        onnx.save(model, target)
+    copy_weights(model, student.file.parent, folder)
+    return [target, write_feed(student.feed, folder)]
 
 
-def _rank(value: ValueInfoProto) -> int:
-    return len(value.type.tensor_type.shape.dim)
+def copy_weights(model: ModelProto, source: Path, folder: Path) -> None:
+    """The files in which the model keeps weights, from beside it to beside its copy."""
+    for name in {ExternalDataInfo(tensor).location for tensor in _tensors(model) if uses_external_data(tensor)}:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
 
 
-def is_quantized(model: ModelProto) -> bool:
-    """Whether it computes with 8-bit integers, as far as its own graph says."""
-    return any(node.op_type in ("QuantizeLinear", "ConvInteger", "QLinearConv") for node in model.graph.node)
+def without_bf16_ends(model: ModelProto) -> bool:
+    """Put a Cast to fp32 at every input and output in bf16, in place; whether there was one."""
+    graph, held = model.graph, {tensor.name for tensor in model.graph.initializer}
+    ends = [value for value in graph.input if value.name not in held and _is_bf16(value)]
+    for value in ends:
+        _rename(graph, value.name, f"{value.name}/bf16")
+        cast = helper.make_node("Cast", [value.name], [f"{value.name}/bf16"], to=TensorProto.BFLOAT16)
+        graph.node.insert(0, cast)
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for value in filter(_is_bf16, graph.output):
+        ends.append(value)
+        _rename(graph, value.name, f"{value.name}/bf16")
+        graph.node.append(helper.make_node("Cast", [f"{value.name}/bf16"], [value.name], to=TensorProto.FLOAT))
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return bool(ends)
+
+
+def _is_bf16(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == TensorProto.BFLOAT16)
+
+
+def _rename(graph: GraphProto, old: str, new: str) -> None:
+    """One edge, wherever nodes read or write it, in branches and loops as well."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+        for inner in _inner(node):
+            _rename(inner, old, new)
+            for value in inner.output:
+                value.name = new if value.name == old else value.name
+
+
+def _inner(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for inner in _inner(node):
+            yield from _graphs(inner)
+
+
+def _nodes(model: ModelProto) -> Iterator[NodeProto]:
+    for graph in _graphs(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        yield from function.node
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Weights: those of the graph, of its branches and loops, and of Constant nodes."""
+    for graph in _graphs(model.graph):
+        yield from graph.initializer
+    for node in _nodes(model):
+        yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))

@@ -7,7 +7,7 @@ Each branch holds its own initializers: ONNX Runtime optimises a branch only if 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +17,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from erde_nas.export.names import input_name, output_names
 
 Part = TypeVar("Part", NodeProto, TensorProto)
-ROUTE = "route"  # nodes with this prefix decide; all others belong to a segment
+ROUTE = "route"  # nodes with this prefix decide; all others belong to a segment, whose names start with its number
+PRODUCER = "erde-nas"  # in the metadata of every file made here
 
 
 def nest(segments: Sequence[ModelProto], thresholds: Sequence[float]) -> ModelProto:
@@ -39,7 +40,7 @@ def nest(segments: Sequence[ModelProto], thresholds: Sequence[float]) -> ModelPr
         graph,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
         ir_version=max(segment.ir_version for segment in segments),
-        producer_name="erde-nas",
+        producer_name=PRODUCER,
     )
     onnx.checker.check_model(model)
     return model
@@ -134,14 +135,20 @@ def split(model: ModelProto) -> list[ModelProto]:
     levels = [model.graph]
     while branch := _else_branch(levels[-1]):
         levels.append(branch)
-    if not any(node.name.startswith(ROUTE) for node in model.graph.node):
-        raise ValueError("the file was not made by erde-nas: it has no exit decisions")
+    if not made_here(model):
+        raise ValueError("the file was not made by erde-nas: it has no exit decisions of its making")
     return [_segment(model, level, number, len(levels)) for number, level in enumerate(levels)]
 
 
+def made_here(model: ModelProto) -> bool:
+    """Whether `nest` made the file. What others make may have an `If` and nodes of any name."""
+    return model.producer_name == PRODUCER and any(node.name.startswith(ROUTE) for node in model.graph.node)
+
+
 def _else_branch(graph: GraphProto) -> GraphProto | None:
+    """The later segments: not a branch of the network's own `If`."""
     for node in graph.node:
-        if node.op_type == "If":
+        if node.op_type == "If" and node.name.startswith(ROUTE):
             return next(attribute.g for attribute in node.attribute if attribute.name == "else_branch")
     return None
 
@@ -160,11 +167,22 @@ def _segment(model: ModelProto, level: GraphProto, number: int, levels: int) -> 
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in names[1:]
     ]
     nodes = [node for node in level.node if not node.name.startswith(ROUTE)]
-    used = {name for node in nodes for name in node.input}
+    used = _names_read(nodes)
     graph = helper.make_graph(
         nodes, f"segment{number}", [entry], outputs, [tensor for tensor in level.initializer if tensor.name in used]
     )
     return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+
+
+def _names_read(nodes: Iterable[NodeProto]) -> set[str]:
+    """What the nodes take as inputs, in the branches and loops among them as well."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                names |= _names_read(graph.node) | {output.name for output in graph.output}
+    return names
 
 
 def thresholds_of(model: ModelProto) -> tuple[float, ...]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import onnx
-import onnx.compose
 import torch
 from torch import Tensor, nn
 
@@ -125,14 +124,25 @@ def _export(module: nn.Module, x: Tensor, number: int, segments: int, free: bool
 
 
 def own_names(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
-    """A copy in which every name but the inputs' and outputs' starts with `prefix`."""
-    outer = [value.name for value in (*model.graph.input, *model.graph.output)]
-    model = onnx.compose.add_prefix(model, prefix)
-    names = {prefix + name: name for name in outer}
-    graph = model.graph
-    for value in (*graph.input, *graph.output):
-        value.name = names.get(value.name, value.name)
+    """A copy in which every name but the inputs' and outputs' starts with `prefix`, in branches and loops as well."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _rename(copy.graph, prefix, {"", *(value.name for value in (*model.graph.input, *model.graph.output))})
+    return copy
+
+
+def _rename(graph: onnx.GraphProto, prefix: str, kept: set[str]) -> None:
+    """`onnx.compose.add_prefix` forgets the outer initializers that a branch uses."""
+
+    def renamed(name: str) -> str:
+        return name if name in kept else prefix + name
+
+    for part in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.name = renamed(part.name)
     for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    return model
+        node.name = prefix + node.name if node.name else ""
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _rename(inner, prefix, kept)

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from erde_nas.agent.refusal import short
 from erde_nas.doubts import MOST_INTERRUPTED
+from erde_nas.errors import RuntimeRefused, UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.measure.agreement import disagreement
 from erde_nas.measure.pool import Timing, contention_text, narrow, pool
@@ -25,6 +27,7 @@ from erde_nas.measure.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measure.target import run_here, run_there
 from erde_nas.records import Latency
 from erde_nas.runtimes import runtime
+from erde_nas.runtimes.foreign import Feed
 from erde_nas.runtimes.interface import Deployable, Setting
 
 PASSES = 1  # of the stream, per process
@@ -46,6 +49,7 @@ class Deployed:
     network: nn.Module | None = None
     precision: str = "fp32"
     expected: np.ndarray | None = None
+    feed: Feed | None = None  # of a classifier of other makes
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,12 @@ def _job(
     def prepared(student: Deployable, precision: str, name: str) -> list[str]:
         (folder / name).mkdir()
         setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
-        return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
+        try:
+            return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # whatever the runtime raises
+            raise RuntimeRefused(f"{profile.runtime} cannot prepare {student.file.name}: {short(error)}") from error
 
     count = max(profile.measure.stream_images, 2 * profile.batch_size)
     kept = max(profile.batch_size, min(count, len(images)))
@@ -175,7 +184,7 @@ def _job(
             {
                 "key": file.key,
                 "precision": file.precision,
-                "files": prepared(Deployable(file.path, file.network), file.precision, f"model{number}"),
+                "files": prepared(Deployable(file.path, file.network, file.feed), file.precision, f"model{number}"),
                 "exits": file.exits,
                 "streams": [list(point) for point in file.operating_points],
             }

@@ -32,23 +32,26 @@ def profile_files(
     profile: HardwareProfile,
     images: Path | None,
     progress: Callable[[int], None] = lambda number: None,
+    *,
+    size: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[dict[str, Any]], Ratio | None]:
     """One row per file, the record of `records.Latency` as a dict, and the second file's ratio to the first.
 
     Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
-    All files are measured in the same processes. Raises UserError where one of them cannot be measured.
+    All files are measured in the same processes. `size` is that of images where a file leaves it open; what was assumed
+    of a file is said first. Raises UserError where one of them cannot be measured.
     """
     machine = machine_of(profile)
     if reason := obstacle(profile, machine):
         raise UserError(reason)
     with TemporaryDirectory(prefix="erde-nas-") as name:
-        subjects = [read_subject(path, Path(name)) for path in models]
-        shapes = {subject.image_shape for subject in subjects}
-        if len(shapes) > 1:
-            both = ", ".join(f"{subject.name} takes {subject.image_shape}" for subject in subjects)
-            raise UserError(f"the files cannot be compared on the same images: {both}")
+        subjects = _read(models, Path(name), size)
+        for subject in subjects:
+            for remark in subject.remarks_for(profile):
+                say(f"{subject.name}: {remark}")
         pixels = read_images(images, subjects[0].image_shape, profile.batch_size)
-        files = [subject.deployed(profile.precision, pixels, images is not None) for subject in subjects]
+        files = [subject.deployed(profile, pixels, images is not None) for subject in subjects]
         timings = measure(files, profile, pixels, Effort.full(profile), progress)
     cautions = {subject.name: caution(subject, machine) for subject in subjects}
     for file in files:
@@ -70,12 +73,29 @@ def caution(subject: Subject, machine: Machine) -> str:
     )
 
 
+def _read(models: Sequence[Path], folder: Path, size: int | None) -> list[Subject]:
+    """The files; one that leaves the size of its images open takes that of the other. Raises UserError."""
+    square = None if size is None else (size, size)
+    subjects = [read_subject(path, folder, square) for path in models]
+    fixed = {subject.image_shape for subject in subjects if not subject.open_size}
+    if size is not None and len(fixed) == len(subjects):
+        raise UserError(f"--size {size} is for a file that leaves the size of its images open; leave it away")
+    if size is None and len(fixed) == 1:
+        ((_, height, width),) = fixed
+        subjects = [s if not s.open_size else read_subject(Path(s.name), folder, (height, width)) for s in subjects]
+    if len({subject.image_shape for subject in subjects}) > 1:
+        both = ", ".join(f"{subject.name} takes {subject.image_shape}" for subject in subjects)
+        raise UserError(f"the files cannot be compared on the same images: {both}")
+    return subjects
+
+
 def _row(subject: Subject, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:
     stream = 0 if timing.streams else None
     fractions = subject.exit_fractions if stream is None else timing.streams[0].exit_fractions
     record = asdict(latency_record(timing, stream, fractions, profile))
     record["precision"] = subject.run_in(profile.precision)
-    return {"profile": profile.name, "file": subject.name, "exit_fractions": list(fractions), **record}
+    row = {"profile": profile.name, "file": subject.name, "exit_fractions": list(fractions), **record}
+    return {**row, "remarks": list(subject.remarks_for(profile))} if subject.feed else row
 
 
 def _per_process(timing: Timing, row: dict[str, Any]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,11 @@ def run_here(job: Path) -> dict[str, Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "erde_nas.agent", str(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode < 0:
+        raise RuntimeRefused(
+            f"measuring failed: the process was ended ({signal.strsignal(-done.returncode)}); was there too little "
+            "memory? Run `erde-nas doctor` to see what this machine has."
+        )
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise RuntimeRefused(

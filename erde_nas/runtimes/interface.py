@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from erde_nas.runtimes.foreign import Feed
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -25,10 +27,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Deployable:
-    """A student to be measured: its nested ONNX file, and its network for the runtimes that start from PyTorch."""
+    """A student to be measured: its nested ONNX file, and its network for the runtimes that start from PyTorch.
+
+    `feed` is for a classifier of other makes, whose file is run as it is (see `erde_nas.runtimes.foreign`).
+    """
 
     file: Path
     network: Any = None  # torch.nn.Module
+    feed: Feed | None = None
 
 
 class Runner(Protocol):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from erde_nas.runtimes.compaction import Compacting, Segment, every_exit
+from erde_nas.runtimes.foreign import Feed, ForeignModel, read_feed
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.runtimes.segments import write_onnx_segments
 
@@ -22,8 +23,8 @@ DEVICES = ("cpu", "cuda")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OUTPUTS = ["logits", "exit_index"]  # of a nested file; naming them saves about 5 % of a small student's call
 PRECISE = "session.x64quantprecision"  # on x86 without VNNI: products of int8 are added without loss, and more slowly
-FATAL = 4  # where a refusal is expected
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridable thresholds otherwise
+FATAL = 4  # likewise, where what it logs is raised as well
 
 
 def versions() -> dict[str, str]:
@@ -34,7 +35,11 @@ def versions() -> dict[str, str]:
 
 
 def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
-    """The nested file itself for one image at a time; its segments for batches."""
+    """The nested file itself for one image at a time; its segments for batches. Other makes' files as they are."""
+    if student.feed is not None:
+        from erde_nas.export.foreign import place
+
+        return place(student, folder)
     if setting.batch_size == 1:
         return [Path(shutil.copyfile(student.file, folder / student.file.name))]
     return write_onnx_segments(student.file, folder)
@@ -43,6 +48,9 @@ def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
 def load(files: Sequence[str], setting: Setting) -> Runner:
     """A session with `threads` threads per file. Raises RuntimeError without the device's execution provider."""
     provider = setting.provider
+    if feed := read_feed(files):
+        session = open_session(files[0], threads=setting.threads, device=setting.device, provider=provider)
+        return as_foreign(session, feed)
     sessions = [open_session(path, threads=setting.threads, device=setting.device, provider=provider) for path in files]
     if setting.batch_size == 1 and len(sessions) == 1:
         return NestedModel(sessions[0])
@@ -85,6 +93,12 @@ class NestedModel:
         feed = {"image": images, "thresholds": thresholds} if len(thresholds) else {"image": images}
         logits, exit_index = self.session.run(OUTPUTS, feed)
         return logits, exit_index
+
+
+def as_foreign(session: "onnxruntime.InferenceSession", feed: Feed) -> ForeignModel:
+    """A session of a classifier of other makes."""
+    outputs = [output.name for output in session.get_outputs()]
+    return ForeignModel(feed, lambda x: session.run(outputs, {feed.name: x}))
 
 
 def as_segment(session: "onnxruntime.InferenceSession") -> Segment:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.runtimes.compaction import Compacting, Segment
+from erde_nas.runtimes.foreign import Feed, ForeignModel, read_feed
 from erde_nas.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.runtimes.segments import write_onnx_segments
 
@@ -48,7 +49,12 @@ def versions() -> dict[str, str]:
 
 
 def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
-    """The nested file for one image at a time; its segments, with at most `batch_size` images, for batches."""
+    """The nested file for one image at a time; its segments, with at most `batch_size` images, for batches. Other
+    makes' files as they are, but for the shape of their input."""
+    if student.feed is not None:
+        from erde_nas.export.foreign import place
+
+        return place(student, folder, student.feed.call_shape(setting.batch_size))
     if setting.batch_size == 1:
         return [_adapted(student.file, folder / student.file.name)]
     return write_onnx_segments(student.file, folder)
@@ -71,14 +77,16 @@ def _adapted(file: Path, target: Path) -> Path:
 def _squeeze_conditions(graph: Any) -> None:
     from onnx import helper
 
+    from erde_nas.export.nest import ROUTE
+
     for position, node in enumerate(graph.node):
-        if node.op_type == "If":
+        if node.op_type == "If" and node.name.startswith(ROUTE):
             condition = node.input[0]
             node.input[0] = f"{condition}/scalar"
             graph.node.insert(position, helper.make_node("Squeeze", [condition], [f"{condition}/scalar"]))
             for attribute in node.attribute:
                 _squeeze_conditions(attribute.g)
-            return  # a level has one `If`, and its list has just changed
+            return  # a level has one such `If`, and its list has just changed
 
 
 def load(files: Sequence[str], setting: Setting) -> Runner:
@@ -86,12 +94,14 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     openvino = import_openvino()
     core = openvino.Core()
     options = {
-        "INFERENCE_PRECISION_HINT": HINTS[setting.precision],
+        "INFERENCE_PRECISION_HINT": HINTS.get(setting.precision, "f32"),
         "INFERENCE_NUM_THREADS": setting.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,  # the agent is pinned already
     }
+    if feed := read_feed(files):
+        return _as_foreign(openvino, core.compile_model(core.read_model(files[0]), "CPU", options), feed)
     models = [core.read_model(path) for path in files]
     if setting.batch_size == 1 and len(models) == 1:
         return NestedModel(openvino, core.compile_model(models[0], "CPU", options))
@@ -116,6 +126,18 @@ class NestedModel:
         self._request.infer()
         logits, exit_index = (self._request.get_output_tensor(i).data for i in range(2))
         return logits.copy(), exit_index.copy()  # the next call writes there
+
+
+def _as_foreign(openvino: Any, compiled: Any, feed: Feed) -> ForeignModel:
+    """A classifier of other makes."""
+    request, outputs = compiled.create_infer_request(), range(len(compiled.outputs))
+
+    def call(x: Any) -> list[np.ndarray]:
+        request.set_input_tensor(0, x)
+        request.infer()
+        return [request.get_output_tensor(i).data.copy() for i in outputs]
+
+    return ForeignModel(feed, call, lambda array: openvino.Tensor(array, shared_memory=True))
 
 
 def _segments(openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch: int) -> list[Segment]:

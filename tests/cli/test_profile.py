@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
+
+from tests.measure import foreign_files
 
 
 @pytest.fixture
@@ -64,3 +67,21 @@ def test_bad_input(refused, tiny, model, tmp_path):
     assert "holds no images" in refused("profile", model, "--profile", tiny.profile, "--images", tmp_path)
     assert "is no valid ONNX model" in refused("profile", tiny.recipe, "--profile", tiny.profile)
     assert "does not exist; give an ONNX file" in refused("profile", tmp_path / "no", "--profile", tiny.profile)
+
+
+def test_a_classifier_of_another_make(cli, tiny, tmp_path):
+    open_size = foreign_files.model(inputs=[foreign_files.value("image", ["n", 3, "h", "w"])])
+    onnx.save(open_size, tmp_path / "own.onnx")
+    done = cli("profile", tmp_path / "own.onnx", "--profile", tiny.profile, "--size", 20, "--json")
+    assert done.code == 0, done.err
+    (row,) = json.loads(done.out)
+    fed = "its input 'image' gets float32 (n, 3, 20, 20), pixels from 0 to 1, not normalised"
+    assert row["remarks"][0] == fed
+    assert f"own.onnx: {fed}" in done.err
+    assert row["expected_mean"] > 0
+
+
+def test_a_classifier_that_is_newer_than_the_runtime(cli, refused, tiny, tmp_path):
+    onnx.save(foreign_files.model(ir=99), tmp_path / "new.onnx")
+    message = refused("profile", tmp_path / "new.onnx", "--profile", tiny.profile)
+    assert "new.onnx: the file has IR version 99, but the installed onnxruntime takes" in message

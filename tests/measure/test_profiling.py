@@ -11,7 +11,7 @@ from PIL import Image
 
 from erde_nas.compress.quantize import Quantization, quantize_segments
 from erde_nas.errors import UserError
-from erde_nas.export.nest import nest, split
+from erde_nas.export.nest import nest
 from erde_nas.export.segments import export_segments
 from erde_nas.hardware import HardwareProfile, MatchSection, MeasureSection
 from erde_nas.instructions import EXACT_INT8
@@ -19,7 +19,6 @@ from erde_nas.machine import describe_machine
 from erde_nas.measure.model import read_images, read_subject
 from erde_nas.measure.profiling import caution, profile_files
 from erde_nas.report.profiled import profile_table
-from erde_nas.runtimes.onnxruntime import run_segments
 from tests.students.builders import METADATA, build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:24]
@@ -122,13 +121,13 @@ def classifier(tmp_path, input_shape=("batch", 1, 8, 8), outputs=("logits",), el
     return path, weights
 
 
-@pytest.mark.parametrize("element", [TensorProto.FLOAT, TensorProto.UINT8])
-def test_any_classifier_is_a_baseline_that_answers_as_before(tmp_path, element):
+@pytest.mark.parametrize(("element", "largest"), [(TensorProto.FLOAT, 255), (TensorProto.UINT8, 1)])
+def test_any_classifier_is_a_baseline_that_answers_as_before(tmp_path, element, largest):
     path, weights = classifier(tmp_path, element=element)
     subject = read_subject(path, tmp_path)
     assert (subject.image_shape, subject.thresholds, subject.exit_fractions) == ((1, 8, 8), (), (1.0,))
-    (logits,) = run_segments([s.SerializeToString() for s in split(onnx.load(subject.file))], IMAGES)
-    np.testing.assert_allclose(logits, IMAGES.reshape(len(IMAGES), 64).astype(np.float32) @ weights, rtol=1e-4)
+    (logits,) = subject.deployed(PROFILE, IMAGES, stream=False).expected
+    np.testing.assert_allclose(logits, IMAGES.reshape(len(IMAGES), 64) / np.float32(largest) @ weights, rtol=1e-4)
 
 
 def test_the_ratio_of_two_files_is_taken_in_the_same_processes(model, tmp_path):
@@ -142,17 +141,20 @@ def test_the_ratio_of_two_files_is_taken_in_the_same_processes(model, tmp_path):
     assert rows[0]["memory_bytes"] > 0
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"input_shape": ("batch", 1, "h", "w")}, r"fixed size, but is \['batch', 1, 'h', 'w'\]"),
-        ({"input_shape": (1, 64)}, r"must be \(batch, channels, height, width\)"),
-    ],
-)
-def test_what_is_no_classifier_of_images_is_refused(tmp_path, changes, message):
-    path, _ = classifier(tmp_path, **changes)
-    with pytest.raises(UserError, match=rf"plain\.onnx cannot be measured as a baseline: .*{message}"):
-        read_subject(path, tmp_path)
+def test_more_images_than_are_compared(model, tmp_path):
+    """A folder of 70: 64 answers are expected, and more are given."""
+    (tmp_path / "many").mkdir()
+    for number in range(70):
+        Image.fromarray(IMAGES[number % len(IMAGES), 0]).save(tmp_path / "many" / f"{number:02}.png")
+    measure = PROFILE.measure.model_copy(update={"stream_images": 70})
+    ((row,), _) = profile_files([model], PROFILE.model_copy(update={"measure": measure}), tmp_path / "many")
+    assert row["source"] == "measured"
+
+
+def test_images_of_other_channels_are_refused(tmp_path, folder):
+    path, _ = classifier(tmp_path, input_shape=("batch", 16, 2, 2))
+    with pytest.raises(UserError, match="channel"):
+        profile_files([path], PROFILE, folder)
 
 
 def test_files_for_different_images_are_not_compared(model, tmp_path):

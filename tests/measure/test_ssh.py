@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import psutil
 import pytest
 
@@ -20,8 +21,11 @@ from erde_nas.measure import device as devices
 from erde_nas.measure import latency
 from erde_nas.measure.device import Device
 from erde_nas.measure.latency import Deployed, Effort, measure
+from erde_nas.measure.model import read_subject
+from erde_nas.measure.profiling import profile_files
 from erde_nas.measure.target import machine_of, obstacle
 from erde_nas.students.infer import all_logits
+from tests.measure.foreign_files import write
 from tests.students.builders import build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:8]
@@ -161,6 +165,20 @@ def test_the_runtimes_own_words(elsewhere, tmp_path, student):
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match=r"ssh:device: measuring failed in the runtime of /.* there: .*broken\.onnx"):
         measure([Deployed("a", path, 2)], profile(), IMAGES, Effort(1, 3))
+
+
+def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
+    """With its weights in a file beside it, and one that the runtime there refuses."""
+    path = write("batch-1", tmp_path)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="sub.bin", size_threshold=0)
+    ((row,), _) = profile_files([path], profile(), None)
+    assert row["expected_mean"] > 0
+    feed = read_subject(path, tmp_path).feed
+    with pytest.raises(
+        UserError, match=r"ssh:device: measuring failed in the runtime there: mine: .*float16"
+    ) as caught:
+        measure([Deployed("mine", write("fp16", tmp_path), 1, feed=feed)], profile(), IMAGES, Effort(1, 3))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("agent_fits", [False, True])
