@@ -4,19 +4,17 @@ import json
 import re
 
 from erde_nas.hardware import HardwareProfile
-from erde_nas.instructions import BF16, FAST_INT8, has
+from erde_nas.instructions import BF16, FAST_INT8, canonical, has
 from erde_nas.machine import Machine, describe_machine
 from erde_nas.runtimes import runtime
 
 __all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
 
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Windows' and macOS' names, Linux' names
-
 
 def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
     """Why `machine` may not answer for `profile`, all reasons in one line; None if it may."""
     match, reasons = profile.match, []
-    if match.architecture is not None and _canonical(machine.architecture) not in map(_canonical, match.architecture):
+    if match.architecture is not None and canonical(machine.architecture) not in map(canonical, match.architecture):
         wanted = " or ".join(match.architecture)
         reasons.append(f"it is for architecture {wanted}, this machine is {machine.architecture}")
     if match.cpu is not None and match.cpu.casefold() not in machine.cpu.casefold():
@@ -44,7 +42,7 @@ def detect_profile(machine: Machine) -> str:
     precision, why = _precision(machine)
     used, reason = _runtime(machine, precision)
     cpu = re.sub(r"\((r|tm|c)\)|\bcpu\b|@.*", " ", machine.cpu.casefold())
-    slug = _slug(cpu) or _slug(_canonical(machine.architecture)) or "this-machine"
+    slug = _slug(cpu) or _slug(canonical(machine.architecture)) or "this-machine"
     accelerators = "".join(
         f"# It also has {name}: copy the profile 'cuda' to measure there.\n" for name in machine.accelerators
     )
@@ -74,7 +72,7 @@ def _slug(text: str) -> str:
 
 def _runtime(machine: Machine, precision: str) -> tuple[str, str]:
     """The runtime for files of that precision, and why."""
-    if precision != "int8" or _canonical(machine.architecture) != "x86_64":
+    if precision != "int8" or canonical(machine.architecture) != "x86_64":
         return "onnxruntime", "runs everywhere"
     if "openvino" in dict(machine.runtimes):
         return "openvino", "installed, and the faster one for int8 on x86; onnxruntime runs the same files"
@@ -123,7 +121,3 @@ def _missing_for_cuda(profile: HardwareProfile, machine: Machine) -> list[str]:
         step = f"{_install(profile, 'onnxruntime-gpu')} instead of onnxruntime"
         reasons.append(f"it needs ONNX Runtime's CUDAExecutionProvider, {where}: {known}; {step}")
     return reasons
-
-
-def _canonical(architecture: str) -> str:
-    return ARCHITECTURES.get(architecture.lower(), architecture.lower())

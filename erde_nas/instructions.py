@@ -15,7 +15,8 @@ from erde_nas.machine import cpu_features
 EXACT_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimd", "neon")  # with one of them, weights may take all 8 bits
 FAST_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # multiply and add int8 in one instruction
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")
-ARM = ("aarch64", "arm64")
+ARM = "aarch64"
+ARCHITECTURES = {"amd64": "x86_64", "arm64": ARM}  # Windows' and macOS' names, Linux' names
 NAMES = {"avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX", "asimd": "ARM"}  # of EXACT_INT8
 
 
@@ -42,7 +43,12 @@ def this_cpu() -> ThisCpu:
 
 def exact_int8(cpu: Cpu) -> bool:
     """Whether the products of u8 activations and 8-bit weights are added without loss there."""
-    return cpu.architecture.lower() in ARM or has(EXACT_INT8, cpu.features)
+    return canonical(cpu.architecture) == ARM or has(EXACT_INT8, cpu.features)
+
+
+def canonical(architecture: str) -> str:
+    """Linux' name of an architecture."""
+    return ARCHITECTURES.get(architecture.lower(), architecture.lower())
 
 
 def has(wanted: Iterable[str], features: Iterable[str]) -> bool:

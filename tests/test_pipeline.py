@@ -19,7 +19,7 @@ from erde_nas.export.nest import thresholds_of
 from erde_nas.files import write_json
 from erde_nas.finals import confidence, read_measured
 from erde_nas.hardware import HardwareProfile
-from erde_nas.instructions import ARM, EXACT_INT8, exact_int8, in_words, this_cpu
+from erde_nas.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words, this_cpu
 from erde_nas.records import Arch, Dataset, Point, Split
 from erde_nas.store import RunStore
 
@@ -223,7 +223,7 @@ def test_int8_files_suit_this_machine_and_the_report_says_which_cpus(finished, m
     bits = 8 if exact_int8(this_cpu()) else 7
     assert json.loads((finished / "manifest.json").read_text())["int8"] == {
         "weight_bits": bits,
-        "signed": this_cpu().architecture in ARM,
+        "signed": canonical(this_cpu().architecture) == ARM,
     }
     for point in measured_points:
         needs = list(EXACT_INT8) if bits == 8 and point["stage"] == "quantized" else []

@@ -18,7 +18,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from erde_nas.export.segments import own_names
-from erde_nas.instructions import ARM, EXACT_INT8, Cpu, exact_int8, this_cpu
+from erde_nas.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8, this_cpu
 from erde_nas.runtimes.onnxruntime import SERIOUS
 
 
@@ -59,11 +59,10 @@ def suited_to(machines: Sequence[Cpu], architectures: Sequence[str] = ()) -> Qua
     8-bit weights only where every one adds their products without loss; of another x86 that is not known. s8
     activations only where all are ARM, whose dot products take two s8; on x86 they are slower than fp32.
     """
-    names = [*(machine.architecture for machine in machines), *architectures]
-    here = {machine.architecture.lower() for machine in machines}
-    others = {name.lower() for name in architectures} - here
-    exact = all(map(exact_int8, machines)) and others <= set(ARM)
-    return Quantization(signed=all(name.lower() in ARM for name in names), weight_bits=8 if exact else 7)
+    known = {canonical(machine.architecture) for machine in machines}
+    allowed = set(map(canonical, architectures))
+    exact = all(map(exact_int8, machines)) and allowed - known <= {ARM}
+    return Quantization(signed=known | allowed == {ARM}, weight_bits=8 if exact else 7)
 
 
 def quantize_segments(

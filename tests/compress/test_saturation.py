@@ -106,6 +106,7 @@ def test_what_is_reported_is_exact_on_this_cpu_whatever_it_is(made):
         ([VNNI, RASPBERRY], (), 8, False),
         ([RASPBERRY, OLD_X86], (), 7, False),
         ([VNNI], ("x86_64",), 8, False),  # a profile that names its own machine's
+        ([VNNI], ("AMD64", "x86_64"), 8, False),
         ([VNNI], ("x86_64", "aarch64"), 8, False),
         ([RASPBERRY], ("aarch64", "x86_64"), 7, False),  # which x86, nobody knows
         ([ThisCpu("riscv64", ())], (), 7, False),
