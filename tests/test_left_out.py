@@ -18,7 +18,7 @@ EFFORT = Effort(3, 5, interval=0.02, allowance_s=60.0, thorough=True)
 
 @dataclass
 class Machine:
-    """Fails with the error of the first file that has one, as one process for all files does; notes what it was asked."""
+    """Fails with the error of the first file that has one, as a process for all files does; notes what it was asked."""
 
     errors: dict[str, Exception]
     asked: list[tuple[list[str], Effort]]
