@@ -127,10 +127,10 @@ def accuracy_lines(looked: Looked, dataset: Dataset) -> list[str]:
     shown = sorted(shares, key=lambda name: shares[name])[:SHOWN_CLASSES] if len(shares) > SHOWN_CLASSES else shares
     per_exit = ", ".join(f"exit {number} {share:.1%}" for number, share in enumerate(looked.exits))
     several = f" ({per_exit})" if len(looked.exits) > 1 else ""
-    which = "the worst classes" if len(shown) < len(shares) else "by class"
+    which = "the worst classes:" if len(shown) < len(shares) else "by class:"
     return [
         f"right on {looked.exits[-1]:.1%}{several} of {looked.validation} validation images; {which} "
-        + ", ".join(f"{name}: {shares[name]:.0%}" for name in shown)
+        + ", ".join(f"{name} ({shares[name]:.0%})" for name in shown)
     ]
 
 

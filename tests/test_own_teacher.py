@@ -105,7 +105,7 @@ def test_another_order_of_classes_is_named_and_then_set(colour: Dataset, tmp_pat
     module = Nearest(colour, colour.mean, colour.std, TURNED)
     wrong, lines, (hint,) = said(colour, module, tmp_path)
     assert wrong < 0.4
-    assert "by class nil: 2%, one: 8%, two: 85%" in lines[0]
+    assert "by class: nil (2%), one (8%), two (85%)" in lines[0]
     assert "set teacher: {classes: [four, three, two, one, nil]}" in hint
     names = ("four", "three", "two", "one", "nil")
     right, lines, none = said(colour, module, tmp_path, classes=names)

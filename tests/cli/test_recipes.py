@@ -66,7 +66,7 @@ def test_check_looks_at_a_teacher_of_the_users_own(cli, own):
     assert "recipe 'tiny' is fine" in first
     assert batch == "teacher own.pt2: it was exported for exactly 1 image at once; tried, it answers any number alike"
     assert "output 0 holds probabilities (a softmax)" in probabilities
-    assert "validation images; by class 0: " in accuracy
+    assert "validation images; by class: 0 (" in accuracy
     assert not any("baseline" in line for line in more), "it can be deployed in fp32 and int8"
 
 

@@ -66,6 +66,20 @@ def as_pillow_sees(images: np.ndarray, side: int, kernel: Image.Resampling) -> n
     return np.repeat(np.stack(resized)[:, None], 3, axis=1)
 
 
+def test_its_own_normalisation_and_order_of_classes(timm: None, own: TinyVit, toy: Dataset, tmp_path: Path) -> None:
+    """Class a is output 1, b output 2 and c output 0; pixels go from -1 to 1."""
+    path = saved(own.state_dict(), tmp_path / "weights.pt")
+    keys = {"mean": (0.5,), "std": (0.5,), "classes": ("c", "a", "b")}
+    section = TeacherSection(checkpoint=str(path), timm=NAME, **keys)  # type: ignore[arg-type]
+    network, key = load_checkpoint(section, toy, CPU)
+    images = torch.from_numpy(toy.test.images)
+    assert isinstance(network, ForeignTeacher)
+    prepared = network.prepare(images)
+    assert -1 <= prepared.min() < prepared.max() <= 1
+    torch.testing.assert_close(network(images)[0], own(prepared)[:, [1, 2, 0]])
+    assert key != load(path, toy).key
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
 def test_the_logits_are_the_models_for_what_pillow_makes_of_the_images(
     timm: None, own: TinyVit, toy: Dataset, tmp_path: Path, suffix: str
