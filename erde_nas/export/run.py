@@ -58,10 +58,10 @@ def find_images(given: Sequence[Path], say: Callable[[str], None] = lambda text:
     for path in given:
         if path.is_dir():
             files, left_out = walk(path, SUFFIXES | {ARRAY})
-            if left_out:
-                say(f"{path}: {left_out_text(left_out, path)}")
             if not files:
                 raise RunError(f"{path} holds no images; give image files or a folder with some")
+            if left_out:
+                say(f"{path}: {left_out_text(left_out, path)}")
             found += files
         elif path.is_file():
             found.append(path)
