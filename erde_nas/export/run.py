@@ -93,15 +93,15 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
         if not entries:
             left_out.setdefault(EMPTY, []).append(place)
         for entry in entries:
-            path = place / entry.name
+            path, link = place / entry.name, entry.is_symlink()
             if is_hidden(entry.name):
                 left_out.setdefault("hidden", []).append(path)
-            elif entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif path.suffix.lower() in suffixes and entry.is_file():
+            elif os.path.isdir(path) if link else entry.is_dir():  # a link to itself is an error for entry alone
+                (links if link else folders).append(path)
+            elif path.suffix.lower() in suffixes and (os.path.isfile(path) if link else entry.is_file()):
                 images.append(path)
             else:
-                broken = entry.is_symlink() and not path.exists()
+                broken = link and not os.path.exists(path)
                 left_out.setdefault("links to nothing" if broken else "no images by their names", []).append(path)
     return sorted(images), left_out
 
