@@ -60,10 +60,10 @@ def find_images(given: Sequence[Path], say: Callable[[str], None] = lambda text:
     for path in given:
         if path.is_dir():
             files, left_out = walk(path, SUFFIXES | {ARRAY})
-            if left_out:
-                say(f"{path}: {left_out_text(left_out, path)}")
             if not files:
                 raise RunError(f"{path} holds no images; give image files or a folder with some")
+            if left_out:
+                say(f"{path}: {left_out_text(left_out, path)}")
             found += files
         elif path.is_file():
             found.append(path)
@@ -95,15 +95,15 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
         if not entries:
             left_out.setdefault(EMPTY, []).append(place)
         for entry in entries:
-            path = place / entry.name
+            path, link = place / entry.name, entry.is_symlink()
             if is_hidden(entry.name):
                 left_out.setdefault("hidden", []).append(path)
-            elif entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif path.suffix.lower() in suffixes and entry.is_file():
+            elif os.path.isdir(path) if link else entry.is_dir():  # a link to itself is an error for entry alone
+                (links if link else folders).append(path)
+            elif path.suffix.lower() in suffixes and (os.path.isfile(path) if link else entry.is_file()):
                 images.append(path)
             else:
-                broken = entry.is_symlink() and not path.exists()
+                broken = link and not os.path.exists(path)
                 left_out.setdefault("links to nothing" if broken else "no images by their names", []).append(path)
     return sorted(images), left_out
 

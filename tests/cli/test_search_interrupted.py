@@ -87,8 +87,12 @@ def test_ctrl_c_in_the_middle_writes_a_report(cli, tiny, tmp_path, calibrated):
     out = tmp_path / "run"
     child = start(calibrated + "from erde_nas.cli import main; main()", tiny.search(out, "--trials", "500"))
     assert child.stderr is not None
-    line = child.stderr.readline()
-    assert line.strip().startswith("["), line
+    said = [child.stderr.readline()]
+    while "plan:" not in said[-1] and said[-1]:  # what the data are comes first
+        said.append(child.stderr.readline())
+    line = said[-1]
+    assert all(text.strip().startswith("[") for text in said), said
+    assert "data: digits, 10 classes" in said[0]
     assert "plan: 500 candidates x 2 epochs; finish 2 x 1 -> 1 x 1 epochs; prune 50% x 2 epochs; about " in line
     assert "search 1/500" in child.stderr.readline(), "a candidate"
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: measuring processes get it too

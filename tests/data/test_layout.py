@@ -176,12 +176,13 @@ def test_everything_left_out_is_counted_and_named(tmp_path: Path) -> None:
     put(tmp_path, "loose.png", "README", *(f"a/{k}.txt" for k in range(7)))
     (tmp_path / "a" / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "a" / "nothing").mkdir()
+    (tmp_path / "a" / "itself.png").symlink_to("itself.png")
     assert counts(find_layout(tmp_path)) == {"train": [1, 2]}
     (line,) = find_layout(tmp_path).remarks
     for part in (
         "hidden: 3 (.DS_Store, __MACOSX, b/.5.png)",
         "no images by their names: 9 (README, a/0.txt, a/1.txt and 6 more)",
-        "links to nothing: 1 (a/gone.png)",
+        "links to nothing: 2 (a/gone.png, a/itself.png)",
         "empty folders: 1 (a/nothing)",
         "images beside the class folders: 1 (loose.png)",
     ):
