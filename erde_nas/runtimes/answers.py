@@ -5,6 +5,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from erde_nas.agent.refusal import short
+from erde_nas.errors import RuntimeRefused, UserError
 from erde_nas.runtimes import runtime
 from erde_nas.runtimes.interface import Deployable, Setting
 
@@ -12,8 +14,17 @@ from erde_nas.runtimes.interface import Deployable, Setting
 def answers(name: str, student: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
     """Images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes), each one forced on all.
 
-    Raises ImportError where the runtime's package is absent, UserError or RuntimeError where it refuses the student.
+    Raises ImportError where the runtime's package is absent, UserError where it refuses the student.
     """
+    try:
+        return _answers(name, student, setting, images, exits)
+    except (UserError, ImportError, OSError):
+        raise
+    except Exception as error:  # whatever the runtime raises
+        raise RuntimeRefused(f"{name} does not run {student.file.name}: {short(error)}") from error
+
+
+def _answers(name: str, student: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
     used = runtime(name)
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         files = used.prepare(student, setting, Path(folder))

@@ -15,6 +15,8 @@ from erde_nas.hardware import HardwareProfile, MeasureSection
 from erde_nas.measure.latency import Deployed, Effort, measure
 from erde_nas.measure.model import read_subject
 from erde_nas.measure.profiling import profile_files
+from erde_nas.runtimes.answers import answers
+from erde_nas.runtimes.interface import Deployable, Setting
 from erde_nas.runtimes.onnxruntime import run_segments
 from tests.measure import foreign_files as files
 from tests.measure.foreign_files import FILES, SHAPE, held, model, node, value, weights, write
@@ -246,6 +248,15 @@ def test_a_failure_in_the_measuring_process_names_the_file(tmp_path):
     with pytest.raises(RuntimeRefused, match=r"mine: InvalidArgument: .*tensor\(float16\)") as caught:
         measure([broken], PROFILE, IMAGES, Effort(1, 3))
     assert "\n" not in str(caught.value)
+
+
+def test_a_runtime_that_refuses_in_this_process_says_so_in_one_line(tmp_path):
+    setting, file = Setting(), tmp_path / "broken.onnx"
+    file.write_bytes(b"no model")
+    with pytest.raises(
+        RuntimeRefused, match=r"onnxruntime does not run broken\.onnx: .* is no ONNX file, or a damaged"
+    ):
+        answers("onnxruntime", Deployable(file), setting, IMAGES, 1)
 
 
 def test_an_if_of_a_network_of_our_own_stays_in_its_segment():

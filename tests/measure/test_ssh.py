@@ -177,7 +177,12 @@ def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
     with pytest.raises(
         UserError, match=r"ssh:device: measuring failed in the runtime there: mine: .*float16"
     ) as caught:
-        measure([Deployed("mine", write("fp16", tmp_path), 1, feed=feed)], profile(), IMAGES, Effort(1, 3))
+        measure(
+            [Deployed("mine", write("fp16", tmp_path), 1, feed=feed)],
+            profile(),
+            np.zeros((2, 3, 16, 16), np.uint8),
+            Effort(1, 3),
+        )
     assert "\n" not in str(caught.value)
 
 
