@@ -74,6 +74,10 @@ def prepare_teacher(
         network, key = load_checkpoint(section, dataset, device)
         if isinstance(network, EarlyExitNetwork):
             network = on_device(network, device)
+            if section.model is not None and section.exits != "last" and len(network.arch.exits) == 1:
+                say(
+                    f"teacher {section.checkpoint} has one exit, the last: a published network's weights hold no others"
+                )
         return Teacher(network, key, trained=False)
     arch = teacher_arch(section, dataset)
     key = content_key([arch.to_dict(), section.train.model_dump(), _circumstances(recipe, dataset, device)])
