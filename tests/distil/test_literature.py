@@ -277,5 +277,5 @@ def test_a_recipe_that_was_kept_loads_it_again_and_one_exit_is_told(
         keys.add(prepare_teacher(own, colour, views, lambda _: None, lambda *_: None, heard.append).key)
     assert len(keys) == 1
     assert [text.partition(" has ")[2] for text in heard] == [
-        "one exit, the last: a published network's weights hold no others"
+        "one exit, the last: published weights hold no others"
     ] * 2
