@@ -33,9 +33,10 @@ def load_literature(section: TeacherSection, path: Path, dataset: Dataset) -> Ea
     be read safely, or its weights are not those of this network and these classes.
     """
     assert section.model is not None
-    if "exits" in section.model_fields_set and section.exits != "last":
+    if not isinstance(section.exits, str):
         raise UserError(
-            f"teacher checkpoint {path} holds no early exits, but teacher.exits is {section.exits!r}; write exits: last"
+            f"teacher checkpoint {path} holds no early exits, but teacher.exits is {list(section.exits)}; "
+            "write exits: last"
         )
     channels, height, width = dataset.train.images.shape[1:]
     classes = len(dataset.classes)

@@ -15,6 +15,7 @@ from torch import nn
 from erde_nas.data.cache import cache_dir, only_writer
 from erde_nas.data.views import Views
 from erde_nas.distil.checkpoint import content_key, load_checkpoint
+from erde_nas.distil.literature import SUFFIXES
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.train import Compute, train
 from erde_nas.errors import TrainingFailed, UserError
@@ -74,6 +75,8 @@ def prepare_teacher(
         network, key = load_checkpoint(section, dataset, device)
         if isinstance(network, EarlyExitNetwork):
             network = on_device(network, device)
+            if section.exits != "last" and Path(section.checkpoint).suffix in SUFFIXES:
+                say(f"teacher {section.checkpoint} has one exit, the last: published weights hold no others")
         return Teacher(network, key, trained=False)
     arch = teacher_arch(section, dataset)
     key = content_key([arch.to_dict(), section.train.model_dump(), _circumstances(recipe, dataset, device)])

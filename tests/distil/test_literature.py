@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from erde_nas.data.views import Views
 from erde_nas.distil.checkpoint import load_checkpoint
+from erde_nas.distil.teacher import prepare_teacher
 from erde_nas.errors import UserError
-from erde_nas.recipe import TeacherSection
+from erde_nas.recipe import Recipe, TeacherSection
 from erde_nas.records import Dataset, Split
 from erde_nas.students.network import EarlyExitNetwork
 
@@ -245,8 +247,8 @@ def test_what_is_wrong_is_named(colour: Dataset, tmp_path: Path) -> None:
     ten = {**state, "fc.weight": torch.zeros(10, 256), "fc.bias": torch.zeros(10)}
     with pytest.raises(UserError, match=r"c\.pth has 10 classes, but the data set has 7"):
         load("resnet8x4", saved(tmp_path / "c.pth", ten), colour)
-    with pytest.raises(UserError, match=r"holds no early exits, but teacher\.exits is 'stages'; write exits: last"):
-        load("resnet8x4", file, colour, exits="stages")
+    with pytest.raises(UserError, match=r"holds no early exits, but teacher\.exits is \[0, 1\]; write exits: last"):
+        load("resnet8x4", file, colour, exits=(0, 1))
 
 
 def test_nothing_but_tensors_is_read(colour: Dataset, tmp_path: Path) -> None:
@@ -259,3 +261,21 @@ def test_nothing_but_tensors_is_read(colour: Dataset, tmp_path: Path) -> None:
         load("resnet8x4", tmp_path / "broken.pth", colour)
     with pytest.raises(UserError, match=r"none\.pth holds no state dict of tensors"):
         load("resnet8x4", saved(tmp_path / "none.pth", {"epoch": 3}), colour)
+
+
+def test_a_recipe_that_was_kept_loads_it_again_and_one_exit_is_told(
+    recipe: Recipe, colour: Dataset, tmp_path: Path
+) -> None:
+    """A dump says `exits: stages`, the default, which stands for the exit that the file has."""
+    file = saved(tmp_path / "a.pth", published("resnet8x4")[0])
+    section = TeacherSection(model="resnet8x4", checkpoint=str(file))
+    again = TeacherSection.model_validate_json(section.model_dump_json(), strict=True)
+    views, heard = Views(colour.train, recipe.views, seed=0, device=CPU), []
+    keys = set()
+    for teacher in (section, again):
+        own = recipe.model_copy(update={"teacher": teacher})
+        keys.add(prepare_teacher(own, colour, views, lambda _: None, lambda *_: None, heard.append).key)
+    assert len(keys) == 1
+    assert [text.partition(" has ")[2] for text in heard] == [
+        "one exit, the last: published weights hold no others"
+    ] * 2
