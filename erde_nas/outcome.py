@@ -32,11 +32,11 @@ def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, 
     parents = parents_of(run, measured.students)
     points, _ = offer(measured.points, run.shared.profiles, parents)
     teachers = [p for p in (measured.teacher, *measured.baselines) if p.label.split(",")[0] == "teacher"]
-    timed = [ms for teacher in teachers if (ms := mean_latency(teacher, profile.name)) is not None]
+    timed = [teacher for teacher in teachers if mean_latency(teacher, profile.name) is not None]
     if not timed:
         raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")
-    teacher_ms = timed[0]
-    chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
+    latency = timed[0].latency_ms[profile.name]
+    chosen = choose(points, measured.teacher, latency.mean or 0.0, profile.name, goal)
     return {
         "profile": profile.name,
         "goal": goal.wanted,
@@ -44,5 +44,5 @@ def came_of(run: Run, goal: GoalSection, profile: HardwareProfile) -> dict[str, 
         "student": None if chosen is None else chosen.point.student,
         "file": None if chosen is None else chosen.point.file,
         "thresholds": [] if chosen is None else list(chosen.point.thresholds),
-        "text": sentence(chosen, goal, profile.name),
+        "text": sentence(chosen, goal, profile.name, latency),
     }
