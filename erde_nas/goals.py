@@ -7,11 +7,11 @@ from erde_nas.compress_section import GoalSection
 from erde_nas.doubts import doubts
 from erde_nas.measure.policy import OperatingPoint
 from erde_nas.offer import DOMINATED, mean_latency
-from erde_nas.records import Point
+from erde_nas.records import Latency, Point
 
 SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
 LEAST_DROP = 0.01  # of accuracy: what a miss is held against where less is allowed
-UNITS = {"latency_ms": "{:.4g} ms", "speedup": "{:.3g}x", "size_kb": "{:.4g} kB"}
+UNITS = {"latency_ms": "{:.3g} ms", "speedup": "{:.3g}x", "size_kb": "{:.4g} kB"}
 CLOSE = 0.01  # below the teacher: what is meant where a goal says nothing of accuracy
 
 
@@ -118,8 +118,8 @@ def _wanted(key: str, value: float) -> str:
     return f"at most {value * 100:.4g} below" if key == "accuracy_drop" else UNITS[key].format(value)
 
 
-def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
-    """What came of the goal."""
+def sentence(choice: Choice | None, goal: GoalSection, profile: str, teacher: Latency | None = None) -> str:
+    """What came of the goal. `teacher` is its latency under the profile, for what may be said against it."""
     if choice is None:
         return f"Goal not reached: no student was measured under {profile}."
     point = choice.point
@@ -127,8 +127,10 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str) -> str:
     name = f"{point.student} ({point.stage}){thresholds}"
     accuracy = [] if "accuracy_drop" in goal.wanted else ["accuracy_drop"]
     what = describe({key: choice.reached[key] for key in [*goal.wanted, *accuracy]}, goal)
-    reasons = "; ".join(doubts(vars(point.latency_ms[profile])))
-    noise = f" Its latency is in doubt ({reasons}): measure again on a quiet machine." if reasons else ""
+    found = [f"the student's latency: {reason}" for reason in doubts(vars(point.latency_ms[profile]))]
+    if teacher is not None and goal.speedup is not None:
+        found += [f"the teacher's latency: {reason}" for reason in doubts(vars(teacher))]
+    noise = f" This is in doubt ({'; '.join(found)}): measure again on a quiet machine." if found else ""
     if choice.missed:
         return f"Goal not reached on {profile}. The nearest is {name}: {choice.missed}; {point.file}.{noise}"
     return f"Goal reached on {profile} by {name}: {what} on validation; {point.file}.{noise}"

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from erde_nas.doubts import significant
 from erde_nas.hardware import HardwareProfile
 from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.records import Point
@@ -95,7 +96,7 @@ def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) 
     for profile, latency in point.latency_ms.items():
         timed = [s.latency_ms[profile].per_exit[-1] for s in sources if profile in s.latency_ms]
         if timed and latency.per_exit[-1] >= timed[0]:
-            slower.append(f"{latency.per_exit[-1]:.4f} against {timed[0]:.4f} ms on {profile}")
+            slower.append(f"{significant(latency.per_exit[-1])} against {significant(timed[0])} ms on {profile}")
     if slower and len(slower) == len(point.latency_ms):
         before = "fp32" if point.stage == "quantized" else "unpruned"
         return f"not faster than {before}: {', '.join(slower)} at the last exit"
@@ -109,7 +110,7 @@ def _exits_do_not_pay(point: Point, profile: str) -> str:
         return ""
     if latency.p50 <= latency.p50_without_exits:
         return ""
-    return f"{latency.p50:.4f} against {latency.p50_without_exits:.4f} ms on {profile}"
+    return f"{significant(latency.p50)} against {significant(latency.p50_without_exits)} ms on {profile}"
 
 
 def _no_exits_pay(point: Point) -> str:

@@ -42,11 +42,11 @@ def came_of(
     if students:
         points = [point for point in points if _origin(store, point.student) in students]
     teachers = [p for p in (measured.teacher, *measured.baselines) if p.label.split(",")[0] == "teacher"]
-    timed = [ms for teacher in teachers if (ms := mean_latency(teacher, profile.name)) is not None]
+    timed = [teacher for teacher in teachers if mean_latency(teacher, profile.name) is not None]
     if not timed:
         raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")
-    teacher_ms = timed[0]
-    chosen = choose(points, measured.teacher, teacher_ms, profile.name, goal)
+    latency = timed[0].latency_ms[profile.name]
+    chosen = choose(points, measured.teacher, latency.mean or 0.0, profile.name, goal)
     found = {
         "profile": profile.name,
         "goal": goal.wanted,
@@ -54,7 +54,7 @@ def came_of(
         "student": None,
         "file": None,
         "thresholds": [],
-        "text": sentence(chosen, goal, profile.name) + _cheapest(store, measured.students, chosen, goal),
+        "text": sentence(chosen, goal, profile.name, latency) + _cheapest(store, measured.students, chosen, goal),
     }
     if chosen is None:
         return found

@@ -1,5 +1,6 @@
 """Goals: what is asked for, which point reaches it, and which one comes nearest."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -142,3 +143,16 @@ def test_thresholds_are_chosen_for_the_goal():
     assert thresholds(accuracy_drop=0.05) == [1.0]
     assert thresholds(latency_ms=2.2, accuracy_drop=0.01) == [2.0, 0.5]
     assert thresholds(latency_ms=0.1) == thresholds(accuracy_drop=0.001) == thresholds(size_kb=3) == []
+
+
+def test_a_goal_that_doubtful_latencies_reach_is_said_to_be_in_doubt():
+    """One preempted process decided the teacher's mean; the student's own latency is firm, then noisy."""
+    goal = GoalSection(speedup=5)
+    firm, choice = TEACHER.latency_ms["fast"], choose([point("a", 0.95, 1.0, fast=1.0)], TEACHER, 10.0, "fast", goal)
+    assert "doubt" not in sentence(choice, goal, "fast", firm)
+    spoilt = replace(firm, p50=4.0, p95=5.0)
+    assert "in doubt (the teacher's latency: its mean is beyond its p95" in sentence(choice, goal, "fast", spoilt)
+    noisy = replace(choice.point, latency_ms={"fast": replace(choice.point.latency_ms["fast"], noisy=True)})
+    assert "in doubt (the student's latency: noisy" in sentence(replace(choice, point=noisy), goal, "fast", firm)
+    slow = GoalSection(latency_ms=5)
+    assert "doubt" not in sentence(choice, slow, "fast", spoilt)  # which says nothing of the teacher

@@ -110,7 +110,7 @@ def test_a_quantized_student_that_is_not_faster_is_not_offered_however_accurate(
     marked, fronts = offer([float32, int8], (FAST,), {})
     assert fronts == {"macs": [0], "fast": [0]}
     assert not marked[1].offered
-    assert marked[1].label == "not faster than fp32: 2.5000 against 2.0000 ms on fast at the last exit"
+    assert marked[1].label == "not faster than fp32: 2.50 against 2.00 ms on fast at the last exit"
 
 
 @pytest.mark.parametrize(("last", "offered"), [(1.9, True), (2.0, False)])
@@ -123,7 +123,7 @@ def test_a_pruned_student_is_compared_with_the_one_it_was_made_from() -> None:
     parent, stranger = point("a", 0.9, 9, fast=3.0, last=3.0), point("b", 0.7, 8, fast=2.5, last=0.1)
     pruned = point("a-p50", 0.85, 3, stage="pruned", fast=1.0, last=3.5)
     marked, _ = offer([parent, stranger, pruned], (FAST,), {"a-p50": "a"})
-    assert marked[2].label == "not faster than unpruned: 3.5000 against 3.0000 ms on fast at the last exit"
+    assert marked[2].label == "not faster than unpruned: 3.50 against 3.00 ms on fast at the last exit"
     assert offer([parent, stranger, replace(pruned, latency_ms={"fast": latency(1.0, 2.0)})], (FAST,), {"a-p50": "a"})[
         0
     ][2].offered
@@ -139,7 +139,7 @@ def test_faster_under_one_profile_is_enough() -> None:
     assert offer([float32, int8], (FAST, SLOW), {})[0][1].offered
     slower = replace(int8, latency_ms={"fast": latency(0.9, 2.0), "slow": latency(4.0, 9.0)})
     label = offer([float32, slower], (FAST, SLOW), {})[0][1].label
-    assert "2.0000 against 2.0000 ms on fast, 9.0000 against 8.0000 ms on slow" in label
+    assert "2.00 against 2.00 ms on fast, 9.00 against 8.00 ms on slow" in label
 
 
 def test_a_point_beyond_every_profiles_limits_says_by_how_much() -> None:
@@ -216,7 +216,7 @@ def test_exits_that_make_the_median_worse_are_not_offered() -> None:
     bad = with_median(point("bad", 0.95, 2, fast=3.0), "fast", 1.2, 1.1)
     points, fronts = offer([good, bad], [FAST], {})
     assert [p.offered for p in points] == [True, False]
-    assert points[1].label.startswith("p50 is worse than that of the same student without exits: 1.2000 against 1.1000")
+    assert points[1].label.startswith("p50 is worse than that of the same student without exits: 1.20 against 1.10")
     assert fronts["fast"] == [0]
 
 

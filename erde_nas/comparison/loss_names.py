@@ -43,6 +43,6 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         wrong = first["msg"].replace("Input should", "it should")
-        raise UserError(
-            f"--loss {text}: {'.'.join(map(str, first['loc']))}={first['input']} will not do: {wrong}"
-        ) from None
+        where = ".".join(map(str, first["loc"]))  # none where keys do not go together
+        will_not_do = f"{where}={first['input']} will not do: " if where else ""
+        raise UserError(f"--loss {text}: {will_not_do}{wrong}") from None

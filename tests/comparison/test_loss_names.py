@@ -49,12 +49,12 @@ def test_what_the_recipe_replaces_in_its_own_loss_is_not_taken_over() -> None:
         ("erde:entropy_wieght=1", "'entropy_wieght=1' sets no key.*did you mean 'entropy_weight'"),
         ("erde:entropy_weight", "'entropy_weight' sets no key"),
         ("erde:loss=kd", "'loss=kd' sets no key"),
-        ("erde:entropy_weight=-1", r"entropy_weight: .*greater than or equal to 0 \(got -1\)"),
-        ("kd:temperature=[", r"temperature: .*\(got '\['\)"),
-        ("kd:temperature=2020-01-01", r"temperature: .*\(got '2020-01-01'\)"),
-        ("kd:temperature=", r"temperature: .*\(got ''\)"),
-        ("kd:temperature=warm", r"temperature: .*\(got 'warm'\)"),
-        ("kd:term=hints", "term: .*'kd'.*'fcfd'"),
+        ("erde:entropy_weight=-1", "entropy_weight=-1 will not do: it should be greater than or equal to 0"),
+        ("kd:temperature=[", r"temperature=\[ will not do"),
+        ("kd:temperature=2020-01-01", "temperature=2020-01-01 will not do"),
+        ("kd:temperature=", "temperature= will not do"),
+        ("kd:temperature=warm", "temperature=warm will not do: it should be a valid number"),
+        ("kd:term=hints", "term=hints will not do: .*'kd'.*'fcfd'"),
     ],
 )
 def test_mistakes_are_named(text: str, said: str) -> None:
