@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +45,6 @@ from erde_nas.measure.policy import cheapest_within, operating_curve
 from erde_nas.progress import Meter
 from erde_nas.recipe import Recipe, load_recipe
 from erde_nas.records import Choice, Dataset, Split
-from erde_nas.searchers.children import architectures
 from erde_nas.shared import Shared, prepare
 from erde_nas.space import Space
 from erde_nas.students.infer import all_logits
@@ -83,6 +83,15 @@ def make_recipe() -> Recipe:
 def make_space() -> Space:
     """The space of the table."""
     return Space(make_recipe().space, IMAGE_SHAPE, CLASSES)
+
+
+def architectures(space: Space) -> dict[str, Params]:
+    """Every architecture once: its id and the first params that mean it."""
+    found: dict[str, Params] = {}
+    for values in product(*space.parameters.values()):
+        params = dict(zip(space.parameters, values, strict=True))
+        found.setdefault(space.identify(params), params)
+    return found
 
 
 def shrunk(dataset: Dataset, factor: int) -> Dataset:

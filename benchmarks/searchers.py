@@ -42,7 +42,6 @@ from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.recipe import SearcherName, load_recipe
 from erde_nas.records import Choice, Trial
 from erde_nas.searchers import make_searcher
-from erde_nas.searchers.children import architectures
 from erde_nas.searchers.surrogate import Description
 from erde_nas.space import Space
 
@@ -58,7 +57,7 @@ Row = dict[str, Any]
 
 def load_table(path: Path, smooth: bool) -> dict[str, tuple[float, float]]:
     """(error, expected MACs) of every student, scaled to [0, 1] by the table's range. Raises SystemExit for a hole."""
-    known = architectures(search_space.make_space())
+    known = search_space.architectures(search_space.make_space())
     with path.open() as file:
         rows = {row["student"]: (1 - float(row["val_accuracy"]), float(row["macs"])) for row in csv.DictReader(file)}
     missing = known.keys() - rows.keys()

@@ -69,12 +69,15 @@ def shapes(
 
     The network itself is not among them.
     """
-    groups, found = Groups(network, how, gradients), {network.arch: (0.0, 0)}
+    groups = Groups(network, how, gradients)
+    shares: dict[tuple[tuple[str, int], ...], float] = {}
+    found: list[tuple[int, float, Arch]] = []
     for ratio in grid:
-        pruned, arch = groups.cut(groups.widths(ratio, network))
-        found.setdefault(arch, (ratio, macs_per_exit(pruned)[-1]))
-    del found[network.arch]
-    return sorted(((ratio, arch) for arch, (ratio, _) in found.items()), key=lambda pair: -found[pair[1]][1])
+        shares.setdefault(tuple(groups.widths(ratio, network).items()), ratio)
+    for widths, ratio in shares.items():
+        pruned, arch = groups.cut(dict(widths))
+        found += [] if arch == network.arch else [(macs_per_exit(pruned)[-1], ratio, arch)]
+    return [(ratio, arch) for _, ratio, arch in sorted(found, key=lambda shape: -shape[0])]
 
 
 class Groups:

@@ -1,7 +1,6 @@
 """Children of told candidates, for every strategy that evolves; and how candidates of an arbitrary space vary."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 
@@ -64,12 +63,3 @@ def breed(
 def random_params(parameters: Parameters, generator: np.random.Generator) -> dict[str, Choice]:
     """Every choice with equal probability."""
     return {name: choices[generator.integers(len(choices))] for name, choices in parameters.items()}
-
-
-def architectures(space: SearchSpace) -> dict[str, dict[str, Choice]]:
-    """Every architecture of a space by its id; of several ways to write one the first."""
-    found: dict[str, dict[str, Choice]] = {}
-    for values in product(*space.parameters.values()):
-        params = dict(zip(space.parameters, values, strict=True))
-        found.setdefault(space.identify(params), params)
-    return found

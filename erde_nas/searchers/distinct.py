@@ -6,12 +6,13 @@ suggestions since the last one. So a searcher that is told the stored trials goe
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.records import Choice, Proposal, Trial
-from erde_nas.searchers.children import architectures, random_params
+from erde_nas.searchers.children import random_params
 from erde_nas.searchers.interface import Parameters, Params, SearchSpace, Strategy
 
 SUGGESTIONS = 16  # of the strategy for one ask, before the searcher draws at random from what is unseen
@@ -82,11 +83,19 @@ class DistinctSearcher:
         if not self._enumerable:
             raise SpaceExhausted(f"{LAST_DRAWS} random draws met only the {len(self._seen)} architectures seen before")
         if self._unseen is None:
-            every = architectures(self._space)
-            self._unseen = {name: params for name, params in every.items() if name not in self._seen}
+            self._unseen = self._enumerate_unseen()
         if not self._unseen:
             raise SpaceExhausted(f"all {len(self._seen)} architectures of the search space have been proposed")
         return list(self._unseen.values())[generator.integers(len(self._unseen))]
+
+    def _enumerate_unseen(self) -> dict[str, dict[str, Choice]]:
+        unseen: dict[str, dict[str, Choice]] = {}
+        for values in product(*self._space.parameters.values()):
+            params = dict(zip(self._space.parameters, values, strict=True))
+            identity = self._space.identify(params)
+            if identity not in self._seen:
+                unseen.setdefault(identity, params)
+        return unseen
 
 
 def check_trial(trial: Trial, parameters: Parameters, objectives: int) -> None:

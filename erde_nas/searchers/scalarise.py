@@ -22,8 +22,7 @@ def losses(objectives: Floats, constraints: list[tuple[float, ...]], weights: Fl
     Objectives are scaled to [0, 1] by the range of the feasible trials, then eq. 2: max(w * f) + 0.05 * sum(w * f).
     A feasible trial is thus at most 1.05; an infeasible one is 2 plus its total violation, whatever its objectives.
     """
-    totals = [sum(max(value, 0) for value in values) if values else 0.0 for values in constraints]
-    violations = np.array(totals, dtype=np.float64)
+    violations = np.array([sum(max(value, 0) for value in values) for values in constraints], dtype=np.float64)
     result = 2 + violations
     feasible = violations == 0
     if feasible.any():

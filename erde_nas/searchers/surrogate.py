@@ -4,13 +4,11 @@ Every objective has a process over the choices and over what an architecture cos
 and expected cost follow the MACs of the exits more than any single choice. The child is taken that is expected to add
 the most hypervolume to the front so far (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463, by draws); with other
 than two objectives, the one of most expected improvement under random weights (see `scalarise`). Where there are
-constraints, only children count that should keep them, each by the probability that it does. In a small space all
-architectures that were not seen take the place of the children.
+constraints, only children count that should keep them, each by the probability that it does.
 """
 
-import math
 from collections.abc import Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from erde_nas.pareto import non_dominated
 from erde_nas.records import Choice, Proposal, Trial
-from erde_nas.searchers.children import architectures, breed, random_params, variation_of
+from erde_nas.searchers.children import breed, random_params, variation_of
 from erde_nas.searchers.gaussian_process import Basis, bases, fit
 from erde_nas.searchers.interface import CostedSpace, Parameters, Params, SearchSpace, Seen
 from erde_nas.searchers.memory import Memory, best, violation
@@ -28,9 +26,7 @@ from erde_nas.searchers.scalarise import losses, random_weights
 CHILDREN = 28  # of the best trials, among which one is chosen
 OTHERS = 8  # random candidates beside them
 POINTS = 96  # that the processes are fitted to: the best, and the latest
-DRAWS = 128  # of the objectives, over which an expectation is the mean
-ENUMERABLE = 2048  # combinations of choices, up to which a space is small
-WHOLE = 512  # unseen architectures of a small space, among which one is chosen
+DRAWS = 32  # of the objectives, over which an expectation is the mean
 COST_SPREAD = 0.8  # standard deviation of the logarithm of a cost, among features that lie in [0, 1]
 REMEMBERED = 2048  # candidates whose features are kept
 Floats = NDArray[np.float64]
@@ -43,8 +39,6 @@ class Strategy:
         self._parameters, self._variation, self._population = space.parameters, variation_of(space), population
         self._describe = Description(space)
         self._memory = Memory()
-        self._space = space
-        self._small = math.prod(len(choices) for choices in self._parameters.values()) <= ENUMERABLE
 
     def suggest(self, seed: int, seen: Seen) -> Proposal:
         """See `interface.Strategy`."""
@@ -53,10 +47,8 @@ class Strategy:
             return Proposal(random_params(self._parameters, generator))
         leading = best(trials, max(self._population, POINTS // 2))
         parents = [trials[index].params for index in leading[: self._population]]
-        pool = self._unseen(generator, seen) if self._small else []
-        if not pool:
-            pool = [breed(parents, self._variation, generator, lambda _: False) for _ in range(CHILDREN)]
-            pool += [random_params(self._parameters, generator) for _ in range(OTHERS)]
+        pool = [breed(parents, self._variation, generator, lambda _: False) for _ in range(CHILDREN)]
+        pool += [random_params(self._parameters, generator) for _ in range(OTHERS)]
         chosen = {*leading[: POINTS // 2], *range(max(0, len(trials) - POINTS // 2), len(trials))}
         with thread_pools().limit(limits=1):  # for work this small several threads only wait for each other
             ranked = self._rank(pool, [trials[index] for index in sorted(chosen)], generator)
@@ -68,14 +60,6 @@ class Strategy:
     def tell(self, trial: Trial) -> None:
         """See `interface.Strategy`."""
         self._memory.tell(trial)
-
-    @cached_property
-    def _every(self) -> list[dict[str, Choice]]:
-        return list(architectures(self._space).values())
-
-    def _unseen(self, generator: np.random.Generator, seen: Seen) -> list[dict[str, Choice]]:
-        unseen = [params for params in self._every if not seen(params)]
-        return [unseen[at] for at in generator.permutation(len(unseen))[:WHOLE]]
 
     def _rank(
         self, pool: list[dict[str, Choice]], trials: Sequence[Trial], generator: np.random.Generator

@@ -13,7 +13,7 @@ from erde_nas.searchers import memory
 from erde_nas.searchers.children import random_params
 from erde_nas.searchers.gaussian_process import bases, fit, kernel
 from erde_nas.searchers.memory import Memory, best
-from erde_nas.searchers.surrogate import COST_SPREAD, Description, Strategy, expected_gains, gains
+from erde_nas.searchers.surrogate import COST_SPREAD, Description, expected_gains, gains
 from erde_nas.space import Space
 from erde_nas.students.network import EarlyExitNetwork
 
@@ -71,19 +71,6 @@ def test_what_an_architecture_is_known_to_cost_is_among_its_features():
     assert points[:, bare.shape[1] :].std(axis=0) == pytest.approx(COST_SPREAD)
     columns = [name for name, c in space.parameters.items() for _ in (c if isinstance(c[0], str) else c[:1])]
     assert points[:, columns.index("width0")].tolist() == [(p["width0"] - 8) / 16 for p in some]
-
-
-def test_a_small_space_is_looked_at_as_a_whole():
-    """Children and random candidates would hardly ever be the one architecture that is left of 1,024."""
-    space = SimpleNamespace(parameters={f"p{i}": (8, 16, 32, 64) for i in range(5)}, identify=lambda p: str(p))
-    strategy, rng = Strategy(space, objectives=2, population=4), np.random.default_rng(0)
-    for number in range(12):
-        params = random_params(space.parameters, rng)
-        values = (1 / sum(params.values()), float(sum(params.values())))
-        strategy.tell(Trial(number, str(number), params, "complete", values))
-    for seed in range(3):
-        left = random_params(space.parameters, rng)
-        assert strategy.suggest(seed, lambda params, left=left: params != left).params == left
 
 
 def trial(number, value, constraints=()):
