@@ -7,13 +7,10 @@ from tabulate import tabulate
 
 EXAMPLE = """\
 import json, sys
-import onnxruntime
-from run import read_image
+from run import open_session, read_image
 
 student = json.loads(open("student.json", encoding="utf-8").read())
-options = onnxruntime.SessionOptions()
-options.log_severity_level = 3  # it warns of the thresholds' default, which may be overridden, otherwise
-session = onnxruntime.InferenceSession(student["default"]["model"], options)
+session = open_session(open(student["default"]["model"], "rb").read())
 image = read_image(sys.argv[1], student["input"]["channels"], student["input"]["size"])
 logits, exit_index = session.run(None, {"image": image[None]})
 print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
