@@ -61,7 +61,7 @@ class Planner:
         """Measure what is not known of this run yet, and say the plan."""
         typical = self._space.middle()
         with self._store.timed(REFERENCE):
-            self._meter.add(REFERENCE, 0.0, "how fast this machine measures")
+            self._meter.add(REFERENCE, 0.0)
             self.reference_ms, probe = self._probe(typical)
         self.pace = replace(self.pace, probe=probe, teacher=(teacher_macs / exit_macs(typical)[-1]) ** LATENCY_GROWS)
         done, spent_s = len(self._store.trials()), self._store.seconds()

@@ -10,13 +10,10 @@ from erde_nas.instructions import in_words
 
 EXAMPLE = """\
 import json, sys
-import onnxruntime
-from run import read_image
+from run import open_session, read_image
 
 student = json.loads(open("student.json", encoding="utf-8").read())
-options = onnxruntime.SessionOptions()
-options.log_severity_level = 3  # it warns of the thresholds' default, which may be overridden, otherwise
-session = onnxruntime.InferenceSession(student["default"]["model"], options)
+session = open_session(open(student["default"]["model"], "rb").read())
 image = read_image(sys.argv[1], student["input"]["channels"], student["input"]["size"])
 logits, exit_index = session.run(None, {"image": image[None]})
 print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
@@ -32,14 +29,21 @@ def model_card(student: dict[str, Any]) -> str:
 def _what(student: dict[str, Any]) -> str:
     shape, exits = student["input"], len(student["arch"]["exits"])
     count = f"{exits} exits" if exits > 1 else "one exit"
+    thresholds = student["default"]["thresholds"]
+    at = f" at the thresholds {_list(thresholds)} (nats)" if thresholds else ""
+    rule = (
+        " It answers at the first exit where the\nentropy of its answer is below that exit's threshold, and what comes "
+        "after that exit does not run."
+        if exits > 1
+        else ""
+    )
     return f"""# Student {student["student"]}
 
 An image classifier with {count} ({student["arch"]["family"]}, {student["stage"]}), for {len(student["classes"])}
-classes and images of {shape["size"]}×{shape["size"]} pixels, {shape["colour"]}. It answers at the first exit where the
-entropy of its answer is below that exit's threshold, and what comes after that exit does not run.
+classes and images of {shape["size"]}×{shape["size"]} pixels, {shape["colour"]}.{rule}
 
 - Classes: {_some(student["classes"])}
-- Default: `{student["default"]["model"]}` at the thresholds {_list(student["default"]["thresholds"])} (nats)"""
+- Default: `{student["default"]["model"]}`{at}"""
 
 
 def _some(classes: list[str]) -> str:
@@ -48,13 +52,13 @@ def _some(classes: list[str]) -> str:
 
 
 def _list(values: list[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values) or "none"
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _use(student: dict[str, Any]) -> str:
     budget = example_budget(student)
     line = (
-        f"\n    python run.py folder --budget-ms {budget:<10} # the most accurate thresholds within a mean latency"
+        f"\n    python run.py folder --budget-ms {budget:<12} # the most accurate thresholds within a mean latency"
         if budget
         else ""
     )

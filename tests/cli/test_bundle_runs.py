@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from erde_nas.data.load import load_dataset
+from erde_nas.export.card import model_card
 from erde_nas.export.nest import thresholds_of
 from erde_nas.recipe import DatasetSection
 from erde_nas.students.infer import all_logits
@@ -133,6 +134,14 @@ def test_the_model_cards_own_example_of_a_budget_works(bundle):
     budget = float(words.split()[1])
     assert min(means) <= budget
     assert budget <= max(means) * 1.1, "two digits, rounded up"
+
+
+def test_the_card_of_a_student_with_one_exit_says_nothing_of_thresholds(bundle):
+    arch = {**bundle.student["arch"], "exits": bundle.student["arch"]["exits"][:1]}
+    card = model_card({**bundle.student, "arch": arch, "default": {"model": "model.onnx", "thresholds": []}})
+    assert "with one exit" in card
+    assert "- Default: `model.onnx`\n" in card
+    assert "thresholds none" not in card
 
 
 def test_a_budget_is_kept_or_refused(bundle):
