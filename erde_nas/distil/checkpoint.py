@@ -62,7 +62,8 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
         )
         how = [section.timm, how]
     elif section.model is not None and path.suffix in SUFFIXES:
-        network, how = load_literature(section, path, dataset), ["literature", section.model, dataset.name]
+        network = load_literature(section, path, dataset)
+        how = ["literature", section.model, dataset.name, normalisation_of(section, dataset)]
     elif path.suffix == ".safetensors":
         if section.normalisation is not None or section.mean is not None:
             raise UserError(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.distil.literature_names import layers
+from erde_nas.distil.normalisation import normalisation_of
 from erde_nas.errors import UserError
 from erde_nas.network_section import student_arch
 from erde_nas.recipe import TeacherSection
@@ -29,8 +30,9 @@ SHOWN = 3  # names in a message
 def load_literature(section: TeacherSection, path: Path, dataset: Dataset) -> EarlyExitNetwork:
     """The network `section.model` with the weights of `path` and its published exit alone, for images of `dataset`.
 
-    CIFAR-100 is normalised as in that code, other data as the training split is. Raises UserError where the file cannot
-    be read safely, or its weights are not those of this network and these classes.
+    Unless the section says how images are normalised, CIFAR-100 is as in that code, other data as the training split
+    is. Raises UserError where the file cannot be read safely, or its weights are not those of this network and these
+    classes.
     """
     assert section.model is not None
     if not isinstance(section.exits, str):
@@ -41,7 +43,8 @@ def load_literature(section: TeacherSection, path: Path, dataset: Dataset) -> Ea
     channels, height, width = dataset.train.images.shape[1:]
     classes = len(dataset.classes)
     arch = student_arch(section.model_copy(update={"exits": "last"}), (channels, height, width), classes)
-    mean, std = CIFAR100 if dataset.name == "cifar100" else (dataset.mean, dataset.std)
+    usual = CIFAR100 if dataset.name == "cifar100" else (dataset.mean, dataset.std)
+    mean, std = normalisation_of(section, dataset) or usual
     network = EarlyExitNetwork(arch, mean, std)
     state = read_state(path)
     _check(state, arch, section.model, path)

@@ -226,6 +226,18 @@ def test_two_files_have_two_keys(colour: Dataset, tmp_path: Path) -> None:
     assert keys[0] == keys[2] != keys[1]
 
 
+def test_the_section_may_say_how_images_are_normalised(colour: Dataset, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", published("resnet8x4")[0])
+    usual = load("resnet8x4", path, colour)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
+    own = load("resnet8x4", path, colour, mean=mean, std=std)
+    x = torch.rand(2, 3, 32, 32) * 255
+    moved = (x / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    same = 255 * (moved * torch.tensor(STD).view(-1, 1, 1) + torch.tensor(MEAN).view(-1, 1, 1))
+    with torch.no_grad():
+        torch.testing.assert_close(own(x)[0], usual(same)[0], rtol=1e-3, atol=1e-3)
+
+
 def saved(path: Path, content: Any) -> Path:
     torch.save(content, path)
     return path
