@@ -169,7 +169,7 @@ def test_a_finished_run_offers_what_is_worth_it_and_says_why_not(found: dict[str
     # What was measured, then the rest of the search's front, estimated.
     assert [one["student"] for one in found["points"]] == ["student0", "student0-p50", "student1", "student5"]
     assert [one["offered"] for one in found["points"]] == [True, False, False, False]
-    assert "not faster than unpruned: 6.0000 against 4.0000 ms on fast" in found["points"][1]["label"]
+    assert "not faster than unpruned: 6.00 against 4.00 ms on fast" in found["points"][1]["label"]
     assert found["points"][2]["label"] == found["points"][3]["label"] == "not on the shortlist"
     assert found["fronts"] == {"macs": [0], "fast": [0], "int8": [0]}
     # Half of the teacher's cost at an error of 0.1.

@@ -18,8 +18,8 @@ PROTOCOL = (
     "Threads are pinned to their cores. After warm-up calls, blocks of calls alternate with blocks of a reference "
     "model, and the numbers are medians over several processes, six or more: more are added until the 95% interval of "
     "the median is narrow. Memory is that of a process at its peak beyond what it held before it loaded the file.",
-    "Calls that something else on the machine interrupted are made again. A number is marked with ! where its interval "
-    "is wide, most of its calls were interrupted, or its mean is beyond its p95.",
+    "Calls during which something else had the processor are made again. A number is marked with ! where its interval "
+    "is wide, where that befell most of its calls, or where its mean is beyond its p95.",
     "Every file's logits in the runtime are compared with those expected before its numbers count.",
     "Mean, p50, p95 and p99 are per image, over a stream of validation images in their natural mix of easy and hard.",
     "The expected mean is the share of images that leave at each exit times the cost of leaving there; tables show how "
