@@ -20,7 +20,8 @@ TEACHERS = 2  # networks of the final measurement that take as long as the teach
 @dataclass(frozen=True)
 class Probe:
     """What measuring takes here, found before the search by measuring one student: `candidate_s` seconds from an
-    architecture to its latency, `process_s` for a fresh process, `call_ms` for one call of the student."""
+    architecture to its latency, `process_s` for a fresh process, `call_ms` for one call of the student, other programs
+    that it waits for included."""
 
     candidate_s: float = 1.0
     process_s: float = 0.7

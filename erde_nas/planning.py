@@ -1,5 +1,6 @@
 """The plan of a run at its start: how fast this machine trains and measures, and what that means for every stage."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from erde_nas.distil.compute import Compute
 from erde_nas.errors import RuntimeRefused
 from erde_nas.files import read_json
 from erde_nas.hardware import HardwareProfile
+from erde_nas.machine import usable_cores
 from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace, Probe
 from erde_nas.plan import make_plan
 from erde_nas.progress import Meter, duration
@@ -111,4 +113,11 @@ class Planner:
         except RuntimeRefused:  # said where a candidate fails with it
             return probe
         call_ms = sum(per_exit[-1] for per_exit in found.values()) / len(found)
-        return replace(probe, candidate_s=time.monotonic() - begin, call_ms=call_ms)
+        return replace(probe, candidate_s=time.monotonic() - begin, call_ms=call_ms * crowding())
+
+
+def crowding() -> float:
+    """How many times as long work takes that shares the cores with others: a latency does not say so, being a median
+    of undisturbed calls."""
+    runnable = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1.0, runnable / len(usable_cores()))

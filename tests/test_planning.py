@@ -26,6 +26,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run at its start on a machine of which everything is known: 12 s for the reference, 2 s for a candidate."""
     now = {"s": 0.0}
     monkeypatch.setattr(planning.time, "monotonic", lambda: now["s"])
+    monkeypatch.setattr(planning.os, "getloadavg", lambda: (0.5, 0.5, 0.5))
 
     def reference(profiles):
         now["s"] += 12.0
@@ -66,6 +67,13 @@ def test_what_the_machine_takes_is_measured_once(store: RunStore) -> None:
     assert planner.reference_ms == {"fast": 0.05, "int8": 0.05}
     again, _ = planned(store)
     assert (again.pace.probe, again.reference_ms) == (planner.pace.probe, planner.reference_ms)
+
+
+def test_measuring_takes_longer_where_others_are_at_work(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(planning.os, "getloadavg", lambda: (8.0, 1.0, 1.0))
+    planner, _ = planned(store)
+    assert planner.pace.probe.call_ms == pytest.approx(4 * 0.3)
 
 
 def test_the_announced_time_is_that_of_every_stage_and_the_teachers(store: RunStore) -> None:
