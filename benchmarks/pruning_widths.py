@@ -15,6 +15,7 @@ channels, those first that gain most for their MACs, while there are MACs left. 
 share and way: the MACs of the last exit, test accuracy (mean of the exits, and of the last one), and the seconds of CPU
 that the widths took. `latency_ratio` is the last exit's latency over that of `uniform`: fp32, ONNX Runtime, one
 thread, one image, both alternated; of the first seed.
+The committed table was cut short: four seeds of the VGG, one of the others, which is not complete.
 """
 
 import argparse
