@@ -333,7 +333,7 @@ def main() -> None:
     quiet_libraries()  # tests turn warnings into errors
     try:
         try:
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name="erde-nas")
         finally:
             sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:

@@ -77,6 +77,8 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
 
     Links are followed, and no folder is read twice: not what links back, nor what two links lead to. Raises RunError.
     """
+    if not folder.exists():
+        raise RunError(f"{folder} does not exist; give a folder of images")
     images: list[Path] = []
     left_out: dict[str, list[Path]] = {}
     seen: set[tuple[int, int]] = set()
