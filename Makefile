@@ -12,8 +12,8 @@ OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3
 search: env
 	$(BIN)/erde-nas search quickstart --out runs/quickstart
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not extra"
+test: $(VENV)/.test # a process on each of two cores; a file's tests stay together, since they share what they prepared
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not extra"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not extra"
