@@ -14,7 +14,7 @@ from erde_nas.data.layout import find_layout
 from erde_nas.data.pixels import file_names, fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
 from erde_nas.data.transparency import about_alpha
-from erde_nas.errors import UserError
+from erde_nas.errors import DataMissing, UserError
 from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
@@ -27,7 +27,7 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
     """
     root = (data_dir or Path()) / Path(section.path or "").expanduser()
     if not root.is_dir():
-        raise UserError(f"dataset.path: {root} is not a folder; name one with a sub-folder of images per class")
+        raise DataMissing(f"dataset.path: {root} is not a folder; name one with a sub-folder of images per class")
     layout = find_layout(root)
     alpha = about_alpha([path for listing in layout.listings.values() for path, _ in listing], section, root)
     splits = _splits(layout.listings, section)

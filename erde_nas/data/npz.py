@@ -15,7 +15,7 @@ import numpy as np
 
 from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
-from erde_nas.errors import UserError
+from erde_nas.errors import DataMissing, UserError
 from erde_nas.export.run import plain
 from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
@@ -88,7 +88,7 @@ def _role(name: str) -> tuple[str, str] | None:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"dataset.path: {path} is no file; name an .npz file with images and labels")
+        raise DataMissing(f"dataset.path: {path} is no file; name an .npz file with images and labels")
     try:
         with zipfile.ZipFile(path):  # numpy would take other files for .npy or for a pickle
             pass
