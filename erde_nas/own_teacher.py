@@ -22,7 +22,6 @@ from erde_nas.distil.checkpoint import Checkpoint, checkpoint_path, read_checkpo
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.normalisation import USUAL, normalisation_of, spread
 from erde_nas.distil.program import load_program
-from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.int8_form import int8_form
 from erde_nas.left_out import LeftOut, sparing

@@ -48,6 +48,11 @@ def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
                 f"but holds {np.unique(split.labels)[[0, -1]].tolist() if len(split) else 'none'} (smallest, largest)"
             )
     remarks = [f"not used: {', '.join(map(plain, others))} of {path.name}"] if others else []
+    most = max(int(split.images.max()) for split in splits.values())
+    if most <= 1:
+        remarks.append(
+            f"no pixel of {path.name} is above {most}, of 255; images that were scaled to 0..1 need a factor"
+        )
     splits, said = without_test(splits, {part: f"{named['x']}, {named['y']}" for part, named in found.items()})
     return Raw(
         splits["train"],
@@ -88,7 +93,8 @@ def _role(name: str) -> tuple[str, str] | None:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise DataMissing(f"dataset.path: {path} is no file; name an .npz file with images and labels")
+        kind = UserError if path.exists() else DataMissing
+        raise kind(f"dataset.path: {path} is no file; name an .npz file with images and labels")
     try:
         with zipfile.ZipFile(path):  # numpy would take other files for .npy or for a pickle
             pass
