@@ -12,6 +12,7 @@ This one file is the whole runner, so that it can be copied to a device: that is
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import platform
@@ -608,6 +609,8 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
     parser.add_argument("--resize", action="store_true", help="scale images of another size")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no name of a class or file breaks an output that is not in UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if given.batch is not None and given.batch < 1:
             raise RunError(f"--batch must be at least 1, but got {given.batch}")

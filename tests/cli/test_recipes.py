@@ -1,5 +1,7 @@
 """erde-nas recipes list, show, copy and check."""
 
+import io
+import sys
 import warnings
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from erde_nas import resources
+from erde_nas.cli import main
 
 
 def test_list(cli):
@@ -107,6 +110,18 @@ def test_check_says_what_the_data_are_taken_for(cli, folder):
         "splits: train/ is train, valid/ is test; there is no other for test, so it is read once, for the report, and "
         "validation is held out of train",
     ]
+
+
+def test_an_output_that_is_not_in_utf_8_shows_names_escaped(folder, tmp_path, monkeypatch):
+    for part in ("train", "valid"):
+        (tmp_path / "images" / part / "ant").rename(tmp_path / "images" / part / "café")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setattr(sys, "argv", ["erde-nas", "recipes", "check", str(folder.recipe)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert rb"caf\xe9 6 + 2 + 3" in written.getvalue()
 
 
 def test_check_refuses_data_that_a_search_would_refuse(refused, folder, tmp_path):
