@@ -21,6 +21,7 @@ from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
 _CHANNELS = range(1, 5)
+_NUMBERS = "numpy.unique(labels, return_inverse=True)[1]"
 _KINDS = {"x": "images", "y": "labels"}
 _WORDS = {
     **dict.fromkeys(("x", "image", "images"), "x"),
@@ -115,10 +116,18 @@ def _split(path: Path, named: Mapping[str, str], arrays: dict[str, np.ndarray]) 
     labels = arrays[labels_name]
     if labels.dtype.kind not in "iu" or labels.size != len(images) or labels.shape[:1] != (len(images),):
         raise UserError(
-            f"{path}: {labels_name} must be {len(images)} integers, one per image, but is {labels.dtype} {labels.shape}"
+            f"{path}: {labels_name} must be {len(images)} integers, one per image, but is {labels.dtype} "
+            f"{labels.shape}{_how_to_number(labels, len(images))}"
         )
     names = np.char.add(f"{images_name} ".encode(), np.arange(len(images)).astype(bytes))
     return Split(images, labels.ravel().astype(np.int64), names=names)
+
+
+def _how_to_number(labels: np.ndarray, count: int) -> str:
+    """How names, or one-hot rows, of so many images become numbers; empty where it is not known."""
+    if labels.ndim == 2 and len(labels) == count and labels.shape[1] > 1:
+        return "; were they one-hot, save labels.argmax(1)"
+    return f"; save {_NUMBERS}" if labels.shape == (count,) else ""
 
 
 def _partner(name: str, kind: str) -> str:
@@ -150,5 +159,7 @@ def _count_classes(path: Path, name: str, labels: np.ndarray) -> int:
     present = np.unique(labels)
     if len(present) < 2 or present[0] != 0 or present[-1] != len(present) - 1:
         shown = present[:12].tolist()
-        raise UserError(f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}")
+        raise UserError(
+            f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}; save {_NUMBERS}"
+        )
     return len(present)

@@ -232,6 +232,8 @@ GOOD_X, GOOD_Y = np.zeros((6, 8, 8), np.uint8), np.array([0, 1] * 3)
         ({"images": np.zeros((6, 3, 8, 3), np.uint8), "labels": GOOD_Y}, r"but is \(6, 3, 8, 3\)"),
         ({"images": GOOD_X, "labels": GOOD_Y[:5]}, r"labels must be 6 integers.* but is int64 \(5,\)"),
         ({"images": GOOD_X, "labels": GOOD_Y * 1.0}, "labels must be 6 integers.* but is float64"),
+        ({"images": GOOD_X, "labels": np.eye(2)[GOOD_Y]}, r"float64 \(6, 2\); were they one-hot, save labels.argmax"),
+        ({"images": GOOD_X, "labels": np.array(["ant", "bee"])[GOOD_Y]}, r"<U3 \(6,\); save numpy.unique"),
         ({"images": GOOD_X, "labels": GOOD_Y * 2}, r"labels must be 0\.\.classes-1.* but got \[0, 2\]"),
         ({"images": GOOD_X, "labels": GOOD_Y - 1}, r"but got \[-1, 0\]"),
         ({"images": GOOD_X, "labels": GOOD_Y * 0}, r"at least 2 classes.* but got \[0\]"),
