@@ -160,6 +160,7 @@ def _count_classes(path: Path, name: str, labels: np.ndarray) -> int:
     if len(present) < 2 or present[0] != 0 or present[-1] != len(present) - 1:
         shown = present[:12].tolist()
         raise UserError(
-            f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}; save {_NUMBERS}"
+            f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}"
+            + (f"; save {_NUMBERS}" if len(present) > 1 else "")
         )
     return len(present)
