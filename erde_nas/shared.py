@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from erde_nas.compress.quantize import ON_EVERY_CPU, Quantization
 from erde_nas.data.views import Views
@@ -213,4 +214,14 @@ def teacher_macs(teacher: Teacher, dataset: Dataset) -> tuple[float, ...]:
     x = torch.zeros(count, *dataset.train.images.shape[1:], device=next(network.buffers()).device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which can be counted
         seen, exits = network.prepare(x), range(len(network(x)))
-        return tuple(count_macs(network.exit(number).program, seen) / count for number in exits)
+        return tuple(_program_macs(network.exit(number).program, seen) / count for number in exits)
+
+
+def _program_macs(program: nn.Module, x: Tensor) -> float:
+    """MACs; of a program with branches of its own (`torch.cond`), which ptflops cannot follow, by torch's counter."""
+    try:
+        return count_macs(program, x)
+    except RuntimeError:
+        with FlopCounterMode(display=False) as counter:
+            program(x)
+        return counter.get_total_flops() / 2

@@ -116,6 +116,16 @@ def test_another_order_of_classes_is_named_and_then_set(colour: Dataset, tmp_pat
     torch.testing.assert_close(own(x)[0].argmax(1), straight((x / 255 - mean_of(colour)) / std_of(colour)).argmax(1))
 
 
+def test_both_are_named_where_neither_alone_helps(colour: Dataset, tmp_path: Path) -> None:
+    module = Nearest(colour, (0.0,) * 3, (1 / 255,) * 3, TURNED)
+    _, _, (hint,) = said(colour, module, tmp_path)
+    names = ("four", "three", "two", "one", "nil")
+    assert f"set teacher: {{normalisation: pixels, classes: [{', '.join(names)}]}}" in hint
+    right, _, none = said(colour, module, tmp_path, normalisation="pixels", classes=names)
+    assert right > 0.85
+    assert none == []
+
+
 def mean_of(dataset: Dataset) -> Tensor:
     return torch.tensor(dataset.mean).view(-1, 1, 1)
 

@@ -3,13 +3,12 @@
 Splits are known by their names (`part_of`). What can be read in two ways is refused. docs/data.md lists the layouts.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from erde_nas.data.parts import FILLERS, PARTS, WORDS, part_of, without_test, words_of
-from erde_nas.data.tree import Folder, Tree, class_folders, class_name, read_tree
+from erde_nas.data.tree import Folder, Tree, alike, class_folders, class_name, read_tree
 from erde_nas.errors import UserError
 from erde_nas.export.run import left_out_text, plain
 
@@ -51,7 +50,7 @@ def find_layout(root: Path) -> Layout:
     if strays := [path for path in tree.top.below() if path not in used]:
         left_out["images beside the class folders"] = strays
     remarks = [] if top is tree.top else [f"{_and([str(top.path.relative_to(root))])} alone is taken as the data set"]
-    remarks += [*splits.remarks, *_about_sub_folders(splits.parts, root), *_alike(classes)]
+    remarks += [*splits.remarks, *_about_sub_folders(splits.parts, root), *alike(classes)]
     return Layout(listings, classes, (*remarks, *([left_out_text(left_out, root)] if left_out else [])))
 
 
@@ -166,16 +165,6 @@ def _about_sub_folders(parts: Mapping[str, Classes], root: Path) -> list[str]:
 
 def _with_images(folder: Folder) -> list[Folder]:
     return [sub for sub in folder.folders.values() if any(sub.below())]
-
-
-def _alike(classes: tuple[str, ...]) -> list[str]:
-    """One line where names of classes differ only in what is easily overlooked."""
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
-        groups.setdefault(seen.casefold().strip(), []).append(name)
-    same = [", ".join(repr(plain(name)) for name in group) for group in groups.values() if len(group) > 1]
-    return [f"classes of their own, though their names look alike: {'; '.join(same[:4])}"] if same else []
 
 
 def _listing(folders: Classes, classes: tuple[str, ...], tree: Tree) -> list[tuple[Path, int]]:

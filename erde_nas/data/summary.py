@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.errors import UserError
 from erde_nas.export.run import plain
 from erde_nas.records import Dataset, Split
 
@@ -46,7 +47,8 @@ def count_lines(dataset: Dataset) -> list[str]:
 def odd_images(train: Split, validation: Split, test: Split, classes: tuple[str, ...]) -> list[str]:
     """Lines on images that are in two splits, or under two classes, or nearly all alike, and on classes left out.
 
-    Images in memory are compared by their pixels, files that stay on the disk by their bytes.
+    Images in memory are compared by their pixels, files that stay on the disk by their bytes. Raises UserError where
+    most images are under two classes.
     """
     splits = {"train": train, "validation": validation, "test": test}
     digests = dict(zip(splits, _digests(list(splits.values())), strict=True))
@@ -84,7 +86,7 @@ def _shared(first: str, second: str, splits: dict[str, Split], digests: dict[str
 
 
 def _two_classes(splits: dict[str, Split], digests: dict[str, np.ndarray]) -> list[str]:
-    """Whether one and the same image is under two classes."""
+    """Whether one and the same image is under two classes. Raises UserError where most are."""
     every = np.concatenate(list(digests.values()))
     labels = np.concatenate([split.labels for split in splits.values()])
     pairs = {(digest, label) for digest, label in zip(every.tolist(), labels.tolist(), strict=True)}
@@ -93,6 +95,11 @@ def _two_classes(splits: dict[str, Split], digests: dict[str, np.ndarray]) -> li
         return []
     places = [(part, i) for part in splits for i, digest in enumerate(digests[part].tolist()) if digest in twice]
     shown = _few([name for part, i in places if (name := name_of(splits[part], i))])
+    if len(places) > len(every) / 2:
+        raise UserError(
+            f"{len(places)} of {len(every)} images are in more than one class{': ' + shown if shown else ''}: nobody "
+            "could tell the classes apart by them; keep each image in one class"
+        )
     return [f"{len(places)} images are in more than one class{': ' + shown if shown else ''}"]
 
 

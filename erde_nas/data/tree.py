@@ -1,7 +1,7 @@
 """A folder of images as a tree, and the names of the classes in it."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,3 +84,13 @@ def class_name(folder: Path) -> str:
             what = "is not UTF-8" if category == "Cs" else f"holds the character {character!a}"
             raise UserError(f"{plain(str(folder))}: the name of this class {what}; rename the folder")
     return unicodedata.normalize("NFC", folder.name)
+
+
+def alike(classes: Sequence[str]) -> list[str]:
+    """One line where names of classes differ only in what is easily overlooked."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+        groups.setdefault(seen.casefold().strip(), []).append(name)
+    same = [", ".join(repr(plain(name)) for name in group) for group in groups.values() if len(group) > 1]
+    return [f"classes of their own, though their names look alike: {'; '.join(same[:4])}"] if same else []

@@ -98,7 +98,8 @@ def test_copies_are_known_by_their_pixels(splits: Path) -> None:
 
 def test_images_that_are_nearly_all_alike(tmp_path: Path) -> None:
     for label in ("ant", "bee"):
-        write(tmp_path / label, np.concatenate([noise(2, ord(label[0])), np.zeros((18, SIDE, SIDE, 3), np.uint8)]))
+        copies = np.full((18, SIDE, SIDE, 3), ord(label[0]), np.uint8)
+        write(tmp_path / label, np.concatenate([noise(2, ord(label[0])), copies]))
     assert lines_with(load(tmp_path), "training images only")
 
 

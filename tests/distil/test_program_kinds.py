@@ -353,3 +353,12 @@ def test_another_file_than_a_program_is_told_by_what_it_is(
     with pytest.raises(UserError, match=rf"own\.pt2 is not a program .* can load: {what}; export it with") as caught:
         read_checkpoint(TeacherSection(checkpoint=str(path)), DATASET, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_a_branch_of_its_own_is_counted(tmp_path: Path) -> None:
+    def branched(net: Net, x: Tensor) -> Tensor:
+        x = net.features(x).flatten(1)
+        return net.linear(torch.cond(x.mean() > 9, lambda y: y * 2, lambda y: y + 0, (x,)))
+
+    network = read(Kind(branched).program(), tmp_path).network
+    assert teacher_macs(Teacher(network, "", False), DATASET) == (CONV1 + CONV2 + 256 * 3,)
