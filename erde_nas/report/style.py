@@ -38,7 +38,7 @@ figcaption { font-weight: 600; margin-bottom: 0.25rem; overflow-wrap: anywhere; 
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.65rem; text-align: left; vertical-align: top; }
 td { white-space: nowrap; border-top: 1px solid var(--line); }
-td.text { white-space: normal; min-width: 16rem; }
+td.text { white-space: normal; min-width: 32rem; }
 th { background: var(--panel); vertical-align: bottom; font-weight: 600; }
 .right { text-align: right; }
 tbody tr:hover { background: var(--panel); }
