@@ -86,8 +86,6 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
         place = folders.pop() if folders else links.pop()  # what lies here goes before what is linked
         try:
             status, entries = place.stat(), sorted(os.scandir(place), key=lambda entry: entry.name)
-        except FileNotFoundError as error:
-            raise RunError(f"{place} does not exist; give image files or a folder with some") from error
         except OSError as error:
             raise RunError(f"{place} cannot be read ({error.strerror}); make it readable or leave it away") from error
         if (status.st_dev, status.st_ino) in seen:
