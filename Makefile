@@ -7,19 +7,24 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 export PYTHONDONTWRITEBYTECODE :=
 OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3.11
 
-.PHONY: env search test test-slow test-extras lint clean
+.PHONY: env search test test-slow test-extras test-older-cpu lint clean
 
 search: env
 	$(BIN)/erde-nas search quickstart --out runs/quickstart
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not extra"
+test: $(VENV)/.test # a process on each of two cores; a file's tests stay together, since they share what they prepared
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not extra"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not extra"
 
 test-extras: $(VENV)/.extras # the optional runtimes and Ray, where they can be installed
 	$(BIN)/python -m pytest -m extra
+
+# Those whose results depend on the CPU's instructions, as on one with AVX2 alone.
+test-older-cpu: $(VENV)/.test
+	tests/older_cpu/run $(BIN)/python -m pytest -m "not slow and not extra" tests/compress tests/runtimes tests/test_int8.py \
+		tests/test_int8_form.py tests/distil/test_calibrate.py tests/export/test_run.py tests/measure/test_profiling.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. `main` turns the library's `UserError` into one line and exit code 2."""
 
 import errno
+import io
 import json
 import os
 import sys
@@ -331,9 +332,11 @@ def _continuable() -> Iterator[None]:
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 internal error, 2 user error, 130 interrupted."""
     quiet_libraries()  # tests turn warnings into errors
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no name of a class or file breaks an output that is not in UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name="erde-nas")
         finally:
             sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:

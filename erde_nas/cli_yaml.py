@@ -41,7 +41,7 @@ def recipes_copy(name: Shipped, to: CopyTo) -> None:
 
 @recipes.command("check")
 def recipes_check(name: RecipeName) -> None:
-    """Check a recipe and the profiles it names; every problem is listed."""
+    """Check a recipe, the profiles it names, its data and a teacher of your own, where these are here."""
     print(commands.check_recipe(name))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from erde_nas import resources
-from erde_nas.errors import UserError
+from erde_nas.errors import DataMissing, UserError
 from erde_nas.files import read_json, write_atomic
 
 EVERYDAY = ("kd+entropy", "erde", "kd", "ce")  # losses that are compared where none is named
@@ -248,19 +248,28 @@ def description(kind: resources.Kind, path: Path) -> str:
 
 
 def check_recipe(name: str) -> str:
-    """Check a recipe, the profiles it names and a checkpoint of the user's own, as far as its data are here. Raises
-    UserError with all problems."""
+    """Check a recipe, the profiles it names, its data where they are here, and a checkpoint of the user's own.
+
+    Nothing is downloaded. Raises UserError with all problems.
+    """
+    from erde_nas.data.load import load_dataset
+    from erde_nas.data.summary import describe_data
     from erde_nas.hardware import load_profile
     from erde_nas.recipe import load_recipe
 
     path = resources.find("search", name)
     recipe = load_recipe(path)
     profiles = tuple(load_profile(resources.find("profiles", profile_name)) for profile_name in recipe.profiles)
-    lines = []
+    dataset = None
+    try:
+        dataset = load_dataset(recipe.dataset)
+        lines = describe_data(dataset)
+    except DataMissing as error:
+        lines = [f"data: not checked: {error}"]
     if recipe.teacher.checkpoint is not None:
         from erde_nas.own_teacher import check_teacher_of
 
-        lines = check_teacher_of(recipe, profiles)
+        lines += check_teacher_of(recipe, profiles, dataset)
     fine = f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
     return "\n".join([fine, *lines])
 

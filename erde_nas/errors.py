@@ -5,6 +5,10 @@ class UserError(Exception):
     """Bad input: the message says what is wrong, where, and what to do next."""
 
 
+class DataMissing(UserError):
+    """A data set is not on this machine, or not where it is said to be."""
+
+
 class SpaceExhausted(Exception):
     """Every architecture of the search space has been proposed."""
 

@@ -16,14 +16,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import nn
 
-from erde_nas.data.load import load_dataset
 from erde_nas.data.pixels import read_pixels
 from erde_nas.deploy import arithmetic, check_export, fp32_segments, in_precision, write_file
 from erde_nas.distil.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from erde_nas.distil.foreign import ForeignTeacher
 from erde_nas.distil.normalisation import USUAL, normalisation_of, spread
 from erde_nas.distil.program import load_program
-from erde_nas.errors import UserError
 from erde_nas.hardware import HardwareProfile
 from erde_nas.int8_form import int8_form
 from erde_nas.left_out import LeftOut, sparing
@@ -85,18 +83,16 @@ def inspect_teacher(
     return lines
 
 
-def check_teacher_of(recipe: Recipe, profiles: tuple[HardwareProfile, ...]) -> list[str]:
+def check_teacher_of(recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset | None) -> list[str]:
     """What `inspect_teacher` says of a recipe's checkpoint; without its data set, what the file alone shows."""
     said: list[str] = []
-    try:
-        dataset = load_dataset(recipe.dataset)
-    except UserError as error:
-        path = checkpoint_path(recipe.teacher)
-        if recipe.teacher.timm is None and path.suffix == ".pt2":
-            said.append(f"teacher {path.name}: {load_program(path).text()}")
-        return [*said, f"teacher {path.name}: not checked on images, nor as a baseline, since there are none: {error}"]
-    inspect_teacher(recipe, profiles, dataset, torch.device("cpu"), said.append)
-    return said
+    if dataset is not None:
+        inspect_teacher(recipe, profiles, dataset, torch.device("cpu"), said.append)
+        return said
+    path = checkpoint_path(recipe.teacher)
+    if recipe.teacher.timm is None and path.suffix == ".pt2":
+        said.append(f"teacher {path.name}: {load_program(path).text()}")
+    return [*said, f"teacher {path.name}: not checked on images, nor as a baseline, since there are none"]
 
 
 def look(network: nn.Module, dataset: Dataset) -> Looked:

@@ -130,6 +130,8 @@ class TeacherSection(NetworkSection):
             raise ValueError(f"mean and std belong together, but {'std' if self.std is None else 'mean'} is missing")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"mean and std need one number per channel, but hold {len(self.mean)} and {len(self.std)}")
+        if self.mean is not None and max(self.mean, default=0.0) > 1:
+            raise ValueError("mean and std are those of pixels scaled to [0, 1]; divide both by 255")
         if self.mean is not None and self.normalisation is not None:
             raise ValueError(f"normalisation: {self.normalisation} says what mean and std would say; remove either")
         return self

@@ -162,6 +162,7 @@ def test_keys_that_contradict() -> None:
     for keys, message in (
         ({"mean": (0.5,)}, "std is missing"),
         ({"mean": (0.5,), "std": (0.5, 0.5)}, "hold 1 and 2"),
+        ({"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}, r"scaled to \[0, 1\]; divide both by 255"),
         ({"mean": (0.5,), "std": (0.5,), "normalisation": "half"}, "says what mean and std would say"),
     ):
         with pytest.raises(ValueError, match=message):

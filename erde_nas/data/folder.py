@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from erde_nas.data.images import check_sizes, count_channels, read_image, read_images
+from erde_nas.data.images import check_sizes, is_grayscale, read_image, read_images, size_of
 from erde_nas.data.layout import find_layout
 from erde_nas.data.pixels import file_names, fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
-from erde_nas.data.transparency import about_alpha
-from erde_nas.errors import UserError
+from erde_nas.data.transparency import about_alpha, spread
+from erde_nas.errors import DataMissing, UserError
+from erde_nas.export.run import names
 from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
+
+_HEADERS = 2000  # images whose sizes are looked at, evenly over all
 
 
 def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -27,23 +30,52 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
     """
     root = (data_dir or Path()) / Path(section.path or "").expanduser()
     if not root.is_dir():
-        raise UserError(f"dataset.path: {root} is not a folder; name one with a sub-folder of images per class")
+        kind = UserError if root.exists() else DataMissing
+        raise kind(f"dataset.path: {root} is not a folder; name one with a sub-folder of images per class")
     layout = find_layout(root)
-    alpha = about_alpha([path for listing in layout.listings.values() for path, _ in listing], section, root)
-    splits = _splits(layout.listings, section)
+    paths = [path for listing in layout.listings.values() for path, _ in listing]  # all: one colour image makes all RGB
+    gray = [path for path in paths if is_grayscale(path)] if section.channels is None else []
+    channels = section.channels or (1 if len(gray) == len(paths) else 3)
+    said = (*_about_kinds(paths, gray, section, root), *about_alpha(paths, channels, section.image_size, root))
+    splits = _splits(layout.listings, paths, channels, section)
     return Raw(
         splits["train"],
         layout.classes,
         test=splits.get("test"),
         validation=splits.get("validation"),
-        remarks=(*layout.remarks, *alpha),
+        remarks=(*layout.remarks, *said),
     )
 
 
-def _splits(listings: dict[str, list[tuple[Path, int]]], section: DatasetSection) -> dict[str, Split]:
-    """The splits, their pixels in memory where all of them fit, else on the disk."""
-    paths = [path for listing in listings.values() for path, _ in listing]  # all: one colour image makes all RGB
-    channels = section.channels or count_channels(paths)
+def _about_kinds(paths: Sequence[Path], gray: Sequence[Path], section: DatasetSection, root: Path) -> list[str]:
+    """What is made of images that are not all alike: gray ones among colour, and those that are not square."""
+    lines = []
+    if 0 < len(gray) < len(paths):
+        lines.append(f"{len(gray)} of {len(paths)} images are gray ({names(gray, root)}); all are read as RGB")
+    if section.image_size is not None:
+        seen = spread(paths, _HEADERS)
+        wide = [path for path in seen if _is_wide(path)]
+        if wide:
+            about = "" if len(seen) == len(paths) else "about "
+            lines.append(
+                f"{about}{round(len(wide) / len(seen) * len(paths))} of {len(paths)} images are not square and are "
+                f"squeezed to {section.image_size}x{section.image_size} ({names(wide, root)})"
+            )
+    return lines
+
+
+def _is_wide(path: Path) -> bool:
+    """Whether an image is not square; False: it cannot be read, which is found when its pixels are."""
+    with suppress(UserError):
+        height, width = size_of(path)
+        return height != width
+    return False
+
+
+def _splits(
+    listings: dict[str, list[tuple[Path, int]]], paths: Sequence[Path], channels: int, section: DatasetSection
+) -> dict[str, Split]:
+    """The splits, their pixels in memory where all of them fit, else on the disk; `paths` are all of them."""
     size = section.image_size or _side(paths, channels)
     bytes_ = len(paths) * channels * size**2
     if section.stream == "never" or (section.stream == "auto" and fits_in_memory(bytes_)):

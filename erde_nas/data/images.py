@@ -85,23 +85,23 @@ def _read_or_why(path: Path, channels: int, size: int | None) -> np.ndarray | Us
 
 def count_channels(paths: Sequence[Path]) -> int:
     """1 if every image is grayscale, else 3. What cannot be read is left to be found when its pixels are."""
-    return 1 if all(map(_is_grayscale, paths)) else 3
+    return 1 if all(map(is_grayscale, paths)) else 3
 
 
 def check_sizes(paths: Sequence[Path]) -> int:
     """The side of images that are square and of one size, from their headers alone. Raises UserError otherwise."""
-    first = _size(paths[0])
+    first = size_of(paths[0])
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _CHUNK):
             chunk = paths[start : start + _CHUNK]
-            for path, size in zip(chunk, pool.map(_size, chunk), strict=True):
+            for path, size in zip(chunk, pool.map(size_of, chunk), strict=True):
                 if size != first or size[0] != size[1]:
                     raise _odd_size(path, size, paths[0], first)
     return first[0]
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """(height, width) as the image is shown: turned where its EXIF tag says so."""
+def size_of(path: Path) -> tuple[int, int]:
+    """(height, width) as the image is shown: turned where its EXIF tag says so. Raises UserError."""
     try:
         with Image.open(path) as file:
             width, height = file.size
@@ -112,11 +112,12 @@ def _size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def _is_grayscale(path: Path) -> bool:
+def is_grayscale(path: Path) -> bool:
+    """Whether an image is gray, from its header alone; True: it cannot be read."""
     try:
         with Image.open(path) as file:
             return file.mode in _GRAYSCALE
-    except Exception:  # see `_size`
+    except Exception:  # see `size_of`
         return True
 
 
@@ -125,12 +126,12 @@ def has_alpha(path: Path) -> bool:
     try:
         with Image.open(path) as file:
             return run.has_alpha(file)
-    except Exception:  # see `_size`
+    except Exception:  # see `size_of`
         return False
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: cannot be read as an image ({error}); replace or remove it")
+    return UserError(f"{run.plain(f'{path}: cannot be read as an image ({error})')}; replace or remove it")
 
 
 def _odd_size(path: Path, size: tuple[int, ...], first_path: Path, first: tuple[int, ...]) -> UserError:

@@ -3,12 +3,13 @@
 Splits are known by their names (`part_of`). What can be read in two ways is refused. docs/data.md lists the layouts.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from erde_nas.data.parts import FILLERS, PARTS, WORDS, part_of, without_test, words_of
-from erde_nas.data.tree import Folder, class_folders, class_name, read_tree
+from erde_nas.data.tree import Folder, Tree, class_folders, class_name, read_tree
 from erde_nas.errors import UserError
 from erde_nas.export.run import left_out_text, plain
 
@@ -43,14 +44,14 @@ def find_layout(root: Path) -> Layout:
     classes = tuple(splits.parts["train"])
     if len(classes) < 2:
         raise UserError(f"{top.path}: expected a sub-folder of images per class, at least 2, but got {len(classes)}")
-    listings = {part: _listing(splits.parts[part], classes) for part in PARTS if part in splits.parts}
+    listings = {part: _listing(splits.parts[part], classes, tree) for part in PARTS if part in splits.parts}
     used = {path for listing in listings.values() for path, _ in listing}
     used.update(path for folder in splits.unused for path in folder.below())
     left_out = dict(tree.left_out)
     if strays := [path for path in tree.top.below() if path not in used]:
         left_out["images beside the class folders"] = strays
     remarks = [] if top is tree.top else [f"{_and([str(top.path.relative_to(root))])} alone is taken as the data set"]
-    remarks += splits.remarks
+    remarks += [*splits.remarks, *_about_sub_folders(splits.parts, root), *_alike(classes)]
     return Layout(listings, classes, (*remarks, *([left_out_text(left_out, root)] if left_out else [])))
 
 
@@ -85,10 +86,17 @@ def _splits_on_top(top: Folder) -> _Splits | None:
 
 
 def _refuse_near_splits(top: Folder) -> None:
-    """Raises UserError where names hold the words of several splits without being such names: seg_train, seg_test."""
-    kinds = {name: found for name in top.folders if (found := {WORDS[w] for w in words_of(name) if w in WORDS})}
+    """Raises UserError where names hold the words of several splits without being such names: seg_train, val2017."""
+    kinds = {name: found for name in top.folders if (found := {WORDS[w] for w in _near(name) if w in WORDS})}
     if {"train"} < set().union(*kinds.values()):
-        raise UserError(f"{top.path}: are {_and(kinds)} splits? Rename them train/, val/ and test/, or else otherwise")
+        raise UserError(
+            f"{top.path}: are {_and(kinds)} splits? Rename them train/, val/ and test/, or otherwise if not"
+        )
+
+
+def _near(name: str) -> list[str]:
+    """The words of a name without the numbers at their ends: train2017, val_1."""
+    return [word.strip("0123456789").removesuffix("set") for word in words_of(name)]
 
 
 def _one_each(place: Folder, found: Mapping[str, str]) -> dict[str, Folder]:
@@ -114,7 +122,7 @@ def _sorted_into(split: Folder, known: set[str]) -> Classes:
 
 def _unsorted(folder: Folder) -> str:
     count = sum(1 for _ in folder.below())
-    why = f"its {count} images are not sorted into classes" if count else "it is empty"
+    why = f"its {count} images are not sorted into classes" if count else "it holds no images"
     return f"{_and([folder.path.name])}: not used, since {why}"
 
 
@@ -143,7 +151,34 @@ def _splits_below_classes(top: Folder) -> _Splits | None:
     return _Splits(parts, (f"{remark}; below every class",))
 
 
-def _listing(folders: Classes, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _about_sub_folders(parts: Mapping[str, Classes], root: Path) -> list[str]:
+    """One line where classes hold folders with images: what these are taken for, and what else they might be."""
+    below = [sub for classes in parts.values() for folder in classes.values() for sub in _with_images(folder)]
+    if not below:
+        return []
+    train = parts["train"].values()
+    inside = {tuple(sub.path.name for sub in _with_images(folder)) for folder in train}
+    same = len(parts) == 1 and len(inside) == 1 and len(next(iter(inside))) > 1
+    else_ = f"; if {_and(next(iter(inside)))} are the classes, name the folders above train/, val/ and test/"
+    shown = [str(folder.path.relative_to(root)) for folder in below]
+    return [f"the images of {_and(shown)} count to the class folders that hold them{else_ if same else ''}"]
+
+
+def _with_images(folder: Folder) -> list[Folder]:
+    return [sub for sub in folder.folders.values() if any(sub.below())]
+
+
+def _alike(classes: tuple[str, ...]) -> list[str]:
+    """One line where names of classes differ only in what is easily overlooked."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+        groups.setdefault(seen.casefold().strip(), []).append(name)
+    same = [", ".join(repr(plain(name)) for name in group) for group in groups.values() if len(group) > 1]
+    return [f"classes of their own, though their names look alike: {'; '.join(same[:4])}"] if same else []
+
+
+def _listing(folders: Classes, classes: tuple[str, ...], tree: Tree) -> list[tuple[Path, int]]:
     """The images of one split with their labels."""
     listing: list[tuple[Path, int]] = []
     for name, folder in folders.items():
@@ -151,8 +186,11 @@ def _listing(folders: Classes, classes: tuple[str, ...]) -> list[tuple[Path, int
             raise UserError(f"{folder.path}: class '{name}' has no training images; remove it or add it to train/")
         images = sorted(folder.below())
         if not images:
+            found = {why: [p for p in paths if p.is_relative_to(folder.path)] for why, paths in tree.left_out.items()}
+            found = {why: paths for why, paths in found.items() if paths}
+            only = f" ({left_out_text(found, tree.top.path)})" if found else ""
             raise UserError(
-                f"{folder.path}: expected images (.png, .jpg and others), but found none; add some or remove it"
+                f"{folder.path}: expected images (.png, .jpg and others), but found none{only}; add some or remove it"
             )
         listing += [(path, classes.index(name)) for path in images]
     return listing

@@ -158,6 +158,8 @@ def _channel_statistics(train: Split, may_be_constant: bool) -> tuple[tuple[floa
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))  # (c,)
     if may_be_constant and std.any():
         std[std == 0] = 1
+    if not std.any():
+        raise UserError("all training images are of one and the same colour: there is nothing to tell them apart by")
     if (flat := np.flatnonzero(std == 0)).size:
         raise UserError(f"channel {flat[0]} has one and the same value in all training images; leave the channel out")
     return tuple(mean.tolist()), tuple(std.tolist())

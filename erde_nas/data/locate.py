@@ -4,7 +4,7 @@ from pathlib import Path
 
 from erde_nas.data.cache import cache_dir
 from erde_nas.data.sources import Source
-from erde_nas.errors import UserError
+from erde_nas.errors import DataMissing, UserError
 
 
 def find(source: Source, data_dir: Path | None) -> Path | None:
@@ -17,7 +17,10 @@ def find(source: Source, data_dir: Path | None) -> Path | None:
 
 
 def locate(source: Source, data_dir: Path | None) -> Path:
-    """Like `find`, but raises UserError that says what is missing, where it was sought and what to do."""
+    """Like `find`, but raises UserError that says what is missing, where it was sought and what to do.
+
+    DataMissing where nothing of it is here.
+    """
     found = find(source, data_dir)
     if found:
         return found
@@ -26,7 +29,7 @@ def locate(source: Source, data_dir: Path | None) -> Path:
         missing = missing_files(source, place)
         if len(missing) < len(source.needs):
             raise UserError(f"data set '{source.name}': {place} lacks {', '.join(missing)}; {source.next_step}")
-    raise UserError(
+    raise DataMissing(
         f"data set '{source.name}' not found: looked for {', '.join(source.needs)} "
         f"in {', '.join(map(str, places))}; {source.next_step}"
     )

@@ -15,12 +15,13 @@ import numpy as np
 
 from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
-from erde_nas.errors import UserError
+from erde_nas.errors import DataMissing, UserError
 from erde_nas.export.run import plain
 from erde_nas.recipe import DatasetSection
 from erde_nas.records import Split
 
 _CHANNELS = range(1, 5)
+_NUMBERS = "numpy.unique(labels, return_inverse=True)[1]"
 _KINDS = {"x": "images", "y": "labels"}
 _WORDS = {
     **dict.fromkeys(("x", "image", "images"), "x"),
@@ -48,6 +49,11 @@ def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
                 f"but holds {np.unique(split.labels)[[0, -1]].tolist() if len(split) else 'none'} (smallest, largest)"
             )
     remarks = [f"not used: {', '.join(map(plain, others))} of {path.name}"] if others else []
+    most = max(int(split.images.max()) for split in splits.values())
+    if most <= 1:
+        remarks.append(
+            f"no pixel of {path.name} is above {most}, of 255; images that were scaled to 0..1 need a factor"
+        )
     splits, said = without_test(splits, {part: f"{named['x']}, {named['y']}" for part, named in found.items()})
     return Raw(
         splits["train"],
@@ -88,7 +94,8 @@ def _role(name: str) -> tuple[str, str] | None:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"dataset.path: {path} is no file; name an .npz file with images and labels")
+        kind = UserError if path.exists() else DataMissing
+        raise kind(f"dataset.path: {path} is no file; name an .npz file with images and labels")
     try:
         with zipfile.ZipFile(path):  # numpy would take other files for .npy or for a pickle
             pass
@@ -109,10 +116,18 @@ def _split(path: Path, named: Mapping[str, str], arrays: dict[str, np.ndarray]) 
     labels = arrays[labels_name]
     if labels.dtype.kind not in "iu" or labels.size != len(images) or labels.shape[:1] != (len(images),):
         raise UserError(
-            f"{path}: {labels_name} must be {len(images)} integers, one per image, but is {labels.dtype} {labels.shape}"
+            f"{path}: {labels_name} must be {len(images)} integers, one per image, but is {labels.dtype} "
+            f"{labels.shape}{_how_to_number(labels, len(images))}"
         )
     names = np.char.add(f"{images_name} ".encode(), np.arange(len(images)).astype(bytes))
     return Split(images, labels.ravel().astype(np.int64), names=names)
+
+
+def _how_to_number(labels: np.ndarray, count: int) -> str:
+    """How names, or one-hot rows, of so many images become numbers; empty where it is not known."""
+    if labels.ndim == 2 and len(labels) == count and labels.shape[1] > 1:
+        return "; were they one-hot, save labels.argmax(1)"
+    return f"; save {_NUMBERS}" if labels.shape == (count,) else ""
 
 
 def _partner(name: str, kind: str) -> str:
@@ -144,5 +159,8 @@ def _count_classes(path: Path, name: str, labels: np.ndarray) -> int:
     present = np.unique(labels)
     if len(present) < 2 or present[0] != 0 or present[-1] != len(present) - 1:
         shown = present[:12].tolist()
-        raise UserError(f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}")
+        raise UserError(
+            f"{path}: {name} must be 0..classes-1, at least 2 classes and none left out, but got {shown}"
+            + (f"; save {_NUMBERS}" if len(present) > 1 else "")
+        )
     return len(present)

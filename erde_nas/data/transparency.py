@@ -9,26 +9,28 @@ import numpy as np
 from erde_nas.data.images import has_alpha, read_image
 from erde_nas.errors import UserError
 from erde_nas.export.run import names
-from erde_nas.recipe import DatasetSection
 
 _HEADERS = 2000  # images whose headers are read, evenly over all
 _PIXELS = 256  # of those with an alpha channel, images that are looked at
 _FLAT = 8  # levels of 255 within which a channel is all one colour, whatever a lossy format adds
 
 
-def about_alpha(paths: Sequence[Path], section: DatasetSection, root: Path) -> list[str]:
-    """At most one line. Raises UserError where most images would be one flat colour each without their transparency."""
-    if section.channels in (2, 4):
+def about_alpha(paths: Sequence[Path], channels: int, size: int | None, root: Path) -> list[str]:
+    """At most one line on images that are read with so many channels.
+
+    Raises UserError where most of them would be one flat colour each without their transparency.
+    """
+    if channels in (2, 4):
         return []
-    seen = _spread(paths, _HEADERS)
+    seen = spread(paths, _HEADERS)
     with_alpha = [path for path in seen if has_alpha(path)]
-    looked_at = _spread(with_alpha, _PIXELS)
-    transparent, hidden = _hidden(looked_at, section.image_size)
+    looked_at = spread(with_alpha, _PIXELS)
+    transparent, hidden = _hidden(looked_at, size)
     if not transparent:
         return []
     scale = len(with_alpha) / len(looked_at) * len(paths) / len(seen)
     about = "" if scale == 1 else "about "
-    keep = f"set dataset.channels: {2 if section.channels == 1 else 4} to keep the alpha channel"
+    keep = f"set dataset.channels: {2 if channels == 1 else 4} to keep the alpha channel"
     count = round(len(hidden) * scale)
     if len(hidden) * len(with_alpha) / len(looked_at) > len(seen) / 2:
         raise UserError(
@@ -67,7 +69,7 @@ def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
 
 
-def _spread(paths: Sequence[Path], most: int) -> list[Path]:
+def spread(paths: Sequence[Path], most: int) -> list[Path]:
     """At most so many of them, evenly over all."""
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int))]
 

@@ -139,4 +139,7 @@ def check_fit(network: nn.Module, path: Path, dataset: Dataset, device: torch.de
                 f"give logits of shape {wanted}, but got {tuple(out.shape)}; use one trained on {dataset.name}"
             )
         if not out.isfinite().all():
-            raise UserError(f"teacher {path}, exit {number}: its logits are not finite; its weights are damaged")
+            raise UserError(
+                f"teacher {path}, exit {number}: its logits are not finite; its weights are damaged, or it gives -inf "
+                "for some classes, which no student can learn"
+            )

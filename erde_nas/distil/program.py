@@ -5,6 +5,7 @@ What is assumed of it is said in words (`remarks`); what cannot be used is refus
 
 import copy
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,8 @@ def load_program(path: Path) -> Loaded:
     try:
         exported = torch.export.load(path)
     except Exception as error:  # torch.export raises many kinds for a damaged file
-        raise UserError(f"{path} is not a program that torch.export can load: {line_of(error)}") from error
+        what = _what_it_is(path) or line_of(error)
+        raise UserError(f"teacher {path} is not a program that torch.export can load: {what}; {EXPORT}") from error
     inputs = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     tensors = [number for number, arg in enumerate(inputs) if isinstance(arg, TensorArgument)]
     if len(tensors) != 1 or not all(isinstance(arg, TensorArgument | ConstantArgument) for arg in inputs):
@@ -137,6 +139,20 @@ def load_program(path: Path) -> Loaded:
     shape = tuple(size if isinstance(size, int) else None for size in sample.shape[1:])
     batch = _batch(sample.shape[0], exported.range_constraints) if sample.dim() else ANY
     return Loaded(Program(graph, batch, others, tensors[0]), shape, sample.dtype, tuple(remarks))
+
+
+def _what_it_is(path: Path) -> str:
+    """What another file than a program seems to be; empty where it is an archive of the right kind. Nothing is
+    unpickled."""
+    if not path.stat().st_size:
+        return "it is empty"
+    if not zipfile.is_zipfile(path):
+        return "it is cut short, or of another kind"
+    with zipfile.ZipFile(path) as archive:
+        names = [name.rpartition("/")[2] for name in archive.namelist()]
+    if "data.pkl" not in names:
+        return ""
+    return "it holds " + ("TorchScript (torch.jit.save)" if "constants.pkl" in names else "what torch.save wrote")
 
 
 def _batch(size: Any, constraints: Any) -> Batch:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.graph import CodeGen
 from torch.fx.node import map_aggregate
 
@@ -42,7 +42,7 @@ def plain_graph(program: torch.export.ExportedProgram) -> tuple[fx.GraphModule, 
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
             continue
-        trained |= _evaluate(node)
+        trained |= not _has_own_statistics(node) and _evaluate(node)
         node.args, node.kwargs = _in_fp32(node.args), _in_fp32(node.kwargs)
     _compose(graph)
     graph.eliminate_dead_code()
@@ -62,6 +62,11 @@ def _writes_state(node: fx.Node) -> bool:
     """Whether it changes a buffer in place, such as the number of batches that a norm has seen."""
     first = node.args[0] if node.args else None
     return name_of(node) in ("add_", "copy_") and isinstance(first, fx.Node) and first.op == "get_attr"
+
+
+def _has_own_statistics(node: fx.Node) -> bool:
+    """Whether it is a norm that holds no statistics, such as an instance norm that was taken apart."""
+    return getattr(node.target, "_overloadname", "") == "no_stats"
 
 
 def _evaluate(node: fx.Node) -> bool:
@@ -87,7 +92,7 @@ def _in_fp32(arguments: Any) -> Any:
 def _compose(graph: fx.Graph) -> None:
     """Replace what `run_decompositions` made by the operators that it made it from."""
     for node in list(graph.nodes):
-        composed = COMPOSED.get(name_of(node))
+        composed = _own_norm if _has_own_statistics(node) else COMPOSED.get(name_of(node))
         if composed is None or (name_of(node) in NORMS and node.args[3] is None):
             continue
         with graph.inserting_before(node):
@@ -110,6 +115,23 @@ def _call(target: Any) -> Replacement:
 def _batch_norm(graph: fx.Graph, x: Any, weight: Any, bias: Any, mean: Any, var: Any, *rest: Any) -> fx.Node:
     momentum, eps = rest[-2:]
     return graph.call_function(ATEN.batch_norm.default, (x, weight, bias, mean, var, False, momentum, eps, False))
+
+
+def _own_norm(graph: fx.Graph, x: Any, weight: Any, bias: Any, _: Any, __: Any, eps: Any) -> fx.Node:
+    return graph.call_function(_normalised, (x, weight, bias, eps))
+
+
+def _normalised(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """(n, c, ...) by the mean and variance of every channel, then scaled and shifted."""
+    axes, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+    x = x - x.mean(axes, keepdim=True)
+    x = x / ((x * x).mean(axes, keepdim=True) + eps).sqrt()
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
+
+
+def _to_copy(graph: fx.Graph, x: Any, dtype: Any = None, **_: Any) -> fx.Node:
+    return x if dtype is None else graph.call_function(ATEN.to.dtype, (x, dtype))
 
 
 def _group_norm(
@@ -153,6 +175,7 @@ COMPOSED: dict[str, Replacement] = {
         else graph.call_function(ATEN.squeeze.dim if dims else ATEN.squeeze.default, (x, *dims))
     ),
     **dict.fromkeys(DROPOUTS, _same),
+    "_to_copy": _to_copy,
     "alias": _same,
     "detach": _same,
     "detach_": _same,

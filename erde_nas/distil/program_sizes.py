@@ -73,6 +73,8 @@ def free_batch(plain: fx.GraphModule, image: str, batch: int) -> fx.GraphModule:
 def with_plain_pools(plain: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) -> None:
     """Replace adaptive poolings, whose input sizes (h, w) are in `shapes` by node, where they do not divide evenly."""
     for node in plain.graph.nodes:
+        if name_of(node) in ("adaptive_avg_pool1d", "adaptive_max_pool1d"):
+            _pool_in_line(node, shapes[node.args[0].name][-1])
         if name_of(node) not in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
             continue
         sizes, wanted = shapes[node.args[0].name][-2:], _pair(node.args[1])
@@ -87,6 +89,15 @@ def with_plain_pools(plain: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) 
                 user.replace_all_uses_with(node)
     plain.graph.eliminate_dead_code()
     plain.recompile()
+
+
+def _pool_in_line(node: fx.Node, size: int) -> None:
+    """Replace an adaptive pooling of (..., size)."""
+    mean = name_of(node) == "adaptive_avg_pool1d"
+    wanted: Any = node.args[1]
+    node.target, node.args = _pool_line, (node.args[0], mean, size, wanted[0])
+    for user in [user for user in node.users if not mean and user.target is operator.getitem and user.args[1] == 0]:
+        user.replace_all_uses_with(node)
 
 
 def _pair(value: Argument) -> tuple[Any, ...]:
@@ -118,3 +129,8 @@ def _pool_max(x: Tensor, sizes: Sequence[int], wanted: Sequence[int]) -> Tensor:
     """(..., h, w) -> (..., *wanted): the largest of each window."""
     rows = torch.stack([x[..., start:end, :].amax(-2) for start, end in _windows(sizes[0], wanted[0])], -2)
     return torch.stack([rows[..., start:end].amax(-1) for start, end in _windows(sizes[1], wanted[1])], -1)
+
+
+def _pool_line(x: Tensor, mean: bool, size: int, wanted: int) -> Tensor:
+    """(..., size) -> (..., wanted)."""
+    return (_pool_mean if mean else _pool_max)(x.unsqueeze(-2), (1, size), (1, wanted)).squeeze(-2)

@@ -12,12 +12,14 @@ This one file is the whole runner, so that it can be copied to a device: that is
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import platform
 import struct
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 ARRAY = ".npy"
 EMPTY, READ_ALREADY = "empty folders", "linked folders that are read already"  # reasons why folders are left out
+CIRCLE, OTHER_NAMES = "links in a circle", "no images by their names"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISE = "session.x64quantprecision"  # x86 without VNNI then adds int8 products without loss, and more slowly
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the thresholds' default otherwise
@@ -77,6 +80,8 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
 
     Links are followed, and no folder is read twice: not what links back, nor what two links lead to. Raises RunError.
     """
+    if not folder.exists():
+        raise RunError(f"{folder} does not exist; give a folder of images")
     images: list[Path] = []
     left_out: dict[str, list[Path]] = {}
     seen: set[tuple[int, int]] = set()
@@ -98,24 +103,34 @@ def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> tuple[list[Path],
             path, link = place / entry.name, entry.is_symlink()
             if is_hidden(entry.name):
                 left_out.setdefault("hidden", []).append(path)
+            elif link and os.path.isdir(path) and place.resolve().is_relative_to(path.resolve()):
+                left_out.setdefault(CIRCLE, []).append(path)
             elif os.path.isdir(path) if link else entry.is_dir():  # a link to itself is an error for entry alone
                 (links if link else folders).append(path)
             elif path.suffix.lower() in suffixes and (os.path.isfile(path) if link else entry.is_file()):
                 images.append(path)
             else:
                 broken = link and not os.path.exists(path)
-                left_out.setdefault("links to nothing" if broken else "no images by their names", []).append(path)
+                left_out.setdefault("links to nothing" if broken else OTHER_NAMES, []).append(path)
     return sorted(images), left_out
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is one that systems leave beside the user's own."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def left_out_text(left_out: Mapping[str, Sequence[Path]], root: Path) -> str:
     """One line that counts and names what was left out: 'left out: hidden: 3 (.a, .b, .c)'."""
-    return "left out: " + ", ".join(f"{why}: {len(paths)} ({names(paths, root)})" for why, paths in left_out.items())
+
+    def kinds(paths: Sequence[Path]) -> str:
+        counts = Counter(plain(path.suffix.lower()) or "without suffix" for path in paths)
+        return "".join(f"{count} {kind}, " for kind, count in counts.most_common(4)).removesuffix(", ") + ": "
+
+    return "left out: " + ", ".join(
+        f"{why}: {len(paths)} ({kinds(paths) if why == OTHER_NAMES and len(paths) > 3 else ''}{names(paths, root)})"
+        for why, paths in left_out.items()
+    )
 
 
 def names(paths: Sequence[Path], root: Path, most: int = 3) -> str:
@@ -163,7 +178,9 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
             if size is not None and not resize and file.size != (size, size):
                 raise _other_size(path, file.size[::-1], size)
             if file.mode.startswith(("I", "F")):
-                raise RunError(f"{path}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first")
+                raise RunError(
+                    f"{plain(str(path))}: expected 8 bits a channel, but got Pillow mode {file.mode}; convert it first"
+                )
             image = ImageOps.exif_transpose(file)
             if channels in (2, 4) and not has_alpha(image):
                 raise _no_alpha(path, channels)
@@ -182,13 +199,13 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
     except Exception as error:  # its readers raise all kinds where a file is damaged
         if isinstance(error, OSError) and error.strerror:
             raise _not_opened(path, error) from error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
+        reason = plain(str(error)) or type(error).__name__
+        raise RunError(f"{plain(str(path))}: cannot be read as an image ({reason}); replace or remove it") from error
     return np.ascontiguousarray(pixels[0].transpose(2, 0, 1)) if channels == 3 else pixels
 
 
 def _not_opened(path: Path, error: OSError) -> RunError:
-    return RunError(f"{path}: cannot be read ({error.strerror}); make it readable or leave it away")
+    return RunError(f"{plain(str(path))}: cannot be read ({error.strerror}); make it readable or leave it away")
 
 
 def has_alpha(image: Any) -> bool:
@@ -199,12 +216,15 @@ def has_alpha(image: Any) -> bool:
 def _no_alpha(path: Path, channels: int) -> RunError:
     kind = {2: "gray and alpha", 4: "red, green, blue and alpha"}[channels]
     return RunError(
-        f"{path} has no alpha channel, but {channels} channels are wanted: {kind}; give files that have them"
+        f"{plain(str(path))} has no alpha channel, but {channels} channels are wanted: {kind}; give files "
+        "that have them"
     )
 
 
 def _other_size(path: Path, shape: Sequence[int], size: int) -> RunError:
-    return RunError(f"{path} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it")
+    return RunError(
+        f"{plain(str(path))} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it"
+    )
 
 
 def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
@@ -260,7 +280,7 @@ def _may_be_transparent(data: bytes) -> bool:
 
 
 def _needs_pillow(path: Path, what: str) -> RunError:
-    return RunError(f"{path}: {what} needs Pillow; `pip install pillow`, or give 8-bit PNG files")
+    return RunError(f"{plain(str(path))}: {what} needs Pillow; `pip install pillow`, or give 8-bit PNG files")
 
 
 class _OtherSize(Exception):
@@ -591,6 +611,8 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
     parser.add_argument("--resize", action="store_true", help="scale images of another size")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no name of a class or file breaks an output that is not in UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if given.batch is not None and given.batch < 1:
             raise RunError(f"--batch must be at least 1, but got {given.batch}")

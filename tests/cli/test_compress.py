@@ -96,7 +96,7 @@ def test_a_goal_that_nothing_reaches(cli, run, shortlisted):
     assert done.code == 0, done.err
     assert "Goal not reached on quick. The nearest is " in done.out
     assert "no shape reaches the goal on quick; the cheapest is taken, with " in done.err
-    assert f"Pruning makes nothing cheaper than {shortlisted}-p" in done.out.strip().splitlines()[-2]
+    assert f"Pruning makes nothing cheaper than {shortlisted}-p" in done.out
     made = {path.name for path in (run / "students").glob(f"{shortlisted}-p*")}
     assert made > {f"{shortlisted}-p50"} or made == {f"{shortlisted}-p50"}
 

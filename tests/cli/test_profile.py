@@ -65,7 +65,7 @@ def test_a_profile_that_fails_leaves_the_others(cli, tiny, tmp_path, model):
 def test_bad_input(refused, tiny, model, tmp_path):
     assert "no shipped profile 'quick'" in refused("profile", model, "--profile", "quick")
     assert "holds no images" in refused("profile", model, "--profile", tiny.profile, "--images", tmp_path)
-    assert "is no valid ONNX model" in refused("profile", tiny.recipe, "--profile", tiny.profile)
+    assert "is no ONNX file, or a damaged one" in refused("profile", tiny.recipe, "--profile", tiny.profile)
     assert "does not exist; give an ONNX file" in refused("profile", tmp_path / "no", "--profile", tiny.profile)
 
 

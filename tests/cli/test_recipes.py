@@ -1,12 +1,17 @@
 """erde-nas recipes list, show, copy and check."""
 
+import io
+import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from erde_nas import resources
+from erde_nas.cli import main
 
 
 def test_list(cli):
@@ -62,7 +67,7 @@ def own(tiny, tmp_path):
 def test_check_looks_at_a_teacher_of_the_users_own(cli, own):
     done = cli("recipes", "check", own.recipe)
     assert done.code == 0, done.err
-    first, batch, probabilities, accuracy, *more = done.out.splitlines()
+    first, _, _, batch, probabilities, accuracy, *more = done.out.splitlines()
     assert "recipe 'tiny' is fine" in first
     assert batch == "teacher own.pt2: it was exported for exactly 1 image at once; tried, it answers any number alike"
     assert "output 0 holds probabilities (a softmax)" in probabilities
@@ -74,12 +79,56 @@ def test_check_without_the_data(cli, refused, own, tmp_path):
     absent = own.variant(tmp_path / "absent", "{name: digits, ", "{name: npz, path: nowhere.npz, ")
     done = cli("recipes", "check", absent.recipe)
     assert done.code == 0, done.err
-    file, missing = done.out.splitlines()[1:]
+    data, file, missing = done.out.splitlines()[1:]
+    assert data.startswith("data: not checked: dataset.path: nowhere.npz is no file")
     assert file == "teacher own.pt2: takes exactly 1 image at once of 1×16×16 as float32, gives 1 tensor"
-    assert missing.startswith("teacher own.pt2: not checked on images, nor as a baseline, since there are none: ")
-    assert "nowhere.npz is no file" in missing
+    assert missing == "teacher own.pt2: not checked on images, nor as a baseline, since there are none"
     (tmp_path / "own.pt2").unlink()
     assert "own.pt2 does not exist; correct teacher.checkpoint" in refused("recipes", "check", absent.recipe)
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    """The tiny recipe with a folder of random images in two splits: 8 and 3 of either class."""
+    pixels = np.random.default_rng(0)
+    for part, count in (("train", 8), ("valid", 3)):
+        for name in ("ant", "bee"):
+            place = tmp_path / "images" / part / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(pixels.integers(0, 256, (8, 8), np.uint8)).save(place / f"{number}.png")
+    section = f"{{name: folder, path: {tmp_path}/images, "
+    return tiny.variant(tmp_path / "own", "{name: digits, ", section)
+
+
+def test_check_says_what_the_data_are_taken_for(cli, folder):
+    done = cli("recipes", "check", folder.recipe)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[1:4] == [
+        "data: folder, 2 classes, images 1x8x8: 12 train, 4 validation, 6 test",
+        "images per class (train + validation + test): ant 6 + 2 + 3, bee 6 + 2 + 3",
+        "splits: train/ is train, valid/ is test; there is no other for test, so it is read once, for the report, and "
+        "validation is held out of train",
+    ]
+
+
+def test_an_output_that_is_not_in_utf_8_shows_names_escaped(folder, tmp_path, monkeypatch):
+    for part in ("train", "valid"):
+        (tmp_path / "images" / part / "ant").rename(tmp_path / "images" / part / "café")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setattr(sys, "argv", ["erde-nas", "recipes", "check", str(folder.recipe)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert rb"caf\xe9 6 + 2 + 3" in written.getvalue()
+
+
+def test_check_refuses_data_that_a_search_would_refuse(refused, folder, tmp_path):
+    (tmp_path / "images" / "train").rename(tmp_path / "images" / "val")
+    message = refused("recipes", "check", folder.recipe)
+    assert "both val/, valid/ may be the validation split" in message
+    assert len(message.splitlines()) == 1
 
 
 def test_bad_names_and_places(refused, tmp_path):

@@ -49,7 +49,7 @@ def test_a_teacher_without_a_file(cli, own, tmp_path, calibrated):
     done = cli(*tiny.search(tmp_path / "run"))
     assert done.code == 0, done.err
     assert "Traceback" not in done.out + done.err
-    start = done.err.splitlines()[:3]
+    start = done.err.partition("plan:")[0].splitlines()
     assert any("teacher own.pt2: right on " in line for line in start)
     assert any("it cannot be a baseline as a file: " in line for line in start)
     report = json.loads((tmp_path / "run" / "pareto.json").read_text())

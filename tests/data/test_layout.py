@@ -93,7 +93,7 @@ def test_splits_below_every_class(tmp_path: Path) -> None:
 def test_a_folder_around_everything(above: str, tmp_path: Path) -> None:
     put(tmp_path, f"{above}/a/1.png", f"{above}/b/x/2.png", f"{above}/b/3.png")
     assert found(tmp_path)["train"] == {"a": [f"{above}/a/1.png"], "b": [f"{above}/b/3.png", f"{above}/b/x/2.png"]}
-    assert said(tmp_path) == f"{above}/ alone is taken as the data set"
+    assert f"{above}/ alone is taken as the data set\n" in said(tmp_path)
 
 
 def test_a_folder_around_the_classes_of_a_split(tmp_path: Path) -> None:
@@ -123,12 +123,40 @@ def test_validation_beside_a_test_folder_without_classes(tmp_path: Path) -> None
 def test_an_empty_split_is_named(tmp_path: Path) -> None:
     put(tmp_path, "train/a/1.png", "train/b/2.png")
     (tmp_path / "test").mkdir()
-    assert "test/: not used, since it is empty" in said(tmp_path)
+    assert "test/: not used, since it holds no images" in said(tmp_path)
 
 
 def test_plain_classes_say_nothing(tmp_path: Path) -> None:
-    layout = find_layout(put(tmp_path, "a/1.png", "a/sub/2.png", "b/3.png"))
+    layout = find_layout(put(tmp_path, "a/1.png", "b/3.png"))
     assert (layout.classes, layout.remarks) == (("a", "b"), ())
+
+
+def test_folders_below_classes_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "pets/cat/1.png", "pets/dog/2.png", "cars/bus/3.png", "cars/4.png", "cars/notes/5.txt")
+    assert found(tmp_path)["train"]["pets"] == ["pets/cat/1.png", "pets/dog/2.png"]
+    line = "the images of cars/bus/, pets/cat/, pets/dog/ count to the class folders that hold them"
+    assert find_layout(tmp_path).remarks[0] == line
+
+
+def test_folders_that_may_be_splits_by_other_names_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "fold1/cat/1.png", "fold1/dog/2.png", "fold2/cat/3.png", "fold2/dog/4.png")
+    assert find_layout(tmp_path).classes == ("fold1", "fold2")
+    assert "if cat/, dog/ are the classes, name the folders above train/, val/ and test/" in said(tmp_path)
+
+
+def test_classes_whose_names_look_alike_are_named(tmp_path: Path) -> None:
+    layout = find_layout(put(tmp_path, "cat/1.png", "Cat/2.png", "\u200bcat/3.png", "dog/4.png"))
+    assert layout.classes == ("Cat", "cat", "dog", "\u200bcat")
+    assert layout.remarks == (r"classes of their own, though their names look alike: 'Cat', 'cat', '\\u200bcat'",)
+
+
+def test_links_in_a_circle_are_no_classes(tmp_path: Path) -> None:
+    put(tmp_path, "images/a/1.png", "images/b/2.png", "recipe.yaml")
+    (tmp_path / "images" / "up").symlink_to("..")
+    (tmp_path / "images" / "a" / "loop").symlink_to(tmp_path / "images")
+    layout = find_layout(tmp_path / "images")
+    assert (layout.classes, counts(layout)) == (("a", "b"), {"train": [1, 1]})
+    assert layout.remarks == ("left out: links in a circle: 2 (a/loop, up)",)
 
 
 def test_one_class_of_images_may_be_called_train(tmp_path: Path) -> None:
@@ -150,6 +178,8 @@ def test_one_class_of_images_may_be_called_train(tmp_path: Path) -> None:
         (["train/a/1", "train/b/1", "test/c/1", "test/a/1"], "test/c: class 'c' has no training images"),
         (["train/a/1", "train/b/1", "test/Typo/1"], "Typo: class 'Typo' has no training images"),
         (["seg_train/a/1", "seg_test/a/1"], "are seg_test/, seg_train/ splits"),
+        (["train2017/a/1", "val2017/a/1"], "are train2017/, val2017/ splits"),
+        (["a/1", "b/2.txt"], r"b: .* found none \(left out: no images by their names: 1 \(b/2.txt\)\)"),
         (["cat/train/1", "cat/test/1", "dog/1"], "cat/test/ is named like a split, but dog/ holds more"),
         (["cat/train/1", "cat/2", "dog/train/1"], "cat/train/ is named like a split, but cat/ holds more"),
         (
@@ -181,7 +211,7 @@ def test_everything_left_out_is_counted_and_named(tmp_path: Path) -> None:
     (line,) = find_layout(tmp_path).remarks
     for part in (
         "hidden: 3 (.DS_Store, __MACOSX, b/.5.png)",
-        "no images by their names: 9 (README, a/0.txt, a/1.txt and 6 more)",
+        "no images by their names: 9 (7 .txt, 1 without suffix, 1 .heic: README, a/0.txt, a/1.txt and 6 more)",
         "links to nothing: 2 (a/gone.png, a/itself.png)",
         "empty folders: 1 (a/nothing)",
         "images beside the class folders: 1 (loose.png)",
@@ -200,7 +230,8 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
         "a": ["a/0.png", "a/more/1.png", "a/more/deep/2.png"],
         "b": ["b/3.png", "b/4.png"],
     }
-    assert said(root) == "left out: linked folders that are read already: 2 (b/same, b/up)"
+    left_out = "left out: links in a circle: 1 (b/up), linked folders that are read already: 1 (b/same)"
+    assert said(root).splitlines() == ["the images of a/more/ count to the class folders that hold them", left_out]
 
 
 def test_linked_splits_and_classes(tmp_path: Path) -> None:

@@ -134,6 +134,42 @@ def test_sixteen_bit_image_is_refused(tmp_path: Path) -> None:
         read_folder(FOLDER, tmp_path)
 
 
+def test_gray_images_among_colour_and_squeezed_ones_are_counted(tmp_path: Path) -> None:
+    write_images(tmp_path / "images" / "ant", 5, 10)
+    write_images(tmp_path / "images" / "bee", 5, 100)
+    Image.new("RGB", (10, 20)).save(tmp_path / "images" / "bee" / "wide.png")
+    Image.new("RGB", (20, 20)).save(tmp_path / "images" / "bee" / "large.png")
+    resized = FOLDER.model_copy(update={"image_size": 8})
+    gray, squeezed = read_folder(resized, tmp_path).remarks
+    assert gray == "10 of 12 images are gray (ant/000.png, ant/001.png, ant/002.png and 7 more); all are read as RGB"
+    assert squeezed == "1 of 12 images are not square and are squeezed to 8x8 (bee/wide.png)"
+    assert read_folder(resized.model_copy(update={"channels": 1}), tmp_path).remarks == (squeezed,)
+
+
+def test_images_of_one_flat_colour_are_refused(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            Image.new("L", (8, 8), 7).save(tmp_path / "images" / name / f"{number}.png")
+    with pytest.raises(UserError, match="all training images are of one and the same colour"):
+        load_dataset(FOLDER, tmp_path)
+
+
+def test_an_error_about_a_file_is_one_line_whatever_its_name(tmp_path: Path) -> None:
+    write_images(tmp_path / "images" / "ant", 2, 10)
+    write_images(tmp_path / "images" / "bee", 2, 100)
+    (tmp_path / "images" / "bee" / "a\nb.png").write_text("no image")
+    with pytest.raises(UserError, match=r"bee/a\\nb.png: cannot be read as an image") as refused:
+        read_folder(FOLDER, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_npz_scaled_to_one_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=GOOD_X + np.arange(6, dtype=np.uint8)[:, None, None] % 2, labels=GOOD_Y)
+    (line,) = read_npz(NPZ, tmp_path).remarks
+    assert line.startswith("no pixel of data.npz is above 1, of 255")
+
+
 def test_folder_errors_name_the_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{tmp_path}/images is not a folder"):
         read_folder(FOLDER, tmp_path)
@@ -196,6 +232,8 @@ GOOD_X, GOOD_Y = np.zeros((6, 8, 8), np.uint8), np.array([0, 1] * 3)
         ({"images": np.zeros((6, 3, 8, 3), np.uint8), "labels": GOOD_Y}, r"but is \(6, 3, 8, 3\)"),
         ({"images": GOOD_X, "labels": GOOD_Y[:5]}, r"labels must be 6 integers.* but is int64 \(5,\)"),
         ({"images": GOOD_X, "labels": GOOD_Y * 1.0}, "labels must be 6 integers.* but is float64"),
+        ({"images": GOOD_X, "labels": np.eye(2)[GOOD_Y]}, r"float64 \(6, 2\); were they one-hot, save labels.argmax"),
+        ({"images": GOOD_X, "labels": np.array(["ant", "bee"])[GOOD_Y]}, r"<U3 \(6,\); save numpy.unique"),
         ({"images": GOOD_X, "labels": GOOD_Y * 2}, r"labels must be 0\.\.classes-1.* but got \[0, 2\]"),
         ({"images": GOOD_X, "labels": GOOD_Y - 1}, r"but got \[-1, 0\]"),
         ({"images": GOOD_X, "labels": GOOD_Y * 0}, r"at least 2 classes.* but got \[0\]"),

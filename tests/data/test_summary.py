@@ -120,11 +120,14 @@ def icons(folder: Path, *, white: int = 0, mode: str = "RGBA") -> None:
             Image.fromarray(image).convert(mode).save(folder / label / f"{number}.png")
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize(("mode", "channels"), [("RGBA", 4), ("LA", 2)])
 @pytest.mark.parametrize("white", [0, 1, 5])
-def test_shapes_in_transparency_alone_are_refused_with_what_to_do(tmp_path: Path, mode: str, white: int) -> None:
+def test_shapes_in_transparency_alone_are_refused_with_what_to_do(
+    tmp_path: Path, mode: str, channels: int, white: int
+) -> None:
     icons(tmp_path, white=white, mode=mode)
-    with pytest.raises(UserError, match=r"20 of 20 images have their shapes in transparency .*set dataset.channels: 4"):
+    expected = f"20 of 20 images have their shapes in transparency .*set dataset.channels: {channels}"
+    with pytest.raises(UserError, match=expected):
         load(tmp_path)
 
 

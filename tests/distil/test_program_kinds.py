@@ -159,7 +159,12 @@ KINDS = {
     "pooling to a size that does not divide": Kind(pooled(nn.AdaptiveAvgPool2d(3)), 144),
     "pooling of rows alone": Kind(pooled(nn.AdaptiveAvgPool2d((3, None))), 192),
     "pooling to maxima": Kind(pooled(nn.AdaptiveMaxPool2d(3)), 144),
+    "pooling of lines": Kind(pooled(lambda x: F.adaptive_avg_pool1d(x.flatten(2), 5)), 80),
+    "pooling of lines to maxima": Kind(pooled(lambda x: F.adaptive_max_pool1d(x.flatten(2), 5)), 80),
     "other norms, decomposed": Kind(normed, decompose=True),
+    "instance norm in fp64, decomposed": Kind(
+        lambda net, x: net.linear(F.instance_norm(net.features(x).double()).float().flatten(1)), decompose=True
+    ),
     "logits of several hundred": Kind(lambda net, x: net.plain(x) * 300),
     "training mode": Kind(train=True, says="exported in training mode: dropout is off"),
     "training mode, decomposed": Kind(train=True, decompose=True, says="exported in training mode"),
@@ -323,3 +328,28 @@ def test_a_program_that_needs_a_batch_teaches_but_is_no_file(tmp_path: Path) -> 
         ExportMismatch, match="takes one image at a time, but the program takes exactly 2 images at once"
     ):
         make_segments(found.network, ["fp32"], IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda path: path.write_bytes(b""), "it is empty"),
+        (lambda path: path.write_bytes(b"PK\3\4 cut"), "it is cut short, or of another kind"),
+        (lambda path: torch.save(Net(Net.plain).state_dict(), path), "it holds what torch.save wrote"),
+        (
+            lambda path: torch.jit.trace(nn.Linear(2, 3), torch.zeros(1, 2)).save(str(path)),
+            r"it holds TorchScript \(torch\.jit\.save\)",
+        ),
+    ],
+    ids=["empty", "cut", "torch.save", "TorchScript"],
+)
+def test_another_file_than_a_program_is_told_by_what_it_is(
+    write: Callable[[Path], Any], what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write(path)
+    with pytest.raises(UserError, match=rf"own\.pt2 is not a program .* can load: {what}; export it with") as caught:
+        read_checkpoint(TeacherSection(checkpoint=str(path)), DATASET, CPU)
+    assert "\n" not in str(caught.value)

@@ -228,6 +228,7 @@ OPENVINO = [
 ]
 
 
+@pytest.mark.extra
 def test_openvino_runs_them_too_or_says_in_one_line_why_not(tmp_path):
     installed("openvino")
     profile = PROFILE.model_copy(update={"runtime": "openvino"})

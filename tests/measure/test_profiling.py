@@ -95,10 +95,10 @@ def test_a_machine_that_does_not_match_gives_no_number(model):
         profile_files([model], profile, None)
 
 
-@pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_folder_without_images(model, tmp_path, name):
+@pytest.mark.parametrize(("name", "said"), [("empty", "holds no images"), ("missing", "does not exist")])
+def test_a_folder_without_images(model, tmp_path, name, said):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=f"{name} holds no images"):
+    with pytest.raises(UserError, match=f"{name} {said}"):
         profile_files([model], PROFILE, tmp_path / name)
 
 

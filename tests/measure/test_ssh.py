@@ -175,7 +175,7 @@ def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
     assert row["expected_mean"] > 0
     feed = read_subject(path, tmp_path).feed
     with pytest.raises(
-        UserError, match=r"ssh:device: measuring failed in the runtime there: mine: .*float16"
+        UserError, match=r"ssh:device: measuring failed in the runtime of /.* there: mine: .*float16"
     ) as caught:
         measure(
             [Deployed("mine", write("fp16", tmp_path), 1, feed=feed)],

@@ -62,6 +62,13 @@ int sigaction(int number, const struct sigaction *wanted, struct sigaction *befo
     return 0;
 }
 
+sighandler_t signal(int number, sighandler_t wanted) {
+    sighandler_t before = theirs.sa_handler;
+    if (number != SIGSEGV) return ((sighandler_t(*)(int, sighandler_t))dlsym(RTLD_NEXT, "signal"))(number, wanted);
+    theirs = (struct sigaction){.sa_handler = wanted};
+    return before;
+}
+
 __attribute__((constructor)) static void start(void) {
     struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     if (!real_sigaction) real_sigaction = (sigaction_type)dlsym(RTLD_NEXT, "sigaction");
