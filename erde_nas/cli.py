@@ -217,7 +217,7 @@ def profile_model(
     size: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=whole("--size", 1, 65_536),
             metavar="PIXELS",
             help="Height and width of the images, where a file leaves them open.",
             show_default=False,

@@ -52,8 +52,10 @@ def parse_goal(texts: Sequence[str]) -> GoalSection:
     for text in texts:
         key, _, value = text.partition("=")
         if key not in GoalSection.model_fields or key in values:
-            wrong = "is given twice" if key in values else f"is none of {known}"
-            raise UserError(f"--target {text}: '{key}' {wrong}; give for example --target {EXAMPLES['latency_ms']}")
+            if key in values:
+                raise UserError(f"--target {text}: '{key}' is given twice; give it once")
+            example = EXAMPLES["latency_ms"]
+            raise UserError(f"--target {text}: '{key}' is none of {known}; give for example --target {example}")
         try:
             values[key] = float(value)
         except ValueError:

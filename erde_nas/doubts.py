@@ -9,6 +9,7 @@ from typing import Any
 
 MOST_INTERRUPTED = 0.5  # of a file's calls; beyond that its numbers are CPU time rather than time
 DIGITS = 3  # that are shown at most
+WIDE = "noisy: its interval was still wide when the time allowance ended"
 NOISY = 0.1  # of itself: how far a noisy mean without an interval may be off
 
 
@@ -22,10 +23,18 @@ def doubts(latency: Mapping[str, Any] | None) -> list[str]:
     if interrupted > MOST_INTERRUPTED:
         found.append(f"{interrupted:.0%} of the calls were interrupted by others")
     elif latency.get("noisy"):
-        found.append("noisy: its interval was still wide when the time allowance ended")
+        found.append(WIDE)
     if p95 is not None and mean > p95:
         found.append("its mean is beyond its p95: a few calls decided it")
     return found
+
+
+def doubts_of_both(student: Mapping[str, Any] | None, teacher: Mapping[str, Any] | None) -> list[str]:
+    """Why their ratio is not to be relied on: each reason once, with whose latency it is about."""
+    own, other = doubts(student), doubts(teacher)
+    found = [f"both latencies: {reason}" for reason in own if reason in other]
+    found += [f"the student's latency: {reason}" for reason in own if reason not in other]
+    return found + [f"the teacher's latency: {reason}" for reason in other if reason not in own]
 
 
 def uncertainty(latency: Mapping[str, Any] | None) -> float:

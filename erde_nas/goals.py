@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from erde_nas.compress_section import GoalSection
-from erde_nas.doubts import doubts
+from erde_nas.doubts import doubts_of_both
 from erde_nas.measure.policy import OperatingPoint
 from erde_nas.offer import DOMINATED, mean_latency
 from erde_nas.records import Latency, Point
@@ -127,9 +127,9 @@ def sentence(choice: Choice | None, goal: GoalSection, profile: str, teacher: La
     name = f"{point.student} ({point.stage}){thresholds}"
     accuracy = [] if "accuracy_drop" in goal.wanted else ["accuracy_drop"]
     what = describe({key: choice.reached[key] for key in [*goal.wanted, *accuracy]}, goal)
-    found = [f"the student's latency: {reason}" for reason in doubts(vars(point.latency_ms[profile]))]
-    if teacher is not None and goal.speedup is not None:
-        found += [f"the teacher's latency: {reason}" for reason in doubts(vars(teacher))]
+    against = vars(teacher) if teacher is not None and goal.speedup is not None else None
+    timed = goal.latency_ms is not None or goal.speedup is not None
+    found = doubts_of_both(vars(point.latency_ms[profile]) if timed else None, against)
     noise = f" This is in doubt ({'; '.join(found)}): measure again on a quiet machine." if found else ""
     if choice.missed:
         return f"Goal not reached on {profile}. The nearest is {name}: {choice.missed}; {point.file}.{noise}"

@@ -114,7 +114,8 @@ def search(
                 data=describe(dataset),
                 own_teacher=own_teacher,
             )
-            return _search(_prepare(store, task, meter, place.workers, storage), place, data_dir)
+            _open_study(store, task, storage)
+            return _search(_prepare(store, task, meter, place.workers), place, data_dir)
 
 
 def _search(run: Run, place: Place, data_dir: Path | None) -> Report:
@@ -165,12 +166,10 @@ def compress(
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
         task = Task(recipe, profiles, dataset, pick_device(device))
+        _open_study(store, task)
+        _check_candidates(store, students)
         store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
         run = _prepare(store, task, meter, measured_stays=False)
-        known = [trial.student for trial in store.trials() if trial.state == "complete"]
-        unknown = [name for name in students if name not in known]
-        if unknown:
-            raise UserError(f"{out} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}")
         chosen = list(dict.fromkeys([*_finished(store), *students]))
         with store.timed("finish"):
             fit = finish(run, chosen) if chosen else finish_shortlist(run)
@@ -189,6 +188,15 @@ def _check_front(store: RunStore) -> None:
         raise UserError(f"{store.folder} holds no candidate yet, so there is no front; continue its search")
 
 
+def _check_candidates(store: RunStore, students: Sequence[str]) -> None:
+    """Raises UserError for students that are no complete candidates of the run."""
+    known = [trial.student for trial in store.trials() if trial.state == "complete"]
+    if unknown := [name for name in students if name not in known]:
+        raise UserError(
+            f"{store.folder} holds no complete candidate '{unknown[0]}'; it has {', '.join(known) or 'none'}"
+        )
+
+
 def _finished(store: RunStore) -> list[str]:
     """The candidates that were finished before, on a shortlist or at the user's wish."""
     names = [trial.student for trial in store.trials() if trial.state == "complete"]
@@ -204,17 +212,19 @@ def check_hardware(profiles: Profiles) -> None:
             raise UserError(reason)
 
 
+def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None:
+    store.open_study(len(candidate.objective_names(task.recipe.search, task.profiles)), task.space, storage)
+
+
 def _prepare(
     store: RunStore,
     task: Task,
     meter: Meter,
     workers: int = 1,
-    storage: str | None = None,
     measured_stays: bool = True,
 ) -> Run:
-    """Open the study, plan the time, and make what all candidates share."""
+    """Plan the time, and make what all candidates share. The study is open."""
     recipe, profiles, space = task.recipe, task.profiles, task.space
-    store.open_study(len(candidate.objective_names(recipe.search, profiles)), space, storage)
     saved = store.manifest().get("compute")
     if saved and saved["precision"] == "bf16" and not bf16_may_help(task.device):
         saved = None  # the run was begun on another machine

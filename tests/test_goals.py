@@ -156,3 +156,4 @@ def test_a_goal_that_doubtful_latencies_reach_is_said_to_be_in_doubt():
     assert "in doubt (the student's latency: noisy" in sentence(replace(choice, point=noisy), goal, "fast", firm)
     slow = GoalSection(latency_ms=5)
     assert "doubt" not in sentence(choice, slow, "fast", spoilt)  # which says nothing of the teacher
+    assert "doubt" not in sentence(replace(choice, point=noisy), GoalSection(accuracy_drop=0.5), "fast", spoilt)

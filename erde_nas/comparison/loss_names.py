@@ -35,7 +35,7 @@ def parse_loss(text: str, base: DistilSection) -> DistilSection:
         if not equals or key == "loss" or key not in DistilSection.model_fields:
             keys = [field for field in DistilSection.model_fields if field != "loss"]
             near = get_close_matches(key, keys, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "write KEY=VALUE"
+            hint = f"did you mean '{near[0]}'?" if near else f"write KEY=VALUE, with one of {', '.join(keys)}"
             raise UserError(f"--loss {text}: '{item}' sets no key of a recipe's distil section; {hint}")
         values[key] = _value(value)
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.doubts import doubts, known, significant, uncertainty
 from erde_nas.instructions import in_words
 
 EXAMPLE = """\
@@ -121,7 +121,7 @@ Licence of the data: {data["licence"]}."""
 
 def _numbers(student: dict[str, Any]) -> str:
     rows = [row for row in student["trade_offs"] if row["test_accuracy"] is not None]
-    timed = [(row["model"], row, row["latency_ms"]) for row in rows]
+    timed = [(_point_name(row), row, row["latency_ms"]) for row in rows]
     timed += [(point["label"], point, point["latency_ms"]) for point in student["baselines"]]
     body = [
         [name, _percent(row["val_accuracy"]), _with_interval(row), profiles, *numbers]
@@ -144,6 +144,12 @@ ONNX Runtime {where["versions"].get("onnxruntime", "")}.{_estimated(len(student[
 {table}
 
 {_doubt([entry for _, _, latency in timed for entry in latency.values()])}{conditions}{_not_offered(student)}"""
+
+
+def _point_name(row: dict[str, Any]) -> str:
+    """One file may be measured at several thresholds."""
+    at = ", ".join(significant(threshold) for threshold in row["thresholds"])
+    return f"{row['model']} at {at}" if at else str(row["model"])
 
 
 def _by_numbers(latency: dict[str, Any]) -> list[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ from erde_nas.files import read_json
 from erde_nas.instructions import EXACT_INT8
 
 NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
+LFS = b"version https://git-lfs"  # how its pointers begin
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ def read_exported(path: Path) -> Exported:
         model = onnx.load(path)
         split(model)
     except (ValueError, DecodeError) as error:
+        reason = f"it is {what_file(path)}" if isinstance(error, DecodeError) or not path.stat().st_size else error
         raise UserError(
-            f"{path} is not a student that erde-nas exported: {error}; give a model.onnx of a run's student (`erde-nas "
-            "profile` measures any classifier)"
+            f"{path} is not a student that erde-nas exported: {reason}; give a model.onnx of a run's student "
+            "(`erde-nas profile` measures any classifier)"
         ) from error
     notes = {entry.key: entry.value for entry in model.metadata_props}
     if missing := NOTES - notes.keys():
@@ -58,6 +60,15 @@ def read_exported(path: Path) -> Exported:
         notes["precision"],
         tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
     )
+
+
+def what_file(file: Path) -> str:
+    """What a file is that cannot be read as a model."""
+    if not file.stat().st_size:
+        return "empty; copy or export it again"
+    with file.open("rb") as stream:
+        pointer = stream.read(len(LFS)) == LFS
+    return "a pointer of Git LFS; fetch the file with `git lfs pull`" if pointer else "no ONNX file, or a damaged one"
 
 
 def what_folder(folder: Path) -> str:

@@ -136,7 +136,7 @@ def split(model: ModelProto) -> list[ModelProto]:
     while branch := _else_branch(levels[-1]):
         levels.append(branch)
     if not made_here(model):
-        raise ValueError("the file was not made by erde-nas: it has no exit decisions of its making")
+        raise ValueError("it has no exit decisions as erde-nas makes them")
     return [_segment(model, level, number, len(levels)) for number, level in enumerate(levels)]
 
 

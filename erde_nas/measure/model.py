@@ -14,7 +14,7 @@ from erde_nas.agent.refusal import short
 from erde_nas.compress.quantize import WEIGHT_LIMIT
 from erde_nas.data.images import list_images, read_image
 from erde_nas.errors import UserError
-from erde_nas.export.exported import is_exported, read_exported
+from erde_nas.export.exported import is_exported, read_exported, what_file, what_folder
 from erde_nas.export.foreign import copy_weights, precision_of, without_bf16_ends
 from erde_nas.export.nest import split
 from erde_nas.hardware import HardwareProfile
@@ -113,12 +113,16 @@ def read_subject(path: Path, folder: Path, size: Size | None = None) -> Subject:
     What must be changed of it is written into `folder`. Raises UserError for what is missing, damaged or refused by
     ONNX Runtime.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is {what_folder(path)}")
     if not path.is_file():
         raise UserError(f"{path} does not exist; give an ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
-        raise UserError(f"{path} is no ONNX file, or a damaged one") from error
+        raise UserError(f"{path} is {what_file(path)}") from error
+    if not model.HasField("graph"):
+        raise UserError(f"{path} is {what_file(path)}")
     if is_exported(model):
         found = read_exported(path)
         weights = path.parent / WEIGHTS

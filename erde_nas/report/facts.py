@@ -50,7 +50,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Data", _dataset(report.get("dataset") or {}, dataset_name(report))),
         ("Images per class", _per_class(report.get("dataset") or {})),
         ("About the data", "; ".join(map(str, (report.get("dataset") or {}).get("remarks") or []))),
-        ("Searched", f"{len(trials)} early-exit students, {failed} failed" if trials else ""),
+        ("Searched", _searched(len(trials), failed) if trials else ""),
         ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
         ("Profiles", ", ".join(profile_names(report))),
         ("Not measured", "; ".join(f"{name}: {why}" for name, why in (report.get("unmeasured") or {}).items())),
@@ -132,11 +132,23 @@ def _time(created: Any) -> str:
     return moment.strftime("%Y-%m-%d %H:%M") + (f" {moment.tzname()}" if moment.tzinfo else "")
 
 
+def _searched(trials: int, failed: int) -> str:
+    return f"{trials} early-exit student{'' if trials == 1 else 's'}, {failed} failed"
+
+
 def not_offered_table(report: Report) -> Table:
-    """The students that are not offered, with the reason."""
-    rows = [row for row in student_rows(report) if not row.offered]
-    cells = [(row.name, row.stage, one_line(str(row.point.get("label") or "no reason recorded"))) for row in rows]
-    return Table("Not offered", ("student", "stage", "reason"), tuple(cells), (False,) * 3)
+    """The operating points that are not offered, with the reason."""
+    cells = tuple(
+        (
+            row.name,
+            row.stage,
+            " ".join(significant(threshold) for threshold in row.point.get("thresholds") or ()),
+            one_line(str(row.point.get("label") or "no reason recorded")),
+        )
+        for row in student_rows(report)
+        if not row.offered
+    )
+    return Table("Not offered", ("student", "stage", "thresholds (nats)", "reason"), cells, (False,) * 4)
 
 
 def trials_table(report: Report) -> Table:

@@ -78,14 +78,15 @@ def _figures(report: Report) -> str:
         f'<li><span style="color:{colour}" aria-hidden="true">{character}</span> {escape(name)}</li>'
         for name, character, colour in entries
     )
-    figures = (
+    figures = [
         f"<figure><figcaption>{escape(panel_title(cost))}</figcaption>"
         f"{chart_html(report, cost, f'chart-{number}')}</figure>"
         for number, cost in enumerate(costs(report))
-    )
+    ]
+    kind = "figures several" if len(figures) > 1 else "figures"
     note = "Point at a mark for its numbers; drag to zoom, double-click to return. Bars are 95% confidence intervals."
     return (
-        f'<ul class="legend">{legend}</ul>\n<div class="figures">{"".join(figures)}</div>\n'
+        f'<ul class="legend">{legend}</ul>\n<div class="{kind}">{"".join(figures)}</div>\n'
         f'<p class="note">{escape(note)}</p>'
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.doubts import NOISY, WIDE, doubts, known, uncertainty
 from erde_nas.report.units import MISSING
 
 HEADERS = ["profile", "file", "precision", "ms per exit", "expected ms", "mean ms (95% CI)", "p50", "p95", "p99", "MB"]
@@ -22,15 +22,16 @@ def profile_table(rows: Rows) -> str:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     interval, memory = row["interval"], row["memory_bytes"]
-    ms = partial(_ms, uncertain=uncertainty(row))
-    mean = ms(row["mean"]) + ("!" if _doubts(row) else "")
+    ms, mark = partial(_ms, uncertain=_uncertain(row)), "!" if _doubts(row) else ""
+    timed = row["mean"] is not None
+    mean = ms(row["mean"]) + (mark if timed else "")
     mean += f" ({ms(interval[0])}-{ms(interval[1])})" if interval else ""
     return [
         row["profile"],
         row["file"],
         row["precision"],
         "  ".join(map(ms, row["per_exit"])),
-        ms(row["expected_mean"]),
+        ms(row["expected_mean"]) + ("" if timed else mark),
         mean,
         *(ms(row[key]) for key in ("p50", "p95", "p99")),
         "-" if memory is None else f"{memory / 1e6:.1f}",
@@ -43,17 +44,28 @@ def _ms(value: float | None, uncertain: float = 0.0) -> str:
 
 def _doubts(row: dict[str, Any]) -> list[str]:
     """Reasons to doubt a row; without images its means are estimated from exits that may be noisy, too."""
-    noisy = "noisy: its interval was still wide when the time allowance ended"
-    return doubts(row) or ([noisy] if row["noisy"] else [])
+    return doubts(row) or ([WIDE] if row["noisy"] else [])
+
+
+def _uncertain(row: dict[str, Any]) -> float:
+    """How far its means may be off, relative to themselves: measured ones, or those of its exits."""
+    return uncertainty(row) or (NOISY if row["noisy"] and row["mean"] is None else 0.0)
+
+
+def _ratio(row: dict[str, Any], doubtful: bool) -> str:
+    """How many times as long; without an interval, `doubtful` latencies leave it roughly known."""
+    ratio, ends = row["ratio"]["ratio"], row["ratio"]["interval"]
+    if not ends:
+        return f"roughly {known(ratio, 2 * NOISY)} times as long" if doubtful else f"{known(ratio, 0.0)} times as long"
+    off = max(ends[1] / ratio - 1, 1 - ends[0] / ratio)
+    return f"{known(ratio, off)} times as long (95% interval {known(ends[0], off)} to {known(ends[1], off)})"
 
 
 def _notes(rows: Rows) -> Iterator[str]:
     for row in rows:
-        if ratio := row.get("ratio"):
-            ends = ratio["interval"]
-            off = max(ends[1] / ratio["ratio"] - 1, 1 - ends[0] / ratio["ratio"]) if ends else 0.0
-            around = f" (95% interval {known(ends[0], off)} to {known(ends[1], off)})" if ends else ""
-            yield f"{row['profile']}: {row['file']} takes {known(ratio['ratio'], off)} times as long{around}"
+        if row.get("ratio"):
+            doubtful = any(_doubts(other) for other in rows if other["profile"] == row["profile"])
+            yield f"{row['profile']}: {row['file']} takes {_ratio(row, doubtful)}"
     for row in rows:
         for reason in _doubts(row):
             yield f"! {row['profile']}: {row['file']}: {reason}"

@@ -31,6 +31,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem; 
 dt { color: var(--faint); }
 dd { margin: 0; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); gap: 1rem; }
+.several { grid-template-columns: repeat(auto-fill, minmax(min(100%, 34rem), 1fr)); } /* before the second is read */
 .legend { display: flex; flex-wrap: wrap; gap: 0.1rem 1.4rem; list-style: none; padding: 0; max-width: none; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-weight: 600; margin-bottom: 0.25rem; overflow-wrap: anywhere; }
@@ -38,7 +39,7 @@ figcaption { font-weight: 600; margin-bottom: 0.25rem; overflow-wrap: anywhere; 
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.65rem; text-align: left; vertical-align: top; }
 td { white-space: nowrap; border-top: 1px solid var(--line); }
-td.text { white-space: normal; min-width: 16rem; }
+td.text { white-space: normal; min-width: 32rem; }
 th { background: var(--panel); vertical-align: bottom; font-weight: 600; }
 .right { text-align: right; }
 tbody tr:hover { background: var(--panel); }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.doubts import doubts, doubts_of_both, known, uncertainty
 from erde_nas.report.points import (
     Report,
     Row,
@@ -79,8 +79,7 @@ def _candidates(report: Report) -> list[Candidate]:
 def _doubt(report: Report, best: Candidate) -> str:
     """A second sentence where the latencies of the first are not to be relied on."""
     own, other = best.row.latency(best.profile) or {}, teacher_latency(report, best.row, best.profile)
-    found = [f"the student's latency: {reason}" for reason in doubts(own)]
-    found += [f"the teacher's latency: {reason}" for reason in doubts(other)]
+    found = doubts_of_both(own, other)
     if not found or not other:
         return ""
     medians = ""

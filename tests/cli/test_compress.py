@@ -24,7 +24,9 @@ def test_a_student_that_was_not_on_the_shortlist(cli, tiny, run, shortlisted, ot
     assert json.loads((run / "pareto.json").read_text())["points"] == report["points"]
 
 
-def test_unknown_students(refused, run, shortlisted):
+def test_unknown_students(refused, run, shortlisted, monkeypatch):
+    """They are refused before anything is trained."""
+    monkeypatch.setattr("erde_nas.pipeline._prepare", None)
     before = (run / "pareto.json").read_text()
     for name in ("nobody", f"{shortlisted}-p50"):
         message = refused("compress", run, "--student", name)

@@ -47,7 +47,7 @@ def _student(**latency: Any) -> dict[str, Any]:
         "classes": ["a", "b"],
         "input": {"size": 8, "colour": "gray"},
         "default": {"model": "model.onnx", "thresholds": []},
-        "trade_offs": [{"model": "model.onnx", **point, "latency_ms": {"cpu-1thread": here}}],
+        "trade_offs": [{"model": "model.onnx", "thresholds": [], **point, "latency_ms": {"cpu-1thread": here}}],
         "baselines": [],
         "data": {"name": "d", "train": 3, "validation": 2, "test": 1, "licence": "none", "fingerprint": "0" * 64},
         "models": {},
@@ -79,3 +79,11 @@ def test_bundles_of_earlier_versions_have_no_interval() -> None:
     for key in ("interval", "noisy", "interrupted"):
         del student["trade_offs"][0]["latency_ms"]["cpu-1thread"][key]
     assert "| 0.0306    | 0.0301 | 0.0412 | 0.0512 |" in model_card(student)
+
+
+def test_points_of_one_file_are_told_apart_by_their_thresholds() -> None:
+    student = _student()
+    student["trade_offs"] = [{**student["trade_offs"][0], "thresholds": [value]} for value in (0.51234, 1.25)]
+    card = model_card(student)
+    assert "| model.onnx at 0.512 |" in card
+    assert "| model.onnx at 1.25  |" in card

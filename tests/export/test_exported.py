@@ -19,6 +19,8 @@ def other_file(kind, folder):
     path = folder / "other.onnx"
     if kind == "text":
         path.write_text("hello " * 50)
+    if kind == "pointer":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
     if kind == "empty":
         path.write_bytes(b"")
     segment = export_segments(build(small_arch("resnet", ("gap",))))[0]
@@ -36,8 +38,9 @@ def other_file(kind, folder):
     [
         ("missing", r"other\.onnx does not exist"),
         ("text", r"other\.onnx is not a student that erde-nas exported"),
-        ("empty", r"other\.onnx is not a student that erde-nas exported: .*no exit decisions"),
-        ("segment", r"other\.onnx is not a student that erde-nas exported: .*no exit decisions"),
+        ("empty", r"other\.onnx is not a student that erde-nas exported: it is empty"),
+        ("pointer", r"other\.onnx is not a student that erde-nas exported: it is a pointer of Git LFS"),
+        ("segment", r"other\.onnx is not a student that erde-nas exported: it has no exit decisions"),
         ("cut", r"other\.onnx is not a student that erde-nas exported"),
         ("no metadata", r"other\.onnx lacks classes, exit_fractions, precision in its metadata"),
     ],

@@ -199,10 +199,10 @@ def foreign_if():
 
 @pytest.mark.parametrize("model", [foreign_if(), onnx.ModelProto()], ids=["with a decision", "empty"])
 def test_files_of_others_cannot_be_split(model):
-    with pytest.raises(ValueError, match="not made by erde-nas"):
+    with pytest.raises(ValueError, match="no exit decisions as erde-nas makes them"):
         split(model)
 
 
 def test_a_single_segment_is_not_a_deployable_file():
-    with pytest.raises(ValueError, match="not made by erde-nas"):
+    with pytest.raises(ValueError, match="no exit decisions as erde-nas makes them"):
         split(exported("resnet", 2)[0])

@@ -192,7 +192,8 @@ REFUSED = {
     "no operator": (saved([*files.BODY[:-1], node("Nope", ["logits/f"], ["logits"])]), "no operator Nope in opset 17"),
     "no weights": (missing_weights, r"the file with its weights is missing; put it beside the model: .*sub\.bin"),
     "cut weights": (cut_weights, "the file with its weights ends too early"),
-    "empty": (content(b""), "is no ONNX file, or a damaged one"),
+    "empty": (content(b""), "is empty; copy or export it again"),
+    "pointer": (content(b"version https://git-lfs.github.com/spec/v1\n"), "is a pointer of Git LFS"),
     "text": (content(b"not a model " * 20), "is no ONNX file, or a damaged one"),
     "cut": (content(model().SerializeToString()[:-100]), "is no ONNX file, or a damaged one"),
     "two inputs": (SIDE, r"one input, the images, but has 2: 'image' .*'ages' .*export it with the images"),
@@ -236,6 +237,12 @@ def test_openvino_runs_them_too_or_says_in_one_line_why_not(tmp_path):
     with pytest.raises(RuntimeRefused, match=r"zip-map\.onnx: .*probabilities") as caught:
         profile_files([write("zip-map", tmp_path)], profile, None)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_a_file_says_which_to_give(tmp_path):
+    file = write("plain", tmp_path)
+    with pytest.raises(UserError, match=f"is a folder with 1 model file; give one of them: {file}"):
+        read_subject(tmp_path, tmp_path)
 
 
 def test_pytorch_wants_weights(tmp_path):

@@ -32,8 +32,17 @@ def test_a_row_in_doubt_says_why() -> None:
 def test_exits_alone_may_be_noisy_too() -> None:
     text = profile_table([_row(mean=None, p50=None, p95=None, p99=None, interval=None, noisy=True)])
     assert "! here: a.onnx: noisy" in text
+    assert "0.012  0.046" in text  # known to a tenth
+    assert "0.031!" in text
+    assert "-!" not in text
 
 
 def test_a_ratio_has_the_digits_that_its_interval_leaves() -> None:
     ratio = {"ratio": 10.5612, "interval": [10.1, 11.0], "processes": 6}
     assert "takes 10.6 times as long (95% interval 10.1 to 11.0)" in profile_table([_row(), _row(ratio=ratio)])
+
+
+def test_a_ratio_of_noisy_files_without_an_interval_is_rough() -> None:
+    ratio = {"ratio": 1.6212, "interval": None, "processes": 1}
+    assert "takes 1.62 times as long\n" in profile_table([_row(), _row(ratio=ratio)])
+    assert "takes roughly 1.6 times as long\n" in profile_table([_row(noisy=True), _row(ratio=ratio)])

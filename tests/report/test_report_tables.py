@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from erde_nas.report.facts import not_offered_table
 from erde_nas.report.tables import front_table, front_tables
 from erde_nas.report.tables import summary_sentence as summary_from_tables
 
@@ -113,3 +114,9 @@ def test_tables_fall_back_to_macs_and_to_a_sentence(report: Report) -> None:
 
 def test_summary_is_reachable_from_tables(report: Report) -> None:
     assert summary_from_tables(report).startswith("Student c51e0f9a33")
+
+
+def test_points_of_one_file_that_are_not_offered_are_told_apart(report: Report) -> None:
+    point = next(p for p in report["points"] if p["thresholds"])
+    report["points"] = [{**point, "offered": False, "label": "slow", "thresholds": [t]} for t in (0.51234, 1.25)]
+    assert _column(not_offered_table(report), "thresholds") == ["0.512", "1.25"]
