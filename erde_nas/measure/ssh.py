@@ -106,6 +106,7 @@ class Connection:
         self._host = host
         if shutil.which("ssh") is None:
             raise UserError("a profile with target ssh: needs the program ssh; install OpenSSH's client")
+        own_config()  # where it is not there, nothing is left behind
         self._here = tempfile.TemporaryDirectory(prefix="erde-nas-ssh-", dir=_short_folder())
         self._socket = Path(self._here.name) / "socket"
         self._log = (Path(self._here.name) / "log").open("w+b")
