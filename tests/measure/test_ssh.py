@@ -29,7 +29,7 @@ from tests.measure.foreign_files import write
 from tests.students.builders import build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:8]
-QUICK = MeasureSection(warmup_calls=1, calls_per_block=5, blocks=3, processes=1, stream_images=8)
+QUICK = MeasureSection(warmup_calls=1, calls_per_block=5, blocks=3, processes=1, stream_images=8, allowance_s=0)
 FOREVER = 10**9  # calls
 
 # Kills the SSH server's process of this connection.
