@@ -20,7 +20,7 @@ whole, calls = quick_latency.make_segments, 0
 def deadly(*args):
     global calls
     calls += 1
-    if calls == 2:
+    if calls == 3:  # the plan has a network timed first, then come the candidates
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(*args)
 quick_latency.make_segments = deadly
