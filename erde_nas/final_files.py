@@ -81,14 +81,14 @@ class File:
 def write_files(entry: Entry, shared: Shared, left_out: LeftOut) -> list[File]:
     """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
     validation, how = shared.dataset.validation, shared.int8
-    network = entry.network.cpu().eval()
+    network, calibration = entry.network.cpu().eval(), calibration_images(shared)
     files: list[File] = []
     with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
         for precision in allowed(shared.profiles):
             path = _path(entry, precision)
             with sparing(left_out, f"{entry.name}/{path.name}"):
-                made = in_precision(fp32, precision, calibration_images(shared), how)
+                made = in_precision(fp32, precision, calibration, how)
                 own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
                 write_file(made, [0.0] * (len(own) - 1), path, {})
                 static = Quantized(made, how, "static") if precision == "int8" else None
