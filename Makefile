@@ -23,13 +23,14 @@ test-extras: $(VENV)/.extras # the optional runtimes and Ray, where they can be 
 
 # Those whose results depend on the CPU's instructions, as on one with AVX2 alone.
 test-older-cpu: $(VENV)/.test
-	tests/older_cpu/run $(BIN)/python -m pytest -m "not slow and not extra" tests/compress tests/runtimes tests/test_int8.py \
-		tests/test_int8_form.py tests/distil/test_calibrate.py tests/export/test_run.py tests/measure/test_profiling.py
+	tests/older_cpu/run $(BIN)/python -m pytest -m "not slow and not extra" tests/compression tests/device tests/onnx_files \
+		tests/measurement/test_int8_form.py tests/measurement/test_profiling.py tests/distil/training/test_calibrate.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 env: $(VENV)/.installed
 

@@ -19,20 +19,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from repeatability import write_students
 
-from erde_nas import resources
+from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.deploy import make_segments, write_file
-from erde_nas.distil.teacher import image_shape
-from erde_nas.hardware import load_profile
-from erde_nas.machine import describe_machine
-from erde_nas.measure.latency import Deployed, Effort, measure
-from erde_nas.measure.pool import Timing
-from erde_nas.progress import Meter
-from erde_nas.recipe import load_recipe
-from erde_nas.records import Dataset, Exit
-from erde_nas.space import Space
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.device.machine import describe_machine
+from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.arch import Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.write import make_segments, write_file
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.profile import load_profile
+from erde_nas.recipe.recipe import load_recipe
+from erde_nas.space.space import Space
 
 BUSY_PER_CORE = 2
 LOADS = {

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from erde_nas.data.load import READERS
-from erde_nas.published import COMMON, PAIRS, TABLE_2
-from erde_nas.recipe import DatasetSection
+from erde_nas.recipe.published import COMMON, PAIRS, TABLE_2
+from erde_nas.recipe.recipe import DatasetSection
 
 TEACHER_RATE = 0.05  # at which CRD trains its teachers
 RESULTS = Path(__file__).parent / "results"

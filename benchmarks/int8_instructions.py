@@ -27,17 +27,18 @@ from runtimes import fastest, students
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from erde_nas.agent.work import forced, pin
-from erde_nas.compress.quantize import Quantization, quantize_segments
-from erde_nas.export.nest import nest, split
-from erde_nas.export.segments import export_segments
-from erde_nas.machine import describe_machine
-from erde_nas.records import Arch, Exit
-from erde_nas.runtimes import runtime
-from erde_nas.runtimes.interface import Deployable, Setting
-from erde_nas.runtimes.onnxruntime import NestedModel, open_session, run_segments
-from erde_nas.students.families import FAMILIES, StageChoice, make_arch
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.device.agent.work import forced, pin
+from erde_nas.device.machine import describe_machine
+from erde_nas.device.runtimes import runtime
+from erde_nas.device.runtimes.interface import Setting
+from erde_nas.device.runtimes.onnxruntime import NestedModel, open_session, run_segments
+from erde_nas.networks.arch import Arch, Exit
+from erde_nas.networks.families import FAMILIES, StageChoice, make_arch
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.nest import nest, split
+from erde_nas.onnx_files.quantize import Quantization, quantize_segments
+from erde_nas.onnx_files.segments import export_segments
 
 CALLS, TRAINED_ON = 10, 1200
 FORMS = {
@@ -135,7 +136,7 @@ def speeds(folder: Path, blocks: int) -> Iterator[dict[str, object]]:
             own = folder / "openvino"
             own.mkdir(exist_ok=True)
             used, setting = runtime("openvino"), Setting(precision="fp32" if choice == "fp32" else "int8")
-            paths = used.prepare(Deployable(file, None), setting, own)
+            paths = used.prepare(DeployableFile(file, None), setting, own)
             loaded["openvino", choice] = used.load([str(path) for path in paths], setting)
         exact = open_session(str(folder / f"{name}.u8s8-8bit.onnx"), threads=1, device="cpu", exact=True)
         loaded["onnxruntime", "u8s8-8bit-exact"] = NestedModel(exact)

@@ -3,8 +3,8 @@
     python benchmarks/latency_model.py [--students 60] [--out benchmarks/results/latency-model-cpu-1thread.csv]
 
 Students are drawn at random, with a fixed seed, and measured untrained under the profile cpu-1thread, as a search
-measures candidates: one process, 5 blocks of calls per exit (erde_nas.quick_latency). All are measured once, then all
-again: what two rounds differ by, no model can predict. A table that was interrupted is continued; a complete one is
+measures candidates: one process, 5 blocks of calls per exit (erde_nas.measurement.brief). All are measured once, then
+all again: what two rounds differ by, no model can predict. A table that was interrupted is continued; a complete one is
 only evaluated again. Its header says under which conditions it was measured and, for each space, how well a model
 predicts students that it was not fitted to (10 folds). Columns:
 
@@ -29,19 +29,19 @@ import numpy as np
 import onnxruntime
 import torch
 
-from erde_nas import resources
-from erde_nas.deploy import make_segments, write_file
+from erde_nas.device.machine import describe_machine
 from erde_nas.files import write_atomic
-from erde_nas.hardware import load_profile
-from erde_nas.machine import describe_machine
-from erde_nas.measure.latency import Deployed, measure
-from erde_nas.measure.latency_features import segment_features
-from erde_nas.measure.latency_model import PerExit, cross_predict, judge, order
-from erde_nas.measure.pool import Timing
-from erde_nas.quick_latency import QUICK
-from erde_nas.recipe import load_recipe
-from erde_nas.space import Space
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.measurement.brief import QUICK
+from erde_nas.measurement.latency import Deployed, measure
+from erde_nas.measurement.latency_features import segment_features
+from erde_nas.measurement.latency_model import PerExit, cross_predict, judge, order
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.write import make_segments, write_file
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.profile import load_profile
+from erde_nas.recipe.recipe import load_recipe
+from erde_nas.space.space import Space
 
 TABLE = Path(__file__).parent / "results" / "latency-model-cpu-1thread.csv"
 SHAPES = {"quickstart": (1, 16, 16), "cifar10": (3, 32, 32)}
@@ -92,7 +92,7 @@ def measure_missing(
 
 @torch.no_grad()
 def time_quickly(network: EarlyExitNetwork, images: np.ndarray) -> Timing:
-    """What erde_nas.quick_latency.latency_per_exit times, with more of what it found."""
+    """What erde_nas.measurement.brief.latency_per_exit times, with more of what it found."""
     with TemporaryDirectory() as folder:
         path, exits = Path(folder) / "fp32.onnx", len(network.segments)
         write_file(make_segments(network, ["fp32"], images[:1])["fp32"], [0.0] * (exits - 1), path, {})

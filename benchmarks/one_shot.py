@@ -36,24 +36,25 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from search_space import shrunk
 
-from erde_nas import candidate
+from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.teacher import image_shape
-from erde_nas.distil.train import Compute
+from erde_nas.distil.context import Shared, prepare
+from erde_nas.distil.training.train import Compute
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.macs import exit_macs
+from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.pareto import hypervolume, non_dominated
-from erde_nas.progress import Meter
+from erde_nas.progress.meter import Meter
 from erde_nas.rank_correlation import rank_correlation
-from erde_nas.recipe import Recipe
-from erde_nas.records import Arch, Proposal, Trial
-from erde_nas.searchers import make_searcher
-from erde_nas.shared import Shared, prepare
-from erde_nas.space import Space
-from erde_nas.students.network import EarlyExitNetwork
-from erde_nas.supernet.checkpoint import weights_file
-from erde_nas.supernet.costs import exit_macs
-from erde_nas.supernet.evaluator import OneShot
-from erde_nas.supernet.subnetworks import Family
-from erde_nas.supernet.train import train_family
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.searching import evaluate as candidate
+from erde_nas.searching.searchers import make_searcher
+from erde_nas.searching.supernet.checkpoint import weights_file
+from erde_nas.searching.supernet.evaluator import OneShot
+from erde_nas.searching.supernet.subnetworks import Family
+from erde_nas.searching.supernet.train import train_family
+from erde_nas.space.space import Space
+from erde_nas.space.trial import Proposal, Trial
 
 matplotlib.use("Agg")
 RESULTS = Path(__file__).parent / "results"

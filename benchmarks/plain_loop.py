@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from erde_nas.data.dataset import Split
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
-from erde_nas.recipe import OptimizerSection, ViewsSection
-from erde_nas.records import Split
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.recipe import OptimizerSection, ViewsSection
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):

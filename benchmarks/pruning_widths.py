@@ -31,21 +31,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from erde_nas import resources
-from erde_nas.compress.prune import Groups, Pruning
+from erde_nas.compression.prune import Groups, Pruning
+from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import load_dataset
 from erde_nas.data.views import Views
-from erde_nas.distil.compute import Compute
 from erde_nas.distil.objective import cross_entropy_objective
-from erde_nas.distil.train import train
-from erde_nas.hardware import load_profile
-from erde_nas.quick_latency import latency_per_exit
-from erde_nas.recipe import DatasetSection, OptimizerSection, ViewsSection
-from erde_nas.records import Dataset, Exit, Split
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork
-from erde_nas.supernet.costs import exit_macs
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.train import train
+from erde_nas.measurement.brief import latency_per_exit
+from erde_nas.networks.arch import Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.macs import exit_macs
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.profile import load_profile
+from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
 
 SHARES = (0.5, 0.7)
 STUDENTS = (("cifar10", "resnet"), ("cifar10", "mobilenet"), ("fashion-mnist", "vgg"))

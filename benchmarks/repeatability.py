@@ -18,21 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from erde_nas import resources
+from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.deploy import make_segments, write_file
-from erde_nas.distil.teacher import image_shape
-from erde_nas.hardware import HardwareProfile, load_profile
-from erde_nas.machine import describe_machine
-from erde_nas.measure.latency import Deployed, Effort, measure
-from erde_nas.measure.policy import entropies
-from erde_nas.measure.pool import Timing
-from erde_nas.progress import Meter
-from erde_nas.recipe import load_recipe
-from erde_nas.records import Dataset
-from erde_nas.space import Space
-from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.device.machine import describe_machine
+from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.operating_points import entropies
+from erde_nas.onnx_files.write import make_segments, write_file
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.profile import HardwareProfile, load_profile
+from erde_nas.recipe.recipe import load_recipe
+from erde_nas.space.space import Space
 
 PROCESSES = 5
 STUDENTS = 4

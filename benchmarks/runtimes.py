@@ -20,17 +20,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from erde_nas.agent.work import forced, pin
-from erde_nas.compress.quantize import quantize_segments
-from erde_nas.export.nest import nest
-from erde_nas.export.segments import export_segments
-from erde_nas.machine import describe_machine
-from erde_nas.records import Arch, Exit
-from erde_nas.runtimes import RUNTIMES, runtime
-from erde_nas.runtimes.interface import Deployable, Runner, Setting
-from erde_nas.runtimes.segments import write_onnx_segments
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.device.agent.work import forced, pin
+from erde_nas.device.machine import describe_machine
+from erde_nas.device.runtimes import RUNTIMES, runtime
+from erde_nas.device.runtimes.interface import Runner, Setting
+from erde_nas.networks.arch import Arch, Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.nest import nest
+from erde_nas.onnx_files.quantize import quantize_segments
+from erde_nas.onnx_files.segments import export_segments
 
 CALLS, BASE = 10, ("onnxruntime", "fp32")
 COLUMNS = ("student", "runtime", "precision", "exit", "ratio", "iqr_over_median", "onnxruntime_fp32_ms")
@@ -70,13 +70,13 @@ def runners(network: EarlyExitNetwork, folder: Path, names: list[str]) -> Iterat
         for precision in used.PRECISIONS:
             own = folder / f"{name}-{precision}"
             own.mkdir()
-            student = Deployable(files.get(precision, files["fp32"]), network)
+            student = DeployableFile(files.get(precision, files["fp32"]), network)
             setting = Setting(precision=precision)
             yield (name, precision), used.load([str(p) for p in used.prepare(student, setting, own)], setting)
             if name == "openvino":
                 own = folder / f"{name}-{precision}-segments"
                 own.mkdir()
-                paths = write_onnx_segments(student.file, own)
+                paths = student.write_segments(own)
                 yield ("openvino-segments", precision), used.load([str(p) for p in paths], setting)
 
 

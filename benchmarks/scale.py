@@ -32,15 +32,15 @@ from sqlalchemy import Engine, event
 
 from erde_nas.errors import UserError
 from erde_nas.files import write_json
-from erde_nas.recipe import SpaceSection
-from erde_nas.records import Proposal, Trial
-from erde_nas.searchers import Searcher, make_searcher
-from erde_nas.space import Space
-from erde_nas.students.weights import save_packed
-from erde_nas.studies import shared
-from erde_nas.studies.interface import Study
-from erde_nas.studies.local import LocalStudy
-from erde_nas.studies.shared import Membership, SharedStudy
+from erde_nas.networks.weights import save_packed
+from erde_nas.recipe.recipe import SpaceSection
+from erde_nas.run.studies import shared
+from erde_nas.run.studies.interface import Study
+from erde_nas.run.studies.local import LocalStudy
+from erde_nas.run.studies.shared import Membership, SharedStudy
+from erde_nas.searching.searchers import Searcher, make_searcher
+from erde_nas.space.space import Space
+from erde_nas.space.trial import Proposal, Trial
 
 RESULTS = Path(__file__).parent / "results"
 STORED = (0, 1000, 10_000)

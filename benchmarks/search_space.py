@@ -33,21 +33,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from erde_nas import resources
+from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import load_dataset
-from erde_nas.deploy import make_segments, write_file
-from erde_nas.distil.train import Compute
-from erde_nas.hardware import load_profile
-from erde_nas.machine import describe_machine
-from erde_nas.measure.latency import Deployed, Effort, measure
-from erde_nas.measure.macs import macs_per_exit, parameter_count
-from erde_nas.measure.policy import cheapest_within, operating_curve
-from erde_nas.progress import Meter
-from erde_nas.recipe import Recipe, load_recipe
-from erde_nas.records import Choice, Dataset, Split
-from erde_nas.shared import Shared, prepare
-from erde_nas.space import Space
-from erde_nas.students.infer import all_logits
+from erde_nas.device.machine import describe_machine
+from erde_nas.distil.context import Shared, prepare
+from erde_nas.distil.training.train import Compute
+from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.macs import macs_per_exit, parameter_count
+from erde_nas.networks.operating_points import cheapest_within, operating_curve
+from erde_nas.onnx_files.write import make_segments, write_file
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.profile import load_profile
+from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.space.space import Space
+from erde_nas.space.trial import Choice
 
 TABLE = Path(__file__).parent / "results" / "search-space-fashion-mnist.csv"
 BATCH = 16  # students whose latency is measured together

@@ -34,16 +34,16 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from erde_nas import resources
 from erde_nas.comparison.figure import COLOURS
 from erde_nas.comparison.statistics import estimate
-from erde_nas.machine import describe_machine
+from erde_nas.device.machine import describe_machine
 from erde_nas.pareto import hypervolume, non_dominated
-from erde_nas.recipe import SearcherName, load_recipe
-from erde_nas.records import Choice, Trial
-from erde_nas.searchers import make_searcher
-from erde_nas.searchers.surrogate import Description
-from erde_nas.space import Space
+from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.recipe import SearcherName, load_recipe
+from erde_nas.searching.searchers import make_searcher
+from erde_nas.searching.searchers.surrogate import Description
+from erde_nas.space.space import Space
+from erde_nas.space.trial import Choice, Trial
 
 RESULTS = Path(__file__).parent / "results"
 CURVES, OVERHEAD = "searchers{}.csv", "searchers-overhead.csv"

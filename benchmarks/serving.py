@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from erde_nas.export import run as runner
+from erde_nas.device import bundle_runner as runner
 
 HEAD = struct.Struct("<II")  # number of the request or answer, images in it
 GRACE_S = 1.0
@@ -158,14 +158,14 @@ def make_requests(images: np.ndarray, batch: int, count: int, generator: np.rand
 
 def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service], np.ndarray, dict[str, Any]]:
     """Export the bundle and the network without exits; the services, the test images, and student.json."""
+    from erde_nas.bundle.source import find_student
+    from erde_nas.bundle.write import write_bundle
     from erde_nas.data.load import load_dataset
-    from erde_nas.deploy import make_segments, write_file
-    from erde_nas.export.bundle import write_bundle
-    from erde_nas.export.source import find_student
     from erde_nas.files import read_json
-    from erde_nas.store import existing_run
-    from erde_nas.students.network import drop_early_exits
-    from erde_nas.students.weights import load_network
+    from erde_nas.networks.network import drop_early_exits
+    from erde_nas.networks.weights import load_network
+    from erde_nas.onnx_files.write import make_segments, write_file
+    from erde_nas.run.folder import existing_run
 
     store = existing_run(run)
     saved, recipe = store.manifest().get("data_dir"), store.recipe()
@@ -197,7 +197,7 @@ def _free_batch(model: Path) -> Path:
     """The one segment of a file without exits, which takes any number of images."""
     import onnx
 
-    from erde_nas.export.nest import split
+    from erde_nas.onnx_files.nest import split
 
     path = model.with_suffix(".batch.onnx")
     onnx.save(split(onnx.load(model))[0], path)

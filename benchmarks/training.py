@@ -24,25 +24,26 @@ import torch
 from plain_loop import Augmented, plain_training
 from torch.utils.data import DataLoader
 
+from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import load_dataset
 from erde_nas.data.views import Views
-from erde_nas.distil.calibrate import calibrate
-from erde_nas.distil.compute import Compute, Targets
+from erde_nas.device.machine import describe_machine
 from erde_nas.distil.objective import Objective, cross_entropy_objective, teacher_exits
-from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import Teacher
+from erde_nas.distil.teachers.cached_logits import cached_logits
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil.together import Job, train_together
-from erde_nas.distil.train import train
-from erde_nas.distil_section import DistilSection
+from erde_nas.distil.training.calibrate import calibrate
+from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.together import Job, train_together
+from erde_nas.distil.training.train import train
 from erde_nas.errors import TrainingFailed
-from erde_nas.machine import describe_machine
-from erde_nas.measure.macs import macs_per_exit
-from erde_nas.recipe import DatasetSection, OptimizerSection, ViewsSection
-from erde_nas.records import Dataset, Exit
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.arch import Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.macs import macs_per_exit
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
 
 TEACHER = ((2, 2, 2), (32, 64, 128), 32)  # depths, widths, stem
 STUDENT = ((1, 1, 1), (16, 32, 48), 16)

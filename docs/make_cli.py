@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from erde_nas.cli import app
+from erde_nas.cli.app import app
 
 PAGE = Path(__file__).with_name("cli.md")
 INTRODUCTION = """\

@@ -1,4 +1,4 @@
-"""The errors that a user can mend. The library raises them, `cli.py` turns them into one line and exit code 2."""
+"""The errors that a user can mend. The library raises them; a command ends with one line and exit code 2."""
 
 
 class UserError(Exception):

@@ -13,43 +13,44 @@ from typing import Any
 
 import torch
 
-from erde_nas import candidate, limits
-from erde_nas.assemble import assemble
-from erde_nas.compress.quantize import Quantization
-from erde_nas.compress_section import GoalSection
-from erde_nas.compress_students import compress_students
+from erde_nas.compression.students import compress_students
+from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.detect import describe_machine
-from erde_nas.distil.timings import bf16_may_help
-from erde_nas.distil.train import Compute
+from erde_nas.distil.context import Shared, pick_device, prepare
+from erde_nas.distil.teacher_check import Verdict, check_teacher, learns_from_teacher, without_teacher
+from erde_nas.distil.training.timings import bf16_may_help
+from erde_nas.distil.training.train import Compute
 from erde_nas.errors import UserError
-from erde_nas.explore import explore
 from erde_nas.files import read_json
-from erde_nas.finals import measure_run
-from erde_nas.finish import finish, finish_shortlist
-from erde_nas.hardware import HardwareProfile
-from erde_nas.int8_form import explained, int8_form
-from erde_nas.measure.target import machine_of, obstacle
-from erde_nas.outcome import already_reached, came_of, profile_of
-from erde_nas.own_teacher import inspect_teacher
-from erde_nas.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
-from erde_nas.planning import Planner
-from erde_nas.progress import Meter
-from erde_nas.rank_check import check_ranks
-from erde_nas.recipe import Recipe
-from erde_nas.records import Dataset
+from erde_nas.measurement.detect import describe_machine
+from erde_nas.measurement.int8_form import explained, int8_form
+from erde_nas.measurement.target import machine_of, obstacle
+from erde_nas.networks.weights import save_network
+from erde_nas.onnx_files.quantize import Quantization
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe.goal import GoalSection
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
-from erde_nas.run import Run
-from erde_nas.shared import Shared, pick_device, prepare, space_of
-from erde_nas.space import Space
-from erde_nas.store import RunStore, discard_empty, existing_run, is_run, locked, open_run
-from erde_nas.students.weights import save_network
-from erde_nas.studies.shared import check_storage
-from erde_nas.supernet.evaluator import candidate_maker, train_supernets
-from erde_nas.trust import Verdict, check_teacher, learns_from_teacher, without_teacher
-from erde_nas.workers.placement import Place, Placement, open_placement
-from erde_nas.workers.work import longest_training
+from erde_nas.results.measured import measure_run
+from erde_nas.results.outcome import already_reached, came_of, profile_of
+from erde_nas.results.report_model import assemble
+from erde_nas.run.folder import RunStore, discard_empty, existing_run, is_run, locked, open_run
+from erde_nas.run.own_teacher import inspect_teacher
+from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
+from erde_nas.run.run import Run
+from erde_nas.run.studies.shared import check_storage
+from erde_nas.searching import evaluate as candidate
+from erde_nas.searching import limits
+from erde_nas.searching.loop import explore
+from erde_nas.searching.planner import Planner
+from erde_nas.searching.rank_check import check_ranks
+from erde_nas.searching.shortlist import finish, finish_shortlist
+from erde_nas.searching.supernet.evaluator import candidate_maker, train_supernets
+from erde_nas.searching.workers.placement import Place, Placement, open_placement
+from erde_nas.searching.workers.work import longest_training
+from erde_nas.space.space import Space, space_of
 
 Profiles = tuple[HardwareProfile, ...]
 Report = dict[str, Any]

@@ -76,14 +76,14 @@ class Tiny:
 
 def call(*words: object) -> Done:
     """Run `erde-nas WORDS` in this process, with warnings as errors as everywhere in the tests."""
-    from erde_nas.cli import main
+    from erde_nas.cli.app import main
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["erde-nas", *map(str, words)])
         patch.setattr(sys, "warnoptions", ["error"])  # the command line silences them otherwise
         # Medians over the tiny profile's eight images are noise: they would decide what is offered. See test_offer.py.
-        patch.setattr("erde_nas.offer._exits_do_not_pay", lambda point, profile: "")
+        patch.setattr("erde_nas.results.offer._exits_do_not_pay", lambda point, profile: "")
         try:
             main()
         except SystemExit as stop:

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from erde_nas.preset import expand, expanded
-from erde_nas.published import PAIRS
-from erde_nas.recipe import load_recipe
+from erde_nas.recipe.preset import expand, expanded
+from erde_nas.recipe.published import PAIRS
+from erde_nas.recipe.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from erde_nas import pipeline
-from erde_nas.compress.quantize import Quantization
-from erde_nas.export.nest import thresholds_of
+from erde_nas.data.dataset import Dataset, Split
+from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words, this_cpu
 from erde_nas.files import write_json
-from erde_nas.finals import confidence, read_measured
-from erde_nas.hardware import HardwareProfile
-from erde_nas.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words, this_cpu
-from erde_nas.records import Arch, Dataset, Point, Split
-from erde_nas.store import RunStore
+from erde_nas.front.point import Point
+from erde_nas.networks.arch import Arch
+from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.onnx_files.quantize import Quantization
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.results.measured import confidence, read_measured
+from erde_nas.run.folder import RunStore
 
 POINT = {
     "student", "stage", "arch", "thresholds", "exit_fractions", "val_accuracy", "test_accuracy", "test_accuracy_ci95",

@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from erde_nas.assemble import searched_and_finished
+from erde_nas.front.point import Point
 from erde_nas.rank_correlation import rank_correlation
-from erde_nas.records import Point, Trial
 from erde_nas.report.facts import run_facts
+from erde_nas.results.report_model import searched_and_finished
+from erde_nas.space.trial import Trial
 
 
 def counted(first: list[float], second: list[float]) -> float:

@@ -1,1 +1,1 @@
-"""`erde-nas distil`: one student trained with several losses, each from several seeds, and what tells them apart."""
+"""A recipe and several losses in, one student trained with each out, and what tells them apart."""

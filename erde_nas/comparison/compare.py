@@ -10,22 +10,22 @@ from erde_nas.comparison.store import load_run, open_comparison
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
 from erde_nas.comparison.train_runs import missing_runs, place_of, train_runs
+from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.distil.compute import Compute
-from erde_nas.distil.teacher import image_shape
+from erde_nas.distil.context import Shared, pick_device, prepare, trainings_at_once
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
-from erde_nas.network_section import student_arch
-from erde_nas.own_teacher import inspect_teacher
-from erde_nas.preset import Expanded
-from erde_nas.progress import Meter
-from erde_nas.recipe import Recipe
-from erde_nas.records import Arch, Dataset
-from erde_nas.shared import Shared, pick_device, prepare, trainings_at_once
-from erde_nas.space import Space
-from erde_nas.store import existing_run
-from erde_nas.students.infer import all_logits
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.logits import all_logits
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe.network import student_arch
+from erde_nas.recipe.preset import Expanded
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.run.folder import existing_run
+from erde_nas.run.own_teacher import inspect_teacher
+from erde_nas.space.space import Space
 
 Losses = Mapping[str, Expanded]
 

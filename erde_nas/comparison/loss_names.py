@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from erde_nas.distil_section import LOSSES, PARTS, DistilSection
 from erde_nas.errors import UserError
+from erde_nas.recipe.distil import LOSSES, PARTS, DistilSection
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from erde_nas.comparison.store import Run
-from erde_nas.measure.policy import entropies, exit_indices, operating_curve
+from erde_nas.networks.operating_points import entropies, exit_indices, operating_curve
 
 ECE_BINS = 15
 CURVE_BUDGETS = 101

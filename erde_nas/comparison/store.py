@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from erde_nas.distil.compute import Compute
-from erde_nas.distil_section import DistilSection
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import is_temporary, read_json, write_atomic, write_json
-from erde_nas.recipe import OptimizerSection, Recipe
-from erde_nas.records import Arch
-from erde_nas.store import locked
+from erde_nas.networks.arch import Arch
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.run.folder import locked
 
 REVISED = {"mld": "2", "reviewkd": "2", "fcfd": "2"}  # terms whose values changed: runs of before are others
 OURS = {".lock", "recipe.yaml", "student.json", "runs"}

@@ -8,7 +8,7 @@ import numpy as np
 from erde_nas.comparison.metrics import budget_curve, curve_budgets, measures
 from erde_nas.comparison.statistics import estimate, paired_difference
 from erde_nas.comparison.store import Run
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 Runs = Mapping[str, Sequence[Run]]
 """The finished runs of every loss, by its name; the first loss is the reference."""

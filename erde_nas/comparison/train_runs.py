@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.comparison.store import folder_of, save_run
-from erde_nas.distil.together import train_together
+from erde_nas.distil.context import Shared
+from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import write_json
-from erde_nas.measure.health import check_exits
-from erde_nas.measure.macs import macs_per_exit
-from erde_nas.preset import Expanded
-from erde_nas.progress import Meter
-from erde_nas.recipe import OptimizerSection
-from erde_nas.records import Arch
-from erde_nas.shared import Shared
-from erde_nas.students.infer import all_logits
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.health import check_exits
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.macs import macs_per_exit
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe.preset import Expanded
+from erde_nas.recipe.recipe import OptimizerSection
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Data sets, their splits, and the augmented views that all candidates share."""
+"""The name of a data set or a folder of images in, three disjoint splits and their augmented views out."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_nas.recipe import ViewsSection
+from erde_nas.recipe.recipe import ViewsSection
 
 
 @dataclass(frozen=True)

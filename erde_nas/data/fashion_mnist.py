@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.locate import file_in, locate
 from erde_nas.data.raw import Raw, official_split
 from erde_nas.data.sources import SOURCES, damaged
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import DatasetSection
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from erde_nas.data.cache import cache_dir
+from erde_nas.cache import cache_dir
 from erde_nas.data.download import Progress, download
 from erde_nas.data.locate import find, missing_files
 from erde_nas.data.sources import SOURCES, Source
 from erde_nas.data.unpack import unpack
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetName
+from erde_nas.recipe.recipe import DatasetName
 
 _ARCHIVES = (".tar.gz", ".zip")
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.images import check_sizes, is_grayscale, read_image, read_images, size_of
 from erde_nas.data.layout import find_layout
 from erde_nas.data.pixels import file_names, fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
 from erde_nas.data.transparency import about_alpha, spread
+from erde_nas.device.bundle_runner import names
 from erde_nas.errors import DataMissing, UserError
-from erde_nas.export.run import names
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import DatasetSection
 
 _HEADERS = 2000  # images whose sizes are looked at, evenly over all
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from erde_nas.device import bundle_runner as run
 from erde_nas.errors import UserError
-from erde_nas.export import run
 
 SUFFIXES = run.SUFFIXES
 _GRAYSCALE = ("1", "L", "LA")
@@ -40,7 +40,7 @@ def left_out(folder: Path) -> str:
 
 
 def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
-    """One image as (channels, height, width) uint8, as `export.run.decode` says. Raises UserError."""
+    """One image as (channels, height, width) uint8, as `bundle_runner.decode` says. Raises UserError."""
     try:
         return run.decode(path, channels, size)
     except run.RunError as error:

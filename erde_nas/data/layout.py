@@ -9,8 +9,8 @@ from pathlib import Path
 
 from erde_nas.data.parts import FILLERS, PARTS, WORDS, part_of, without_test, words_of
 from erde_nas.data.tree import Folder, Tree, alike, class_folders, class_name, read_tree
+from erde_nas.device.bundle_runner import left_out_text, plain
 from erde_nas.errors import UserError
-from erde_nas.export.run import left_out_text, plain
 
 _UNSORTED = FILLERS | {"all", "unknown", "unlabelled", "unlabeled"}
 

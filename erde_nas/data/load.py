@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.data.cifar import read_cifar10, read_cifar100
+from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.digits import read_digits
 from erde_nas.data.fashion_mnist import read_fashion_mnist
 from erde_nas.data.folder import read_folder
@@ -23,8 +24,7 @@ from erde_nas.data.summary import images_per_class, odd_images
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetName, DatasetSection
-from erde_nas.records import Dataset, Split
+from erde_nas.recipe.recipe import DatasetName, DatasetSection
 
 READERS: dict[DatasetName, Callable[[DatasetSection, Path | None], Raw]] = {
     "digits": read_digits,

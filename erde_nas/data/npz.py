@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
+from erde_nas.device.bundle_runner import plain
 from erde_nas.errors import DataMissing, UserError
-from erde_nas.export.run import plain
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import DatasetSection
 
 _CHANNELS = range(1, 5)
 _NUMBERS = "numpy.unique(labels, return_inverse=True)[1]"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.images import read_images
 from erde_nas.data.memory import available_bytes, readable
 from erde_nas.errors import UserError
-from erde_nas.records import Split
 
 IN_MEMORY_SHARE = 0.25  # of the available memory: a view in the making needs the images, a padded copy and the result
 

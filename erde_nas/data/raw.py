@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.sources import Source, damaged
-from erde_nas.records import Split
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ about the class shares of the whole, so that "the first n images" is a fair samp
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.pixels import subset
 from erde_nas.errors import UserError
-from erde_nas.records import Split
 
 
 def hold_out(

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.pixels import read_pixels
+from erde_nas.device.machine import usable_cores
 from erde_nas.errors import UserError
-from erde_nas.machine import usable_cores
-from erde_nas.records import Split
 
 MOST_WORKERS = 8
 AHEAD = 2  # batches that each worker reads ahead

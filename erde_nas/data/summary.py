@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Dataset, Split
+from erde_nas.device.bundle_runner import plain
 from erde_nas.errors import UserError
-from erde_nas.export.run import plain
-from erde_nas.records import Dataset, Split
 
 _CLASSES = 12  # shown one by one
 _END = 4096  # bytes of a file that are compared

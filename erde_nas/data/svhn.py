@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.locate import locate
 from erde_nas.data.raw import Raw, official_split
 from erde_nas.data.sources import SOURCES, damaged
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import DatasetSection
 
 _SOURCE = SOURCES["svhn"]
 # What scipy raises on files cut off anywhere or damaged in their compressed part.

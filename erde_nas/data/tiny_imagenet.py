@@ -12,7 +12,7 @@ from erde_nas.data.images import list_images, read_images
 from erde_nas.data.locate import locate
 from erde_nas.data.raw import Raw, official_split
 from erde_nas.data.sources import SOURCES, damaged
-from erde_nas.recipe import DatasetSection
+from erde_nas.recipe.recipe import DatasetSection
 
 _SOURCE = SOURCES["tiny-imagenet"]
 

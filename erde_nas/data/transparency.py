@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.images import has_alpha, read_image
+from erde_nas.device.bundle_runner import names
 from erde_nas.errors import UserError
-from erde_nas.export.run import names
 
 _HEADERS = 2000  # images whose headers are read, evenly over all
 _PIXELS = 256  # of those with an alpha channel, images that are looked at

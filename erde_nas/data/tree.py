@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from erde_nas.data.images import walk
+from erde_nas.device.bundle_runner import EMPTY, READ_ALREADY, plain
 from erde_nas.errors import UserError
-from erde_nas.export.run import EMPTY, READ_ALREADY, plain
 
 
 @dataclass

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.augment import Augmentation, draw
+from erde_nas.data.dataset import Split
 from erde_nas.data.pixels import read_pixels
 from erde_nas.data.stream import read_ahead
-from erde_nas.recipe import ViewsSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import ViewsSection
 
 KEPT_BYTES = 256 * 2**20
 

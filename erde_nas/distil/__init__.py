@@ -1,1 +1,1 @@
-"""Distillation: the teacher, the losses, and training with logits that are computed once for all students."""
+"""A teacher and a student in, the student trained out: losses, teachers, the training loop."""

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from erde_nas.students.network import entropy
+from erde_nas.networks.network import entropy
 
 
 @torch.no_grad()

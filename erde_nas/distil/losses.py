@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_nas.students.network import entropy
+from erde_nas.networks.network import entropy
 
 
 def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
+from erde_nas.distil.logit_standardisation import standardise
 from erde_nas.distil.losses import confidence_where_wrong, cross_entropy, teacher_is_right
 from erde_nas.distil.self_distillation import self_distillation
 from erde_nas.distil.step import Plain, Step, Term
-from erde_nas.distil.terms.logit_standardisation import standardise
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 DEPTH_SLACK = 0.02  # of the whole network: exits at the ends of the same stage differ by less
 

@@ -1,1 +1,1 @@
-"""The report of a run: pareto.json and pareto.csv, tables for the terminal and Markdown, plots and one page."""
+"""pareto.json in, what people read out: tables for the terminal and Markdown, pictures, one page."""

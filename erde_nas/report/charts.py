@@ -4,7 +4,7 @@ import html
 
 import plotly.graph_objects as go
 
-from erde_nas.doubts import doubts, uncertainty
+from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.columns import exits
 from erde_nas.report.points import MACS, Report, Row, show_speed_up, teacher_row
 from erde_nas.report.series import (

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from erde_nas.doubts import doubts, uncertainty
-from erde_nas.instructions import in_words
-from erde_nas.records import instructions_of
+from erde_nas.device.instructions import in_words
+from erde_nas.front.point import instructions_of
+from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.points import MACS, Report, Row, show_speed_up
 from erde_nas.report.units import (
     MISSING,

@@ -1,6 +1,6 @@
 """What is best on which device: the best student of every hardware profile, and what it costs on the others."""
 
-from erde_nas.doubts import doubts, uncertainty
+from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.points import Report, Row, profile_names, show_speed_up, student_rows, teacher_row
 from erde_nas.report.summary import ROUNDING, TOLERANCE
 from erde_nas.report.tables import Table, setting

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from erde_nas.instructions import in_words
-from erde_nas.records import instructions_of
+from erde_nas.device.instructions import in_words
+from erde_nas.front.point import instructions_of
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import Report, profile_names, student_rows
 from erde_nas.report.ranks import rank_check_fact, rank_fact

@@ -1,4 +1,4 @@
-"""Reads the report model, the dict that becomes `pareto.json` (POINT is `records.Point.to_dict()`).
+"""Reads the report model, the dict that becomes `pareto.json` (POINT is `front.point.Point.to_dict()`).
 
 Only "points", "teacher" and "baselines" are relied on; every extension of the contract may be absent.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Any, Literal
 
-from erde_nas.doubts import doubts, known, uncertainty
+from erde_nas.front.uncertainty import doubts, known, uncertainty
 from erde_nas.report.units import MISSING, one_line
 
 Report = dict[str, Any]

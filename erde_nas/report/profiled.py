@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.doubts import NOISY, WIDE, doubts, known, uncertainty
+from erde_nas.front.uncertainty import NOISY, WIDE, doubts, known, uncertainty
 from erde_nas.report.units import MISSING
 
 HEADERS = ["profile", "file", "precision", "ms per exit", "expected ms", "mean ms (95% CI)", "p50", "p95", "p99", "MB"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from erde_nas.doubts import doubts, doubts_of_both, known, uncertainty
+from erde_nas.front.uncertainty import doubts, doubts_of_both, known, uncertainty
 from erde_nas.report.points import (
     Report,
     Row,

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.doubts import doubts
+from erde_nas.front.uncertainty import doubts
 from erde_nas.report.columns import full_columns, terminal_columns
 from erde_nas.report.points import (
     MACS,

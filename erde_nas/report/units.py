@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from erde_nas.doubts import known, significant
+from erde_nas.front.uncertainty import known, significant
 
 __all__ = [
     "MISSING",

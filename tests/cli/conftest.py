@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 CALIBRATED = """
-import erde_nas.shared
-from erde_nas.distil.train import Compute
-erde_nas.shared.calibrate = lambda *_: Compute("fp32", 1, 0.001)
+import erde_nas.distil.context
+from erde_nas.distil.training.train import Compute
+erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 """
 
 
@@ -21,8 +21,8 @@ def _cache(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> str:
     """Saves the seconds that a new run spends on finding the fastest way to train; the same as code for a child."""
-    from erde_nas import shared
-    from erde_nas.distil.train import Compute
+    from erde_nas.distil import context as shared
+    from erde_nas.distil.training.train import Compute
 
     monkeypatch.setattr(shared, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
     return CALIBRATED

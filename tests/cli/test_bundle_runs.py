@@ -11,12 +11,12 @@ import onnx
 import pytest
 from PIL import Image
 
+from erde_nas.bundle.card import model_card
 from erde_nas.data.load import load_dataset
-from erde_nas.export.card import model_card
-from erde_nas.export.nest import thresholds_of
-from erde_nas.recipe import DatasetSection
-from erde_nas.students.infer import all_logits
-from erde_nas.students.weights import load_network
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.recipe.recipe import DatasetSection
 from tests.conftest import Done, call
 
 ALONE = """

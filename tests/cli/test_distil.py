@@ -124,8 +124,8 @@ def pair(tmp_path: Path) -> Path:
     """A recipe with a published pair on 30 images of 16×16 pixels, and a teacher with random weights."""
     import torch
 
-    from erde_nas.distil.literature import published_shapes
-    from erde_nas.students.models import MODELS, model_arch
+    from erde_nas.distil.teachers.literature import published_shapes
+    from erde_nas.networks.models import MODELS, model_arch
 
     generator = np.random.default_rng(0)
     labels = np.arange(50) % 2
@@ -145,7 +145,7 @@ def pair(tmp_path: Path) -> Path:
 
 def test_a_preset_is_told_recorded_and_kept_with_its_run(pair: Path, cli: Cli, tmp_path: Path) -> None:
     """Without --loss the recipe's own is trained; another loss has its own weights and training."""
-    from erde_nas.recipe import load_recipe
+    from erde_nas.recipe.recipe import load_recipe
 
     out = tmp_path / "out"
     done = cli("distil", pair, "--seeds", 1, "--out", out)

@@ -9,14 +9,14 @@ import pytest
 
 from erde_nas.data.licences import LICENCES
 from erde_nas.data.load import load_dataset
-from erde_nas.export.nest import thresholds_of
-from erde_nas.instructions import EXACT_INT8, exact_int8, in_words, this_cpu
-from erde_nas.measure.policy import entropies, exit_indices
-from erde_nas.recipe import DatasetSection, load_recipe
-from erde_nas.runtimes import runtime
-from erde_nas.runtimes.interface import Setting
-from erde_nas.students.infer import all_logits
-from erde_nas.students.weights import load_network
+from erde_nas.device.instructions import EXACT_INT8, exact_int8, in_words, this_cpu
+from erde_nas.device.runtimes import runtime
+from erde_nas.device.runtimes.interface import Setting
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.operating_points import entropies, exit_indices
+from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.recipe.recipe import DatasetSection, load_recipe
 
 ONNX = ("--format", "onnx")  # the quickest
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), dtype=np.uint8)
@@ -240,6 +240,6 @@ def test_other_formats_answer_as_the_onnx_file_does(cli, finished, shortlisted, 
 def test_formats_that_cannot_be_written(refused, finished, shortlisted, tmp_path, monkeypatch):
     words = ("export", finished, "--student", shortlisted, "--to", tmp_path / "ship", "--format")
     assert refused(*words, "tflite") == "--format must be onnx, openvino or executorch, but got 'tflite'"
-    monkeypatch.setattr("erde_nas.export.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("erde_nas.bundle.formats.find_spec", lambda name: None)
     assert "pip install 'erde-nas[openvino]'" in refused(*words, "openvino")
     assert not (tmp_path / "ship").exists()

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from erde_nas import __version__
-from erde_nas.cli import app
+from erde_nas.cli.app import app
 
 HEAVY = ("torch", "onnx", "onnxruntime", "optuna", "nni", "sklearn", "scipy", "matplotlib", "plotly")
 
@@ -40,7 +40,7 @@ def test_help_of_every_command_needs_no_heavy_library():
     words = [[*path, "--help"] for path, _ in commands()]
     code = f"""
 import sys
-from erde_nas.cli import app
+from erde_nas.cli.app import app
 for words in {words!r}:
     try:
         app(words)

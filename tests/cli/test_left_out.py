@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from erde_nas import deploy
-from erde_nas.runtimes import onnxruntime
+from erde_nas.device.runtimes import onnxruntime
+from erde_nas.onnx_files import write as deploy
 
 
 @pytest.fixture

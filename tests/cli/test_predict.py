@@ -10,10 +10,10 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from erde_nas.data.load import load_dataset
-from erde_nas.export.nest import thresholds_of
-from erde_nas.recipe import DatasetSection
-from erde_nas.students.infer import all_logits
-from erde_nas.students.weights import load_network
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.recipe.recipe import DatasetSection
 
 
 @pytest.fixture(scope="module")

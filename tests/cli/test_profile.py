@@ -7,7 +7,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from tests.measure import foreign_files
+from tests.measurement import foreign_files
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """erde-nas profiles list, show, copy, check and detect."""
 
-from erde_nas import resources
+from erde_nas.recipe import shipped as resources
 
 
 def test_list(cli):

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from erde_nas import resources
-from erde_nas.cli import main
+from erde_nas.cli.app import main
+from erde_nas.recipe import shipped as resources
 
 
 def test_list(cli):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from erde_nas.cli import app
+from erde_nas.cli.app import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 

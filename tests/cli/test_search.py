@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from erde_nas.store import RunStore
+from erde_nas.run.folder import RunStore
 
 
 def results(folder) -> dict:
@@ -21,7 +21,7 @@ def stamps(folder) -> dict:
 @pytest.fixture
 def trained(monkeypatch) -> list:
     """One entry per student that is trained from now on: how many epochs."""
-    from erde_nas.distil import together
+    from erde_nas.distil.training import together
 
     original, calls = together.train, []
 
@@ -76,7 +76,7 @@ def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
 
 
 def test_a_teacher_that_is_worse_than_a_student_teaches_nobody(cli, tiny, tmp_path, calibrated, monkeypatch):
-    from erde_nas.shared import Shared
+    from erde_nas.distil.context import Shared
 
     losses = []
     monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
@@ -138,7 +138,7 @@ def test_a_strangers_folder(refused, tiny, tmp_path):
 
 
 def test_a_run_at_work_keeps_others_out(refused, tiny, run):
-    from erde_nas.store import locked
+    from erde_nas.run.folder import locked
 
     with locked(run):
         assert "another erde-nas is at work" in refused(*tiny.search(run))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erde_nas.machine import describe_machine
+from erde_nas.device.machine import describe_machine
 
 
 @pytest.fixture
@@ -148,14 +148,14 @@ def test_limits_that_nobody_can_keep(rejected, tiny, out, tmp_path, limit, messa
 
 
 def test_limits_that_no_candidate_kept(refused, tiny, out, tmp_path, calibrated, monkeypatch):
-    monkeypatch.setattr("erde_nas.limits.check_reachable", lambda *_: None)
+    monkeypatch.setattr("erde_nas.searching.limits.check_reachable", lambda *_: None)
     strict = tiny.variant(tmp_path / "strict", "precision: int8", "limits: {params: 100}")
     message = refused(*strict.search(out, "--trials", "1"))
     assert message == (
         "there is no candidate to train: all 24 architectures of the search space have been proposed "
         "(of 24 that were drawn, limits.params 100 of quick excludes 24); raise a limit, or widen the recipe's space"
     )
-    monkeypatch.setattr("erde_nas.limits.Screen.admits", lambda *_: True)
+    monkeypatch.setattr("erde_nas.searching.limits.Screen.admits", lambda *_: True)
     message = refused(*strict.search(out, "--trials", "1"))
     assert "none of 1 candidates keeps all limits; quick: 1 exceed limits.params 100 (least: " in message
     assert not (out / "pareto.json").exists()

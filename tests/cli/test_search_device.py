@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from erde_nas import candidate, left_out, postponed
 from erde_nas.errors import DeviceLost
+from erde_nas.measurement import left_out
+from erde_nas.searching import evaluate as candidate
+from erde_nas.searching import retry as postponed
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ def deadly(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(*args, **kwargs)
 module.{owner}{function} = deadly
-from erde_nas.cli import main
+from erde_nas.cli.app import main
 main()
 """
 # The weights of the second candidate are written, its trial is not.
 IN_SEARCH = KILL.format(module="erde_nas.pipeline", owner="RunStore.", function="add", call=2)
 # Two shortlisted students are trained on, their brief weights are kept apart, the new ones are not written yet.
-IN_FINISH = KILL.format(module="erde_nas.finish", owner="", function="save_weights", call=3)
+IN_FINISH = KILL.format(module="erde_nas.searching.shortlist", owner="", function="save_weights", call=3)
 
 
 def start(code: str, words: list[str]) -> subprocess.Popen:
@@ -85,7 +85,7 @@ def test_killed_twice_and_completed(cli, tiny, tmp_path, calibrated, monkeypatch
 @pytest.mark.usefixtures("cached_teacher")
 def test_ctrl_c_in_the_middle_writes_a_report(cli, tiny, tmp_path, calibrated):
     out = tmp_path / "run"
-    child = start(calibrated + "from erde_nas.cli import main; main()", tiny.search(out, "--trials", "500"))
+    child = start(calibrated + "from erde_nas.cli.app import main; main()", tiny.search(out, "--trials", "500"))
     assert child.stderr is not None
     said = [child.stderr.readline()]
     while "plan:" not in said[-1] and said[-1]:  # what the data are comes first
@@ -120,7 +120,7 @@ def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
     metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "stage": "searched", "rungs": []}))
     (run / "measured.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("erde_nas.distil.together.train", interrupt)
+        patch.setattr("erde_nas.distil.training.together.train", interrupt)
         assert cli(*tiny.search(run)).code == 130
     report = json.loads((run / "pareto.json").read_text())
     assert report["teacher"] is None
@@ -130,8 +130,8 @@ def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
 def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, monkeypatch):
     for place in (
         "erde_nas.pipeline.load_dataset",
-        "erde_nas.shared.prepare_teacher",
-        "erde_nas.quick_latency.make_segments",
+        "erde_nas.distil.context.prepare_teacher",
+        "erde_nas.measurement.brief.make_segments",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)
@@ -156,5 +156,5 @@ def test_ctrl_c_in_other_commands(cli, run, monkeypatch):
     monkeypatch.setattr("erde_nas.pipeline.finish", interrupt)
     done = cli("compress", run)
     assert (done.code, done.out) == (130, "")
-    monkeypatch.setattr("erde_nas.commands.report", interrupt)
+    monkeypatch.setattr("erde_nas.cli.commands.report", interrupt)
     assert cli("report", run).code == 130

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from erde_nas.data.load import load_dataset
-from erde_nas.recipe import load_recipe
+from erde_nas.recipe.recipe import load_recipe
 
 
 class Nearest(nn.Module):

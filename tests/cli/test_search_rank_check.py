@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from erde_nas.rank_check import FILE
+from erde_nas.searching.rank_check import FILE
 
 
 @pytest.mark.usefixtures("calibrated")
 def test_a_finished_run_is_checked_and_nothing_is_trained_twice(cli, tiny, run, tmp_path, monkeypatch):
-    from erde_nas import rank_check
+    from erde_nas.searching import rank_check
 
     before = json.loads((run / "pareto.json").read_text())
     assert before["rank_check"] is None
@@ -22,7 +22,7 @@ def test_a_finished_run_is_checked_and_nothing_is_trained_twice(cli, tiny, run, 
             raise KeyboardInterrupt
         return whole(jobs, *more)
 
-    monkeypatch.setattr("erde_nas.shared.trainings_at_once", lambda device: 1)
+    monkeypatch.setattr("erde_nas.distil.context.trainings_at_once", lambda device: 1)
     monkeypatch.setattr(rank_check, "train_together", train)
     assert cli(*checked.search(run)).code == 130
     assert len(json.loads((run / FILE).read_text())) == 1, "what was trained before the interrupt is kept"

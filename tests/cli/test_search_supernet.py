@@ -30,8 +30,8 @@ def epochs(out) -> int:
 def test_an_interrupted_supernet_is_continued_and_its_slices_are_finished(
     cli, one_shot, tmp_path, calibrated, monkeypatch
 ):
-    from erde_nas.distil import together
-    from erde_nas.supernet import train
+    from erde_nas.distil.training import together
+    from erde_nas.searching.supernet import train
 
     out, save, trained = tmp_path / "run", train.save, []
 

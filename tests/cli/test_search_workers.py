@@ -11,14 +11,14 @@ from contextlib import closing
 import psutil
 import pytest
 
+from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.teacher import image_shape
-from erde_nas.distil.train import Compute
-from erde_nas.records import Proposal
-from erde_nas.space import Space
-from erde_nas.store import RunStore
-from erde_nas.workers.shipment import evaluator_of, ship
-from erde_nas.workers.work import evaluator, shared_from_cache
+from erde_nas.distil.training.train import Compute
+from erde_nas.run.folder import RunStore
+from erde_nas.searching.workers.shipment import evaluator_of, ship
+from erde_nas.searching.workers.work import evaluator, shared_from_cache
+from erde_nas.space.space import Space
+from erde_nas.space.trial import Proposal
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
 def test_workers_of_a_killed_search_end_and_it_goes_on(cli, quick, tmp_path, calibrated, monkeypatch):
     out = tmp_path / "run"
     words = quick.search(out, "--workers", "2", "--trials", "500")
-    code = "from erde_nas.cli import main; main()"
+    code = "from erde_nas.cli.app import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", calibrated + code, *words],

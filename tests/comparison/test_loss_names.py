@@ -5,8 +5,8 @@ import re
 import pytest
 
 from erde_nas.comparison.loss_names import parse_loss
-from erde_nas.distil_section import LOSSES, DistilSection, Method
 from erde_nas.errors import UserError
+from erde_nas.recipe.distil import LOSSES, DistilSection, Method
 
 BASE = DistilSection(temperature=2.5, entropy_weight=0.4)
 

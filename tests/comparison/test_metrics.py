@@ -16,7 +16,7 @@ from erde_nas.comparison.metrics import (
     measures,
 )
 from erde_nas.comparison.store import Run
-from erde_nas.measure.policy import entropies
+from erde_nas.networks.operating_points import entropies
 
 Labels = tuple[np.ndarray, np.ndarray]
 

@@ -13,7 +13,7 @@ from erde_nas.comparison.figure import figure_png
 from erde_nas.comparison.store import Run
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, headline, markdown
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 Labels = tuple[np.ndarray, np.ndarray]
 LOSSES = {"erde": DistilSection(), "kd": DistilSection(loss="kd"), "ce": DistilSection(loss="ce")}

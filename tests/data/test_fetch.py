@@ -14,7 +14,7 @@ from erde_nas.data.cifar import read_cifar10
 from erde_nas.data.fetch import fetch, list_datasets
 from erde_nas.data.sources import SOURCES, Remote, Source
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetName, DatasetSection
+from erde_nas.recipe.recipe import DatasetName, DatasetSection
 
 
 def tar_of(members: dict[str, bytes]) -> bytes:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import READERS, describe, load_dataset
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Dataset, Split
+from erde_nas.recipe.recipe import DatasetSection
 
 
 def images_of(*splits: Split) -> list[bytes]:

@@ -15,7 +15,7 @@ from erde_nas.data.sources import SOURCES
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetSection
+from erde_nas.recipe.recipe import DatasetSection
 
 Write = Callable[..., Path]
 CIFAR10, CIFAR100 = DatasetSection(name="cifar10"), DatasetSection(name="cifar100")

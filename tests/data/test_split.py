@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from erde_nas.data.dataset import Split
 from erde_nas.data.split import hold_out, shuffle
 from erde_nas.errors import UserError
-from erde_nas.records import Split
 
 NAMES = ("ant", "bee", "cow", "dog")
 

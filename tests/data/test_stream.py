@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from erde_nas.data import load, memory, pixels
+from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.stream import read_ahead
 from erde_nas.data.views import Views
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetSection, ViewsSection
-from erde_nas.records import Dataset
+from erde_nas.recipe.recipe import DatasetSection, ViewsSection
 
 CPU = torch.device("cpu")
 ALL = {"crop_padding": 2, "flip": True, "cutout": 3}

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.npz import read_npz
 from erde_nas.data.summary import describe_data, images_per_class
 from erde_nas.errors import UserError
-from erde_nas.recipe import DatasetSection
-from erde_nas.records import Dataset
+from erde_nas.recipe.recipe import DatasetSection
 
 SIDE = 8
 

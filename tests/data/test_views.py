@@ -9,9 +9,9 @@ import torch
 
 from erde_nas.data import augment
 from erde_nas.data import views as module
+from erde_nas.data.dataset import Split
 from erde_nas.data.views import Views
-from erde_nas.recipe import ViewsSection
-from erde_nas.records import Split
+from erde_nas.recipe.recipe import ViewsSection
 
 CPU = torch.device("cpu")
 COUNT = 200

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.views import Views
-from erde_nas.recipe import (
+from erde_nas.networks.arch import Arch, Block, Exit
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.recipe import (
     CompressSection,
     DatasetSection,
     FinishSection,
@@ -18,8 +21,6 @@ from erde_nas.recipe import (
     TeacherSection,
     ViewsSection,
 )
-from erde_nas.records import Arch, Block, Dataset, Exit, Split
-from erde_nas.students.network import EarlyExitNetwork
 
 CPU = torch.device("cpu")
 SHORT = OptimizerSection(epochs=1, batch_size=16, learning_rate=0.05)

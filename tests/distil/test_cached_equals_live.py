@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from erde_nas.data.views import Views
-from erde_nas.distil.compute import Compute, Targets
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
-from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import Teacher
+from erde_nas.distil.teachers.cached_logits import cached_logits
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.dkd import DKD
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil.train import train
-from erde_nas.distil_section import DistilSection
-from erde_nas.recipe import OptimizerSection
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.train import train
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import OptimizerSection
 
 MACS = (1.0, 2.0)
 EXITS = (0, 1)

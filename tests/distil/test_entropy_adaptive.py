@@ -13,7 +13,7 @@ from erde_nas.distil.losses import cross_entropy, kd_loss
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 GENERATOR = np.random.default_rng(0)
 STUDENT, TEACHER = 4 * GENERATOR.normal(size=(2, 2, 30, 7)).astype(np.float32)  # (exits, batch, classes)

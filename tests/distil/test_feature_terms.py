@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step, Term
-from erde_nas.distil.teacher import Teacher
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.fcfd import FCFD
 from erde_nas.distil.terms.hints import match_hints, mean_per_exit, relative_depths
 from erde_nas.distil.terms.registry import make_term
-from erde_nas.distil.train import Compute, Targets, train
-from erde_nas.distil_section import DistilSection
+from erde_nas.distil.training.train import Compute, Targets, train
 from erde_nas.errors import UserError
-from erde_nas.recipe import OptimizerSection
-from erde_nas.records import Arch, Exit
-from erde_nas.students.families import FAMILIES, StageChoice, make_arch
-from erde_nas.students.models import MODELS, model_arch
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.arch import Arch, Exit
+from erde_nas.networks.families import FAMILIES, StageChoice, make_arch
+from erde_nas.networks.models import MODELS, model_arch
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import OptimizerSection
 
 NAMES = ("reviewkd", "fcfd")
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.1)
@@ -49,7 +49,7 @@ def teacher(depths: Sequence[int] = (2, 2, 2), exits: Sequence[int] = (1, 3, 5))
 
 
 def term(name: str, student: EarlyExitNetwork, of: Teacher, **keys: Any) -> Term:
-    made = make_term(DistilSection.model_validate({"loss": name, **keys}), student, of)
+    made = make_term(DistilSection.model_validate({"loss": name, **keys}), student, of.early_exit)
     assert made is not None
     return made
 
@@ -217,9 +217,9 @@ def test_connectors_start_the_same_and_leave_the_generator_alone(name: str) -> N
     student, of = network(STUDENTS["one exit"]), teacher()
     torch.manual_seed(5)
     expected, _ = torch.rand(3), torch.manual_seed(5)
-    first = term(name, student, of).state_dict()
+    first = term(name, student, of.early_exit).state_dict()
     assert torch.equal(torch.rand(3), expected)
-    second = term(name, student, of).state_dict()
+    second = term(name, student, of.early_exit).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -237,7 +237,7 @@ def test_a_teacher_without_features_is_named_with_the_loss_and_a_way_out(keys: d
     program = Teacher(nn.Linear(2, 2), "key", False)  # not an early-exit network
     section = DistilSection.model_validate({"loss": loss, **keys})
     with pytest.raises(UserError, match=rf"'{loss}'.*'{section.method.term}'.*\.pt2.*choose a loss on logits"):
-        make_term(section, network(STUDENTS["one exit"]), program)
+        make_term(section, network(STUDENTS["one exit"]), program.early_exit)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("matching", (1, 2)), ("last", (2, 2))])

@@ -3,11 +3,11 @@
 import torch
 from torch.nn import functional
 
-from erde_nas.compress.gradients import loss_gradients_
-from erde_nas.distil.compute import Compute
+from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.distil.objective import cross_entropy_objective
-from erde_nas.distil.together import Job
-from erde_nas.recipe import OptimizerSection
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.together import Job
+from erde_nas.recipe.recipe import OptimizerSection
 
 
 def test_gradients_are_those_of_the_loss_summed_over_the_batches(make_network, make_views):

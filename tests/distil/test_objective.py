@@ -11,7 +11,7 @@ from erde_nas.distil.losses import cross_entropy, kd_loss
 from erde_nas.distil.objective import Objective, exit_weights, teacher_exits
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 EXITS, BATCH, CLASSES = 3, 16, 4
 GENERATOR = torch.Generator().manual_seed(0)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_nas.deploy import ExportMismatch, check_export, make_segments, write_file
-from erde_nas.distil.checkpoint import Checkpoint, read_checkpoint
-from erde_nas.distil.teacher import Teacher
+from erde_nas.data.dataset import Dataset, Split
+from erde_nas.distil.context import teacher_macs
+from erde_nas.distil.teachers.checkpoint import Checkpoint, read_checkpoint
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.errors import UserError
-from erde_nas.recipe import TeacherSection
-from erde_nas.records import Dataset, Split
-from erde_nas.shared import teacher_macs
+from erde_nas.onnx_files.write import ExportMismatch, check_export, make_segments, write_file
+from erde_nas.recipe.recipe import TeacherSection
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)

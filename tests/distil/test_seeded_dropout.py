@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erde_nas.distil.dropout import seeded_dropout
+from erde_nas.distil.training.dropout import seeded_dropout
 
 
 def drawn(seed: int, p: float = 0.25, count: int = 20_000) -> Tensor:

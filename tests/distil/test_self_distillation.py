@@ -10,7 +10,7 @@ from erde_nas.distil.objective import Objective
 from erde_nas.distil.self_distillation import self_distillation
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 EXITS, BATCH, CLASSES = 4, 6, 5
 LOGITS = 3 * np.random.default_rng(5).normal(size=(EXITS, BATCH, CLASSES))

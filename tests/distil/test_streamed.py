@@ -11,12 +11,12 @@ from PIL import Image
 from erde_nas.data.load import load_dataset
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.targets import cached_logits
-from erde_nas.distil.teacher import Teacher
-from erde_nas.distil.train import Compute, Targets, calibrate, train
-from erde_nas.distil_section import DistilSection
-from erde_nas.recipe import DatasetSection, OptimizerSection, ViewsSection
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.distil.teachers.cached_logits import cached_logits
+from erde_nas.distil.teachers.teacher import Teacher
+from erde_nas.distil.training.train import Compute, Targets, calibrate, train
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 

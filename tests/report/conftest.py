@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from erde_nas.records import Arch, Block, Exit, Latency, Point, Stage
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point, Stage
+from erde_nas.networks.arch import Arch, Block, Exit
 
 PROFILES: dict[str, dict[str, Any]] = {
     name: {

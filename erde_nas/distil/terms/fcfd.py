@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from erde_nas.distil.logit_standardisation import standardise
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import rising
 from erde_nas.distil.step import Step, Term
@@ -34,8 +35,7 @@ from erde_nas.distil.terms.hints import (
     mean_per_exit,
     with_deepest,
 )
-from erde_nas.distil.terms.logit_standardisation import standardise
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.network import EarlyExitNetwork
 
 Losses = list[tuple[int, Tensor]]
 """(exit, loss (batch,)), any number for each exit."""

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_nas.records import Arch
-from erde_nas.students.families import last_blocks
-from erde_nas.students.network import EarlyExitNetwork, hint_blocks
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.families import last_blocks
+from erde_nas.networks.network import EarlyExitNetwork, hint_blocks
 
 WARMUP = 20 / 240  # share of the training over which both papers' published code raises the features' weight
 

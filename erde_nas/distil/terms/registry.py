@@ -6,34 +6,33 @@ import torch
 
 from erde_nas.distil.objective import teacher_exits
 from erde_nas.distil.step import Term
-from erde_nas.distil.teacher import Teacher
 from erde_nas.distil.terms.ctkd import CTKD
 from erde_nas.distil.terms.dkd import DKD
 from erde_nas.distil.terms.fcfd import FCFD, FCFDOptions
 from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.terms.mld import MLD
 from erde_nas.distil.terms.reviewkd import ReviewKD
-from erde_nas.distil_section import DistilSection, TermName
 from erde_nas.errors import UserError
-from erde_nas.measure.macs import macs_per_exit
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.macs import macs_per_exit
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection, TermName
 
 CONNECTOR_SEED = 0  # of the first weights of what is trained along with the student
 
-Make = Callable[[DistilSection, EarlyExitNetwork, Teacher], Term]
+Make = Callable[[DistilSection, EarlyExitNetwork, EarlyExitNetwork | None], Term]
 
 
-def _with_features(section: DistilSection, teacher: Teacher) -> EarlyExitNetwork:
-    if teacher.early_exit is None:
+def _with_features(section: DistilSection, teacher: EarlyExitNetwork | None) -> EarlyExitNetwork:
+    if teacher is None:
         raise UserError(
             f"distil: the loss '{section.loss}' with the term '{section.method.term}' compares features inside the "
             "networks, but this teacher (a .pt2 program or another library's model) gives logits alone; choose a loss "
             "on logits, such as erde, kd, dkd or mld, or a teacher of erde-nas (.safetensors with arch.json)"
         )
-    return teacher.early_exit
+    return teacher
 
 
-def _fcfd(section: DistilSection, student: EarlyExitNetwork, teacher: Teacher) -> Term:
+def _fcfd(section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> Term:
     network = _with_features(section, teacher)
     macs = macs_per_exit(network)
     exits = teacher_exits(macs_per_exit(student), [m / macs[-1] for m in macs], section.teacher_exits)
@@ -57,8 +56,10 @@ TERMS: dict[TermName, Make] = {
 }
 
 
-def make_term(section: DistilSection, student: EarlyExitNetwork, teacher: Teacher) -> Term | None:
+def make_term(section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> Term | None:
     """The term for this student and teacher, on the student's device; None where the section names none.
+
+    `teacher` is None where it is of the user's own, and gives logits alone.
 
     Raises UserError where the term needs features that the teacher does not give.
     """

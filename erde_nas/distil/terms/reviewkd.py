@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from erde_nas.distil.objective import rising
 from erde_nas.distil.step import Step, Term
 from erde_nas.distil.terms.hints import WARMUP, autocast_like, match_hints, mean_per_exit
-from erde_nas.records import Arch
+from erde_nas.networks.arch import Arch
 
 MAX_MIDDLE = 512  # channels in which levels are fused
 

@@ -10,7 +10,7 @@ from scipy.special import logsumexp, rel_entr, softmax
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.dkd import DKD, dkd_loss
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 EXITS, BATCH, CLASSES = 2, 9, 6
 GENERATOR = np.random.default_rng(1)

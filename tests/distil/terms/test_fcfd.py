@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from erde_nas.distil.logit_standardisation import standardise
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.bridges import bridge, untracked
 from erde_nas.distil.terms.fcfd import FCFD, FCFDOptions
-from erde_nas.distil.terms.logit_standardisation import standardise
-from erde_nas.records import Exit
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.models import MODELS, model_arch
-from erde_nas.students.network import EarlyExitNetwork
-from tests.students.builders import build
+from erde_nas.networks.arch import Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.models import MODELS, model_arch
+from erde_nas.networks.network import EarlyExitNetwork
+from tests.networks.builders import build
 
 T, BATCH, WEIGHT = 2.5, 5, 0.7
 ALL = 99  # more paths than there are: all of them run

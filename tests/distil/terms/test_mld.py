@@ -8,7 +8,7 @@ from scipy.special import logsumexp, rel_entr, softmax
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.mld import MLD, multi_level_loss
-from erde_nas.distil_section import DistilSection
+from erde_nas.recipe.distil import DistilSection
 
 EXITS, BATCH, CLASSES = 2, 16, 25  # samples to classes as the authors' 64 to 100
 GENERATOR = np.random.default_rng(3)

@@ -10,9 +10,9 @@ from torch import nn
 
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.reviewkd import ABF, ReviewKD, hcl
-from erde_nas.records import Arch, Exit
-from erde_nas.students.families import StageChoice, make_arch
-from erde_nas.students.models import MODELS, model_arch
+from erde_nas.networks.arch import Arch, Exit
+from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.models import MODELS, model_arch
 
 Array = NDArray[np.float64]
 GENERATOR = np.random.default_rng(0)

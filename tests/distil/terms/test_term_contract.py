@@ -9,14 +9,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
+from erde_nas.distil.logit_standardisation import standardise
 from erde_nas.distil.losses import cross_entropy
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Plain, Step, Term
-from erde_nas.distil.teacher import Teacher
-from erde_nas.distil.terms.logit_standardisation import standardise
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.registry import TERMS, make_term
-from erde_nas.distil_section import DistilSection
-from erde_nas.students.network import EarlyExitNetwork
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 EXITS, BATCH, CLASSES = 2, 10, 6
 NEED_FEATURES = {"reviewkd", "fcfd"}
@@ -31,7 +31,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def term(name: str, make_network: Callable[..., EarlyExitNetwork]) -> Term:
     section = DistilSection.model_validate({"loss": "kd", "term": name})
-    made = make_term(section, make_network(classes=CLASSES), Teacher(make_network(classes=CLASSES), "key", False))
+    made = make_term(section, make_network(classes=CLASSES), make_network(classes=CLASSES))
     assert made is not None
     assert not made.needs_features
     return made

@@ -1,0 +1,171 @@
+"""A student of a run -> the folder to ship: models, segments, student.json, README.md and run.py.
+
+Two exports of one run hold the same bytes. docs/deploy.md explains every field of student.json.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+from safetensors.numpy import load_file
+
+from erde_nas import __version__
+from erde_nas.bundle.card import model_card
+from erde_nas.bundle.formats import EXTRA_FORMATS, chosen_formats
+from erde_nas.bundle.source import Source
+from erde_nas.bundle.trade_offs import measured_latency, measured_row, trade_offs
+from erde_nas.data.licences import licence
+from erde_nas.device import bundle_runner as runner
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_json
+from erde_nas.onnx_files.nest import split
+from erde_nas.recipe.profile import HERE
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.run.folder import existing_run
+
+SCHEMA = 1
+COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}
+
+
+def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
+    """Write the bundle to the new or empty folder `to`: all of it, or nothing. Returns its files, student.json last.
+
+    `formats` besides ONNX; none: all that are installed. Raises UserError where `to` holds anything, a format is not
+    installed, or a file of the run is missing or damaged.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"--to {to} exists already; give a new folder")
+    to, chosen = to.resolve(), chosen_formats(formats)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as staging:
+        folder = Path(staging) / "bundle"
+        folder.mkdir()
+        files = _fill(source, folder, chosen)
+        os.replace(folder, to)
+    return [to / name for name in files]
+
+
+def _fill(source: Source, folder: Path, formats: tuple[str, ...]) -> list[str]:
+    described = {"schema": SCHEMA, **describe(source)}
+    described["models"] = write_onnx_models(source, folder)
+    described["other_formats"] = {
+        name: entry for form in formats for name, entry in EXTRA_FORMATS[form](source, folder).items()
+    }
+    shutil.copyfile(str(runner.__file__), folder / "run.py")
+    (folder / "README.md").write_text(model_card(described), encoding="utf-8")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    described["files"] = {name: _fingerprint(folder / name) for name in files}
+    write_json(folder / "student.json", described)
+    return [*files, "student.json"]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
+    """The nested files for single images, and their segments for batches."""
+    models = {}
+    (folder / "segments").mkdir()
+    for name, path in source.files.items():
+        shutil.copyfile(path, folder / name)
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        segments = split(model)
+        names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
+        for segment_name, segment in zip(names, segments, strict=True):
+            onnx.save(segment, folder / segment_name)
+        reasons = dict.fromkeys(point["label"] for point in source.points_of(name) if point["label"])
+        models[name] = {
+            "format": "onnx",
+            "runtime": "onnxruntime",
+            "precision": source.exported[name].precision,
+            "instructions": list(source.exported[name].instructions),
+            "thresholds": list(source.exported[name].thresholds),
+            "segments": names,
+            "offered": any(point["offered"] for point in source.points_of(name)),
+            "reasons": list(reasons),
+        }
+    return models
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """student.json without its files: what the student takes, answers and costs, and where it comes from."""
+    report, store = source.report, existing_run(source.run)
+    recipe = store.recipe()
+    best = source.best(recipe.search.accuracy_tolerance)
+    exported = source.exported[best]
+    channels, size, _ = exported.image_shape
+    return {
+        "student": source.student,
+        "stage": source.default_point(best)["stage"],
+        "input": {
+            "name": "image",
+            "channels": channels,
+            "size": size,
+            "layout": "batch, channel, row, column",
+            "pixels": "uint8, 0 to 255",
+            "colour": COLOURS[channels],
+            "normalisation": {"where": "in the file", **_normalisation(source.folder / "weights.safetensors")},
+        },
+        "output": {"logits": "before softmax, one per class", "exit_index": "counted from 0"},
+        "classes": list(exported.classes),
+        "default": measured_row(best, source.default_point(best)),
+        "trade_offs": trade_offs(source, source.shipped()),
+        "profiles": {name: _profile(profile) for name, profile in report["profiles"].items()},
+        "measurements": source.points,
+        "baselines": [
+            _baseline(point)
+            for point in (report["teacher"], *report["baselines"])
+            if point and point["file"] not in {own["file"] for own in source.points}
+        ],
+        "arch": read_json(source.folder / "arch.json"),
+        "data": {
+            **{key: report["dataset"][key] for key in ("name", "train", "validation", "test")},
+            "fingerprint": store.manifest()["identity"]["dataset"],
+            "licence": licence(report["dataset"]["name"]),
+        },
+        "provenance": {
+            "made_with": f"erde-nas {__version__}",
+            "recipe": recipe.name,
+            "seed": recipe.search.seed,
+            "teacher": _teacher(recipe, report),
+            "measured_on": {key: report["environment"][key] for key in ("cpu", "cores", "platform", "versions")},
+        },
+    }
+
+
+def _normalisation(weights: Path) -> dict[str, list[float]]:
+    """Mean and standard deviation per channel, of pixels scaled to [0, 1], from the network's own first layer."""
+    if not weights.is_file():
+        raise UserError(f"{weights} is missing; restore it, or search in a new folder")
+    tensors = load_file(weights)
+    std = 1 / (255 * tensors["segments.0.body.0.scale"].astype(float).reshape(-1))
+    mean = -tensors["segments.0.body.0.shift"].astype(float).reshape(-1) * std
+    return {"mean": [round(v, 6) for v in mean.tolist()], "std": [round(v, 6) for v in std.tolist()]}
+
+
+def _profile(profile: dict[str, Any]) -> dict[str, Any]:
+    """The conditions of a profile; of a device elsewhere not its address, only that it was another one."""
+    keys = ("runtime", "device", "threads", "batch_size", "precision", "description")
+    return {**{key: profile[key] for key in keys}, "elsewhere": profile.get("target", HERE) != HERE}
+
+
+def _baseline(point: dict[str, Any]) -> dict[str, Any]:
+    keys = ("label", "stage", "val_accuracy", "test_accuracy", "test_accuracy_ci95", "macs")
+    return {**{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
+
+
+def _teacher(recipe: Recipe, report: dict[str, Any]) -> str:
+    """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
+    teacher, check = recipe.teacher, report.get("teacher_check")
+    if check is not None and not check["trusted"]:
+        return "labels alone, since the teacher was worse than a student without it"
+    if teacher.checkpoint is not None:
+        return f"checkpoint {Path(teacher.checkpoint).name}" + (f" of timm's {teacher.timm}" if teacher.timm else "")
+    return f"{teacher.model or teacher.family}, trained in the run"

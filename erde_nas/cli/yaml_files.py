@@ -1,0 +1,80 @@
+"""The commands `erde-nas recipes` and `erde-nas profiles`: the YAML files that users read, copy and edit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erde_nas.cli import commands
+from erde_nas.measurement import detect
+from erde_nas.recipe import shipped as resources
+
+recipes = typer.Typer(no_args_is_help=True, help="Search recipes: list, show, copy and check them.")
+profiles = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, copy, check and detect them.")
+
+RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe.")]
+ProfileName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A hardware profile.")]
+Shipped = Annotated[str, typer.Argument(help="Name of a shipped one.")]
+CopyTo = Annotated[Path, typer.Argument(help="A new .yaml file, or a folder.")]
+
+
+def _listing(kind: resources.Kind) -> None:
+    for name, path in resources.shipped(kind).items():
+        print(f"{name:24} {commands.description(kind, path)}")
+
+
+@recipes.command("list")
+def recipes_list() -> None:
+    """The shipped recipes."""
+    _listing("search")
+
+
+@recipes.command("show")
+def recipes_show(name: RecipeName) -> None:
+    """Print a recipe with its comments."""
+    print(resources.find("search", name).read_text(), end="")
+
+
+@recipes.command("copy")
+def recipes_copy(name: Shipped, to: CopyTo) -> None:
+    """Copy a shipped recipe, to edit it."""
+    print(resources.copy("search", name, to))
+
+
+@recipes.command("check")
+def recipes_check(name: RecipeName) -> None:
+    """Check a recipe, the profiles it names, its data and a teacher of your own, where these are here."""
+    print(commands.check_recipe(name))
+
+
+@profiles.command("list")
+def profiles_list() -> None:
+    """The shipped hardware profiles."""
+    _listing("profiles")
+
+
+@profiles.command("show")
+def profiles_show(name: ProfileName) -> None:
+    """Print a hardware profile with its comments."""
+    print(resources.find("profiles", name).read_text(), end="")
+
+
+@profiles.command("copy")
+def profiles_copy(name: Shipped, to: CopyTo) -> None:
+    """Copy a shipped hardware profile, to edit it."""
+    print(resources.copy("profiles", name, to))
+
+
+@profiles.command("check")
+def profiles_check(name: ProfileName) -> None:
+    """Check a hardware profile, and whether this machine may answer for it."""
+    print(commands.check_profile(name))
+
+
+@profiles.command("detect")
+def profiles_detect(
+    to: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file; printed otherwise.")] = None,
+) -> None:
+    """Write a hardware profile for this machine."""
+    text = detect.detect_profile(detect.describe_machine())
+    print(text if to is None else commands.write_new(to, text), end="" if to is None else "\n")

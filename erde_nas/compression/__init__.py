@@ -1,0 +1,1 @@
+"""Finished students in, smaller ones and their int8 form out."""

@@ -1,0 +1,82 @@
+"""What an architecture would reach of a goal: measured briefly on the profile, before anything is trained."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from erde_nas.distil.context import Shared
+from erde_nas.measurement.brief import QUICK, QUICK_CALIBRATION, latency_per_exit, precisions
+from erde_nas.measurement.int8_form import int8_form
+from erde_nas.measurement.latency import Deployed, measure
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
+from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve
+from erde_nas.onnx_files.write import make_segments, write_file
+from erde_nas.recipe.profile import HardwareProfile
+
+
+class Yardstick:
+    """Measures students and the teacher under one profile."""
+
+    def __init__(self, shared: Shared, profile: HardwareProfile) -> None:
+        self.shared, self.profile = shared, profile
+        self.images = shared.dataset.validation.images
+
+    @cached_property
+    def teacher_accuracy(self) -> float:
+        """Of its last exit, on validation."""
+        logits = all_logits(self.shared.teacher.network, self.images)[-1]
+        return float((logits.argmax(-1) == self.shared.dataset.validation.labels).mean())
+
+    @cached_property
+    def teacher_ms(self) -> float:
+        """The fp32 teacher without early exits."""
+        teacher = self.shared.teacher
+        network = teacher.network if teacher.early_exit is None else drop_early_exits(teacher.early_exit)
+        network = network.cpu().eval()
+        segments = make_segments(network, ["fp32"], self.images[:QUICK_CALIBRATION])["fp32"]
+        with TemporaryDirectory(prefix="erde-nas-") as folder:
+            path = Path(folder) / "teacher.onnx"
+            write_file(segments, [], path, {})
+            timing = measure([Deployed("teacher", path, 1, network=network)], self.profile, self.images, QUICK)
+        return timing["teacher"].per_exit[-1]
+
+    def point(self, network: EarlyExitNetwork) -> OperatingPoint:
+        """Where a trained student would be run: its cheapest thresholds within the recipe's tolerance."""
+        curve = operating_curve(
+            all_logits(network, self.images),
+            self.shared.dataset.validation.labels,
+            latency_per_exit(network, (self.profile,), self.images)[self.profile.name],
+        )
+        return cheapest_within(curve, self.shared.recipe.search.accuracy_tolerance)
+
+    def reached(self, network: EarlyExitNetwork, fractions: tuple[float, ...], size: bool) -> Mapping[str, float]:
+        """Latency and speed-up of a student whose exits are taken like that, and its smallest file's `size` if wanted.
+
+        The weights do not matter.
+        """
+        per_exit = latency_per_exit(network, (self.profile,), self.images)[self.profile.name]
+        latency = float(np.dot(fractions, per_exit))
+        found = {"latency_ms": latency, "speedup": self.teacher_ms / latency}
+        return {**found, "size_kb": self._size_kb(network)} if size else found
+
+    def _size_kb(self, network: EarlyExitNetwork) -> float:
+        how = int8_form((self.profile,)) if self.profile.precision == "int8" else None
+        made = make_segments(network, precisions(self.profile), self.images[:QUICK_CALIBRATION], how)
+        sizes = []
+        with TemporaryDirectory(prefix="erde-nas-") as folder:
+            for name, segments in made.items():
+                path = Path(folder) / f"{name}.onnx"
+                write_file(segments, [0.0] * (len(network.segments) - 1), path, {})
+                sizes.append(path.stat().st_size / 1000)
+        return min(sizes)
+
+
+def best_accuracy(network: EarlyExitNetwork, shared: Shared) -> float:
+    """On validation, at the student's most accurate thresholds."""
+    validation = shared.dataset.validation
+    logits = all_logits(network, validation.images)
+    return max(point.accuracy for point in operating_curve(logits, validation.labels, range(1, len(logits) + 1)))

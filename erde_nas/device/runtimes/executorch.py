@@ -1,0 +1,73 @@
+"""ExecuTorch with XNNPACK: a program per segment, for phones and boards.
+
+Its programs have no usable control flow, hence segments. They are made for a fixed number of images: a batch that has
+shrunk is filled up, so that compaction saves whole segments but no part of one. int8 is not offered: it would need a
+quantizer of its own, beside the one whose files the other runtimes share.
+"""
+
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from erde_nas.device.runtimes.compaction import Compacting, Segment
+from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
+
+PACKAGE = EXTRA = "executorch"
+PRECISIONS = ("fp32",)
+DEVICES = ("cpu",)
+
+
+def versions() -> dict[str, str]:
+    """The version of ExecuTorch."""
+    return {"executorch": version("executorch")}
+
+
+def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
+    """One program per segment. Lowering takes seconds each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls what PyTorch deprecates
+        return [
+            _write(module, x, folder / f"segment{number}.pte")
+            for number, (module, x) in enumerate(student.modules(setting, "executorch"))
+        ]
+
+
+def _write(module: Any, x: Any, path: Path) -> Path:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(module, (x,))
+    program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+    path.write_bytes(program.buffer)
+    return path
+
+
+def load(files: Sequence[str], setting: Setting) -> Runner:
+    """The programs, on `threads` threads. Raises RuntimeError where ExecuTorch refuses them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.runtime import Runtime
+
+    runtime = Runtime.get()
+    _unsafe_reset_threadpool(setting.threads)  # before anything runs: its one way to choose a number of threads
+    methods = [runtime.load_program(Path(path)).load_method("forward") for path in files]
+    return Compacting([_as_segment(method, setting.batch_size) for method in methods])
+
+
+def _as_segment(method: Any, batch_size: int) -> Segment:
+    import torch
+
+    def segment(x: np.ndarray) -> list[np.ndarray]:
+        count = len(x)
+        if count < batch_size:
+            x = np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)])
+        outputs = method.execute([torch.from_numpy(np.ascontiguousarray(x))])
+        return [output.numpy()[:count].copy() for output in outputs]  # the next call writes there
+
+    return segment

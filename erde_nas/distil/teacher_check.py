@@ -1,0 +1,70 @@
+"""Whether a teacher has something to teach: a student that learnt without it must not be better already.
+
+Distillation from a teacher that is worse than its students costs them several points, whatever the loss (docs/erde.md).
+So a student of middling size is trained briefly with cross-entropy, and compared with the teacher on validation.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import nn
+
+from erde_nas.distil.context import Shared
+from erde_nas.errors import TrainingFailed
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.logits import all_logits
+from erde_nas.recipe.distil import DistilSection
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Validation accuracy of each one's best exit; `student` is None where its training failed."""
+
+    teacher: float
+    student: float | None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the teacher is better."""
+        return self.student is None or self.teacher > self.student
+
+    def text(self) -> str:
+        """What came out, for one that is not trusted."""
+        return (
+            f"the teacher is right on {self.teacher:.1%} of the validation images, a student of middling size that "
+            f"learnt briefly without it on {self.student or 0:.1%}: students learn without it, with cross-entropy"
+        )
+
+
+def check_teacher(shared: Shared, arch: Arch) -> Verdict:
+    """Train `arch` as a candidate, but without the teacher, and compare the two."""
+    network, section = shared.build(arch), cross_entropy_alone(shared.recipe.distil)
+    teacher = _best_accuracy(shared.teacher.network, shared)
+    try:
+        shared.job(network, shared.recipe.train, section).run()
+    except TrainingFailed:
+        return Verdict(teacher, None)
+    return Verdict(teacher, _best_accuracy(network, shared))
+
+
+def without_teacher(shared: Shared) -> Shared:
+    """The same, but for students that learn from labels alone."""
+    distil = cross_entropy_alone(shared.recipe.distil)
+    return replace(shared, recipe=shared.recipe.model_copy(update={"distil": distil}))
+
+
+def learns_from_teacher(section: DistilSection) -> bool:
+    """Whether the loss has a part in which the teacher plays a role."""
+    return section.method.term != "none" or section.method.erde
+
+
+def cross_entropy_alone(section: DistilSection) -> DistilSection:
+    """Cross-entropy with the section's weights of the exits."""
+    kept = {"exit_weights": section.exit_weights, "gradient_rescaling": section.gradient_rescaling}
+    return DistilSection.model_validate({"loss": "ce", **kept})
+
+
+def _best_accuracy(network: nn.Module, shared: Shared) -> float:
+    validation = shared.dataset.validation
+    right = all_logits(network, validation.images).argmax(-1) == validation.labels  # (exits, n)
+    return float(np.asarray(right).mean(1).max())

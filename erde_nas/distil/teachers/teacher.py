@@ -1,0 +1,139 @@
+"""The early-exit teacher: trained once with cross-entropy at all exits, or the user's own checkpoint.
+
+A trained teacher is kept in the cache directory under a hash of everything that determines it: its section of the
+recipe, the data set's fingerprint, the views, the seed, and the version of this training.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from erde_nas.cache import cache_dir, only_writer
+from erde_nas.data.dataset import Dataset, image_shape
+from erde_nas.data.views import Views
+from erde_nas.distil.objective import cross_entropy_objective
+from erde_nas.distil.teachers.checkpoint import content_key, load_checkpoint
+from erde_nas.distil.teachers.literature import SUFFIXES
+from erde_nas.distil.training.train import Compute, train
+from erde_nas.errors import TrainingFailed, UserError
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.network import EarlyExitNetwork, on_device
+from erde_nas.networks.weights import load_network, save_network
+from erde_nas.recipe.network import student_arch
+from erde_nas.recipe.recipe import Recipe, TeacherSection
+
+TRAINING_VERSION = 2  # raise it when the same section would train another teacher
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """`network` maps images (batch, channels, h, w), pixels 0..255, to a list of logits (batch, classes)."""
+
+    network: nn.Module
+    key: str  # hash of what determines the weights
+    trained: bool  # here, or loaded from a cache or a checkpoint
+
+    @property
+    def early_exit(self) -> EarlyExitNetwork | None:
+        """The network, unless it is a program of the user's own."""
+        return self.network if isinstance(self.network, EarlyExitNetwork) else None
+
+
+def teacher_arch(section: TeacherSection, dataset: Dataset) -> Arch:
+    """The architecture that the recipe's teacher section describes."""
+    return student_arch(section, image_shape(dataset), len(dataset.classes))
+
+
+def prepare_teacher(
+    recipe: Recipe,
+    dataset: Dataset,
+    views: Views,
+    calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
+    progress: Callable[[int, int, Compute], None],
+    say: Callable[[str], None] = lambda _: None,
+) -> Teacher:
+    """Load the user's checkpoint, or the cached teacher, or train it and cache it.
+
+    `calibrate` says how its steps run fastest; `progress` hears (epochs done, epochs in all, that). `say` hears of a
+    cached teacher that has to be trained again, and of another process that trains the same one.
+    """
+    section, device = recipe.teacher, views.device
+    if section.checkpoint is not None:
+        network, key = load_checkpoint(section, dataset, device)
+        if isinstance(network, EarlyExitNetwork):
+            network = on_device(network, device)
+            if section.exits != "last" and Path(section.checkpoint).suffix in SUFFIXES:
+                say(f"teacher {section.checkpoint} has one exit, the last: published weights hold no others")
+        return Teacher(network, key, trained=False)
+    arch = teacher_arch(section, dataset)
+    key = content_key([arch.to_dict(), section.train.model_dump(), _circumstances(recipe, dataset, device)])
+    weights = cache_dir() / "teachers" / key / "weights.safetensors"
+    if cached := _cached(weights, arch, lambda _: None):
+        return Teacher(on_device(cached, device).eval(), key, trained=False)
+    with only_writer(weights.parent, say):
+        if cached := _cached(weights, arch, say):  # by the process that this one waited for
+            return Teacher(on_device(cached, device).eval(), key, trained=False)
+        trained = _train(recipe, arch, dataset, views, calibrate, progress)
+        save_network(trained, weights.parent)
+    return Teacher(trained.eval(), key, trained=True)
+
+
+def _cached(weights: Path, arch: Arch, say: Callable[[str], None]) -> EarlyExitNetwork | None:
+    """The teacher in the cache; None where there is none, or one that cannot be used."""
+    if not weights.is_file():
+        return None
+    try:
+        network = load_network(weights)
+    except UserError as error:
+        say(f"{error}; the teacher is trained again")
+        return None
+    if network.arch != arch:
+        say(f"{weights} is another teacher's; the teacher is trained again")
+        return None
+    return network
+
+
+def _train(
+    recipe: Recipe,
+    arch: Arch,
+    dataset: Dataset,
+    views: Views,
+    calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
+    progress: Callable[[int, int, Compute], None],
+) -> EarlyExitNetwork:
+    def make() -> EarlyExitNetwork:
+        torch.manual_seed(recipe.search.seed)
+        return on_device(EarlyExitNetwork(arch, dataset.mean, dataset.std), views.device)
+
+    compute = calibrate(make)
+    network = make()
+    try:
+        train(
+            network,
+            views,
+            cross_entropy_objective(len(arch.exits)).to(views.device),
+            recipe.teacher.train,
+            targets=None,
+            seed=recipe.search.seed,
+            compute=compute,
+            progress=lambda done, total: progress(done, total, compute),
+        )
+    except TrainingFailed as error:
+        raise UserError(
+            f"the teacher could not be trained: {error}; lower teacher.train.learning_rate in the recipe"
+        ) from error
+    return network
+
+
+def _circumstances(recipe: Recipe, dataset: Dataset, device: torch.device) -> dict[str, Any]:
+    return {
+        "dataset": dataset.fingerprint,
+        "views": recipe.views.model_dump(exclude={"cached_views"}),
+        "seed": recipe.search.seed,
+        "device": device.type,
+        "version": TRAINING_VERSION,
+    }

@@ -1,1 +1,0 @@
-"""Measurement: MACs, the exit rule's operating points, and latency on the deployable file."""

@@ -1,0 +1,1 @@
+"""Deployable files and a hardware profile in, latencies with their uncertainty out, from here or over SSH."""

@@ -1,0 +1,127 @@
+"""Latency of a candidate under every hardware profile: exported, and timed briefly, enough to rank candidates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from erde_nas.measurement.int8_form import int8_form
+from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.quantize import Quantization
+from erde_nas.onnx_files.write import arithmetic, make_segments, write_file
+from erde_nas.recipe.profile import HardwareProfile
+
+QUICK = Effort(processes=1, blocks=5)  # enough to rank candidates
+ALONE = Effort(processes=5, blocks=5)  # where nothing is known of the reference
+LATENCY_SLACK = 1.2  # what a brief measurement may be above a limit before nothing is tried: it is not exact
+QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges
+
+
+def latency_per_exit(
+    network: EarlyExitNetwork,
+    profiles: tuple[HardwareProfile, ...],
+    images: np.ndarray,
+    reference_ms: Mapping[str, float] | None = None,
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds of leaving at each exit under each profile, quickly measured on the deployable file.
+
+    An int8 profile allows both precisions: the one whose last exit is faster counts. `reference_ms` is what
+    `reference_latency` gave; without it, several processes find it out for this network alone.
+    """
+    if not profiles:
+        return {}
+    by_setting: dict[str, dict[str, Timing]] = {}
+    kinds = allowed(profiles)
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = _files(network, kinds, images, Path(folder), int8_form(profiles) if "int8" in kinds else None)
+        for setting, group in settings(profiles).items():
+            wanted = [files[precision] for precision in allowed(group)]
+            known = None if reference_ms is None else reference_ms[group[0].name]
+            effort = ALONE if known is None else replace(QUICK, reference_ms=known)
+            by_setting[setting] = measure(wanted, group[0], images, effort)
+    best = {}
+    for setting, group in settings(profiles).items():
+        for profile in group:
+            choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
+            best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
+    return best
+
+
+def latencies_side_by_side(
+    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray
+) -> dict[str, tuple[float, ...]]:
+    """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
+    well, and so that there are no more processes than for one."""
+    kinds = precisions(profile)
+    how = int8_form((profile,)) if "int8" in kinds else None
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = []
+        for number, (name, network) in enumerate(networks.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            found = _files(network, kinds, images, place, how).values()
+            files += [replace(file, key=f"{name}/{file.key}") for file in found]
+        timed = measure(files, profile, images, ALONE) if files else {}
+    return {
+        name: min((timed[f"{name}/{kind}"].per_exit for kind in kinds), key=lambda per_exit: per_exit[-1])
+        for name in networks
+    }
+
+
+def _files(
+    network: EarlyExitNetwork, kinds: Sequence[str], images: np.ndarray, folder: Path, how: Quantization | None
+) -> dict[str, Deployed]:
+    """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
+    never, files = [0.0] * (len(network.segments) - 1), {}
+    for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION], how).items():
+        path = folder / f"{kind}.onnx"
+        write_file(segments, never, path, {})
+        files[kind] = Deployed(kind, path, len(network.segments), network=network, precision=arithmetic(kind))
+    return files
+
+
+def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]:
+    """Milliseconds that the reference network takes for a batch under each profile: one unit for a whole search.
+
+    Candidates are timed in units of it by one short process each, and one process may find the machine half as fast.
+    """
+    found: dict[str, float] = {}
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        student = write_reference(Path(folder) / "reference.onnx")
+        file = Deployed("reference", student.file, 1, network=student.network)
+        for group in settings(profiles).values():
+            effort = Effort(group[0].measure.processes, group[0].measure.blocks)
+            images = np.zeros((2 * group[0].batch_size, *IMAGE_SHAPE), np.uint8)
+            timing = measure([file], group[0], images, effort)["reference"]
+            found |= {profile.name: timing.reference_ms for profile in group}
+    return found
+
+
+def precisions(profile: HardwareProfile) -> tuple[str, ...]:
+    """Which files may serve a profile: int8 allows fp32 as well, since int8 can be slower; a bf16 profile has
+    a file of its own, with the thresholds that suit how its runtime rounds."""
+    if profile.precision == "bf16":
+        return ("bf16-openvino" if profile.runtime == "openvino" else "bf16-torch",)
+    return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
+
+
+def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
+    """Every kind of file that one of the profiles allows, fp32 first: it is what others are compared with."""
+    kinds = {kind for profile in profiles for kind in precisions(profile)}
+    return sorted(kinds, key=lambda kind: (kind != "fp32", kind))
+
+
+def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:
+    """Profiles that time the same file the same way, so that one measurement serves them."""
+    groups: dict[str, list[HardwareProfile]] = {}
+    for profile in profiles:
+        key = profile.model_dump_json(
+            include={"target", "python", "runtime", "device", "provider", "threads", "batch_size", "measure"}
+        )
+        groups.setdefault(key, []).append(profile)
+    return groups

@@ -1,0 +1,226 @@
+"""Latency of deployable files under a hardware profile, measured in fresh processes (see `erde_nas.device.agent`).
+
+Every time is a ratio to a fixed reference network, multiplied by the median time of that network over all processes:
+ratios repeat where single timings on a busy machine do not. Processes are added until the intervals are narrow.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from erde_nas.device.agent.refusal import short
+from erde_nas.device.runtimes import runtime
+from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.interface import Setting
+from erde_nas.errors import RuntimeRefused, UserError
+from erde_nas.front.latency import Latency
+from erde_nas.front.uncertainty import MOST_INTERRUPTED
+from erde_nas.measurement.agreement import disagreement
+from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
+from erde_nas.measurement.target import run_here, run_there
+from erde_nas.measurement.timing import Timing, contention_text, narrow, pool
+from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.recipe.profile import HardwareProfile
+
+PASSES = 1  # of the stream, per process
+CHECKED_IMAGES = 256  # whose logits in the runtime are compared with those expected
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A file to be measured, and the operating points (thresholds in nats) at which its stream is run.
+
+    `network` is for runtimes that start from PyTorch, `expected` the logits (exits, n, classes) of the images that the
+    measuring is given; where they are, the runtime must answer like that.
+    """
+
+    key: str
+    path: Path
+    exits: int
+    operating_points: tuple[tuple[float, ...], ...] = ()
+    network: nn.Module | None = None
+    precision: str = "fp32"
+    expected: np.ndarray | None = None
+    feed: Feed | None = None  # of a classifier of other makes
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: at least `processes`, then more until every 95 % interval is within ±`interval` of its
+    median or `allowance_s` are spent on the additional ones. `thorough`: memory, energy and answers as well.
+    `reference_ms`: what the reference takes, where that is known better than a few processes find out."""
+
+    processes: int
+    blocks: int
+    interval: float | None = None
+    allowance_s: float = 0.0
+    thorough: bool = False
+    reference_ms: float | None = None
+
+    @staticmethod
+    def full(profile: HardwareProfile) -> "Effort":
+        """What a report's numbers rest on."""
+        e = profile.measure
+        return Effort(e.processes, e.blocks, e.interval, e.allowance_s, thorough=True)
+
+
+def measure(
+    files: Sequence[Deployed],
+    profile: HardwareProfile,
+    images: np.ndarray,
+    effort: Effort,
+    progress: Callable[[int], None] = lambda number: None,
+) -> dict[str, Timing]:
+    """Time every file in fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
+
+    Raises UserError where the runtime cannot run the files here.
+    """
+    with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
+        work = partial(run_there, profile) if profile.elsewhere else run_here
+        found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress, work)
+    reference_ms = effort.reference_ms or float(np.median(found.reference_ms))
+    contention = contention_text(found.contention)
+
+    def timing(file: Deployed) -> Timing:
+        reports = found.files[file.key]
+        pooled = pool(reports, reference_ms, profile.batch_size, file.exits)
+        wide = effort.interval is not None and not narrow(reports, effort.interval)
+        return replace(
+            pooled,
+            noisy=wide or (pooled.interrupted or 0.0) > MOST_INTERRUPTED,
+            contention=contention,
+            reference_ms=reference_ms,
+            versions=found.versions,
+            disagreement=disagreement(reports[0].get("logits"), file.expected, file.precision),
+        )
+
+    return {file.key: timing(file) for file in files}
+
+
+@dataclass
+class _Found:
+    """What the processes reported so far."""
+
+    files: dict[str, list[dict[str, Any]]]
+    reference_ms: list[float] = field(default_factory=list)
+    contention: list[dict[str, Any]] = field(default_factory=list)
+    versions: str = ""
+
+
+def _run_processes(
+    job: dict[str, Any],
+    folder: Path,
+    effort: Effort,
+    progress: Callable[[int], None],
+    work: Callable[[Path], dict[str, Any]],
+) -> _Found:
+    """Let `work` do the job in the wanted processes, and what is not narrow by then in more, while the allowance
+    lasts."""
+    found = _Found({model["key"]: [] for model in job["models"]})
+    models, number, deadline = job["models"], 0, math.inf
+    while models and time.monotonic() < deadline:
+        (folder / "job.json").write_text(json.dumps({**job, "models": models}))
+        result = work(folder / "job.json")
+        job = {**job, "memory": False, "answers": 0}  # once is enough
+        number += 1
+        found.reference_ms += result["reference_ms"]
+        found.contention.append(result["contention"])
+        found.versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        for key, answer in result["models"].items():
+            found.files[key].append(answer)
+        progress(number)
+        if number == effort.processes:
+            deadline = time.monotonic() + effort.allowance_s
+        if number >= effort.processes:
+            wide = effort.interval
+            models = [m for m in models if wide is not None and not narrow(found.files[m["key"]], wide)]
+    return found
+
+
+def _job(
+    files: Sequence[Deployed], profile: HardwareProfile, images: np.ndarray, folder: Path, effort: Effort
+) -> dict[str, Any]:
+    """Write everything that the agent reads into `folder`; the job names it relative to that."""
+    used = runtime(profile.runtime)
+
+    def prepared(student: DeployableFile, precision: str, name: str) -> list[str]:
+        (folder / name).mkdir()
+        setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
+        try:
+            return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # whatever the runtime raises
+            raise RuntimeRefused(f"{profile.runtime} cannot prepare {student.file.name}: {short(error)}") from error
+
+    count = max(profile.measure.stream_images, 2 * profile.batch_size)
+    kept = max(profile.batch_size, min(count, len(images)))
+    np.save(folder / "images.npy", np.resize(images[:count], (kept, *images.shape[1:])))
+    reference = write_reference(folder / "reference.onnx")
+    return {
+        "runtime": profile.runtime,
+        "threads": profile.threads,
+        "device": profile.device,
+        "provider": profile.provider,
+        "batch_size": profile.batch_size,
+        "images": "images.npy",
+        "reference": prepared(reference, "fp32", "reference"),
+        "reference_shape": list(IMAGE_SHAPE),
+        "warmup_calls": profile.measure.warmup_calls,
+        "calls_per_block": profile.measure.calls_per_block,
+        "blocks": effort.blocks,
+        "passes": PASSES,
+        "memory": effort.thorough,
+        "answers": CHECKED_IMAGES if effort.thorough else 0,
+        "models": [
+            {
+                "key": file.key,
+                "precision": file.precision,
+                "files": prepared(DeployableFile(file.path, file.network, file.feed), file.precision, f"model{number}"),
+                "exits": file.exits,
+                "streams": [list(point) for point in file.operating_points],
+            }
+            for number, file in enumerate(files)
+        ],
+    }
+
+
+def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float], profile: HardwareProfile) -> Latency:
+    """The record of one operating point: `fractions` (exits,) are the validation split's share of each exit."""
+    shared: dict[str, Any] = {
+        "expected_mean": float(np.dot(fractions, timing.per_exit)),
+        "per_exit": timing.per_exit,
+        "runtime": profile.runtime,
+        "device": profile.device,
+        "threads": profile.threads,
+        "batch_size": profile.batch_size,
+        "precision": profile.precision,
+        "noisy": timing.noisy,
+        "interrupted": timing.interrupted,
+        "memory_bytes": timing.memory_bytes,
+        "versions": timing.versions,
+        "note": timing.contention,
+    }
+    if stream is None:
+        return Latency(None, None, None, None, source="estimated", iqr_over_median=timing.iqr_over_median, **shared)
+    s = timing.streams[stream]
+    return Latency(
+        s.mean,
+        s.p50,
+        s.p95,
+        s.p99,
+        source="measured",
+        iqr_over_median=s.iqr_over_median,
+        interval=s.interval,
+        energy_mj=s.energy_mj,
+        **shared,
+    )

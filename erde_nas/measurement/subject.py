@@ -1,0 +1,190 @@
+"""A file to be measured by itself: a student that erde-nas exported, or a classifier of other makes as it stands."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto, TensorProto, numpy_helper
+from torch import nn
+
+from erde_nas.data.images import list_images, read_image
+from erde_nas.device.agent.refusal import short
+from erde_nas.device.instructions import EXACT_INT8, exact_int8, this_cpu
+from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session, run_segments
+from erde_nas.errors import UserError
+from erde_nas.measurement.foreign import Size, find_feed
+from erde_nas.measurement.latency import Deployed
+from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.exported import is_exported, read_exported, what_file, what_folder
+from erde_nas.onnx_files.foreign import copy_weights, precision_of, without_bf16_ends
+from erde_nas.onnx_files.nest import split
+from erde_nas.onnx_files.quantize import WEIGHT_LIMIT
+from erde_nas.recipe.profile import HardwareProfile
+
+CHECKED_IMAGES = 64  # of which the answers are computed here, to compare a runtime with
+CHECK_S = 5.0  # after which a slow classifier's answers are enough
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A deployable file. `image_shape` is (channels, h, w), thresholds are in nats; a baseline has none.
+
+    `feed` and what was assumed (`remarks`) are there for files of other makes; `open_size`: the size is our choice.
+    """
+
+    name: str
+    file: Path
+    image_shape: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    exit_fractions: tuple[float, ...]  # on validation
+    precision: str
+    network: nn.Module | None = None  # where its weights lie beside it
+    instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
+    feed: Feed | None = None
+    open_size: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def deployed(self, profile: HardwareProfile, images: np.ndarray, stream: bool) -> Deployed:
+        """How it is measured under the profile; `stream`: over the images, not each exit alone.
+
+        Raises UserError where ONNX Runtime does not run it here.
+        """
+        try:
+            expected = self._answers(images[:CHECKED_IMAGES], profile)
+        except Exception as error:  # whatever the runtime raises
+            raise UserError(f"{self.name}: {short(error)}") from error
+        return Deployed(
+            self.name,
+            self.file,
+            len(self.exit_fractions),
+            (self.thresholds,) if stream else (),
+            self.network,
+            self.run_in(profile.precision),
+            expected,
+            self.feed,
+        )
+
+    def _answers(self, images: np.ndarray, profile: HardwareProfile) -> np.ndarray | None:
+        """What it answers in ONNX Runtime here: (exits, n, classes); None where that cannot be compared."""
+        exact = not exact_int8(this_cpu())
+        if self.feed is None:
+            segments = [segment.SerializeToString() for segment in split(onnx.load(self.file))]
+            return run_segments(segments, images, exact=exact)
+        file, threads = str(self.file), profile.threads
+        model = as_foreign(open_session(file, threads=threads, device="cpu", exact=exact, severity=FATAL), self.feed)
+        size, deadline = profile.batch_size, time.monotonic() + CHECK_S
+        first, again = model.answers(images[:size]), model.answers(images[:size])
+        if first is None or again is None or not np.array_equal(first, again, equal_nan=True):
+            return None  # nothing in numbers, or nothing that repeats
+        rows = [first]
+        for start in range(size, len(images) - size + 1, size):
+            row = model.answers(images[start : start + size])
+            if row is None or row.shape[1:] != first.shape[1:]:
+                return None
+            rows.append(row)
+            if time.monotonic() > deadline:
+                break
+        return np.concatenate(rows)[None]
+
+    def run_in(self, precision: str) -> str:
+        """The arithmetic under a profile of that precision: int8 is the file's matter, bf16 the runtime's."""
+        if self.feed is not None and precision == "fp32":
+            return self.precision
+        return self.precision if self.precision == "int8" or precision == "int8" else precision
+
+    def remarks_for(self, profile: HardwareProfile) -> tuple[str, ...]:
+        """What is to be known of the numbers under the profile."""
+        batch, wanted = self.feed.batch if self.feed else None, profile.batch_size
+        if batch == 1 and wanted > 1:
+            return (*self.remarks, f"it takes one image a call: {wanted} images are {wanted} calls")
+        if batch and wanted % batch:
+            return (*self.remarks, f"it takes {batch} images a call: what is left over costs a whole call")
+        return self.remarks
+
+
+def read_subject(path: Path, folder: Path, size: Size | None = None) -> Subject:
+    """Read the file. Where one of other makes leaves the size of images open, `size` (h, w) is taken.
+
+    What must be changed of it is written into `folder`. Raises UserError for what is missing, damaged or refused by
+    ONNX Runtime.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is {what_folder(path)}")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give an ONNX file")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise UserError(f"{path} is {what_file(path)}") from error
+    if not model.HasField("graph"):
+        raise UserError(f"{path} is {what_file(path)}")
+    if is_exported(model):
+        found = read_exported(path)
+        weights = path.parent / WEIGHTS
+        network = load_network(weights) if weights.is_file() and found.precision == "fp32" else None
+        return Subject(
+            str(path),
+            path,
+            found.image_shape,
+            found.thresholds,
+            found.exit_fractions,
+            found.precision,
+            network,
+            found.instructions,
+        )
+    return _foreign(path, model, folder, size)
+
+
+def instructions_for(model: ModelProto, folder: Path) -> tuple[str, ...]:
+    """Of which a CPU must have one to run the model as it is meant: any of those exact for 8-bit weights, if it has
+    such. `folder` holds weights that are kept beside the file."""
+    kept = (t for t in model.graph.initializer if t.data_type == TensorProto.INT8)
+    weights = (numpy_helper.to_array(tensor, str(folder)).astype(int) for tensor in kept)
+    return EXACT_INT8 if any(np.abs(w).max(initial=0) > WEIGHT_LIMIT[7] for w in weights) else ()
+
+
+def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> Subject:
+    file, precision = path, precision_of(model)
+    if without_bf16_ends(model):
+        file = folder / f"{len(list(folder.iterdir()))}" / path.name
+        file.parent.mkdir()
+        onnx.save(model, file)
+        copy_weights(model, path.parent, file.parent)
+    found = find_feed(file, str(path), size)
+    return Subject(
+        str(path),
+        file,
+        found.image_shape,
+        (),
+        (1.0,),
+        precision,
+        instructions=instructions_for(model, path.parent),
+        feed=found.feed,
+        open_size=found.open_size,
+        remarks=found.remarks,
+    )
+
+
+def read_images(folder: Path | None, shape: tuple[int, ...], least: int) -> np.ndarray:
+    """The images of a folder, scaled to `shape`, or noise: (n, channels, h, w) uint8; noise in at least `least`."""
+    if folder is None:
+        generator = np.random.Generator(np.random.Philox(0))
+        return generator.integers(0, 256, (max(32, least), *shape), dtype=np.uint8)
+    paths = list_images(folder)
+    if not paths:
+        raise UserError(f"{folder} holds no images; give a folder with image files")
+    channels, height, width = shape
+    if height != width:
+        raise UserError(f"--images are scaled to squares, but the model takes {height}×{width}; leave --images away")
+    images = np.stack([read_image(path, channels=channels, size=height) for path in paths])
+    if images.shape[1] != channels:
+        raise UserError(
+            f"{folder} holds images of {images.shape[1]} channel(s), but the model takes {channels}; give images with "
+            f"{channels}, or leave --images away"
+        )
+    return images

@@ -1,0 +1,119 @@
+"""Families of architectures: a few stage-wise choices -> an explicit `records.Arch`.
+
+If nothing else is said, the first stage keeps the resolution and each later one halves it in its first block.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from erde_nas.networks.arch import Arch, Block, Exit
+
+BOTTLENECK = 4  # times as many channels leave a bottleneck as are inside it
+HEAD_WIDTH = {"conv": 1, "wide": 4}  # channels inside such a head, in widths of the block that it sits on
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """What may vary in one stage. `kernel` belongs to mobilenet and shufflenet, `expansion` to mobilenet."""
+
+    depth: int
+    width: int
+    kernel: int = 3
+    expansion: int = 1
+    stride: int | None = None  # of its first block; None: 1 in the first stage, 2 in the others
+
+
+def _basic(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    return Block(stage.width, stage.width, 3, stride, "identity" if same else "projection")
+
+
+def _bottleneck(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    hidden = -(-stage.width // (8 * BOTTLENECK)) * 8  # in whole multiples of 8, which run fastest
+    return Block(stage.width, hidden, 3, stride, "identity" if same else "projection")
+
+
+def _plain(inputs: int, stage: StageChoice, stride: int) -> Block:
+    return Block(stage.width, 0, 3, stride, "none")
+
+
+def _inverted(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    return Block(stage.width, inputs * stage.expansion, stage.kernel, stride, "identity" if same else "none")
+
+
+def _shuffle(inputs: int, stage: StageChoice, stride: int) -> Block:
+    same = stride == 1 and inputs == stage.width
+    return Block(stage.width, stage.width // 2, stage.kernel, stride, "identity" if same else "projection")
+
+
+FAMILIES: dict[str, Callable[[int, StageChoice, int], Block]] = {
+    "resnet": _basic,
+    "wrn": _basic,
+    "bottleneck": _bottleneck,
+    "vgg": _plain,
+    "mobilenet": _inverted,
+    "shufflenet": _shuffle,
+}
+
+
+def make_blocks(family: str, stem: int, stages: Sequence[StageChoice]) -> tuple[Block, ...]:
+    """The blocks behind a stem with `stem` channels."""
+    blocks: list[Block] = []
+    inputs = stem
+    for number, stage in enumerate(stages):
+        first = stage.stride or (2 if number > 0 else 1)
+        for position in range(stage.depth):
+            blocks.append(FAMILIES[family](inputs, stage, first if position == 0 else 1))
+            inputs = stage.width
+    return tuple(blocks)
+
+
+def make_arch(
+    family: str,
+    *,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    stem: int,
+    stages: Sequence[StageChoice],
+    exits: Sequence[Exit],
+) -> Arch:
+    """An architecture for square images of shape (channels, size, size).
+
+    `exits` holds the early exits and the last one, in any order; the last one must sit on the last block.
+    Raises ValueError where it does not.
+    """
+    blocks = make_blocks(family, stem, stages)
+    ordered = tuple(sorted(exits, key=lambda exit_: exit_.block))
+    if len({exit_.block for exit_ in ordered}) != len(ordered) or ordered[-1].block != len(blocks) - 1:
+        raise ValueError(
+            f"exits must sit on different blocks, the last on block {len(blocks) - 1}, but got "
+            f"{[exit_.block for exit_ in ordered]}"
+        )
+    channels, size, _ = image_shape
+    head_widths = tuple(HEAD_WIDTH.get(exit_.head, 0) * blocks[exit_.block].width for exit_ in ordered)
+    return Arch(family, channels, size, classes, stem, blocks, ordered, head_widths)
+
+
+def stage_ends(blocks: Sequence[Block]) -> list[int]:
+    """Index of the last block of each resolution."""
+    return [number for number, after in enumerate(blocks[1:]) if after.stride > 1] + [len(blocks) - 1]
+
+
+def last_blocks(arch: Arch) -> list[int]:
+    """Index of the last block of each stage: of each resolution, if the architecture names no other stages."""
+    last = len(arch.blocks) - 1
+    return sorted({*(block for block in arch.hints if block < last), last}) if arch.hints else stage_ends(arch.blocks)
+
+
+def with_exits(arch: Arch, kept: Sequence[int]) -> Arch:
+    """The same network with the exits `kept` (numbers, rising) alone, up to the last of them."""
+    exits = tuple(arch.exits[number] for number in kept)
+    blocks = arch.blocks[: exits[-1].block + 1]
+    return replace(arch, blocks=blocks, exits=exits, head_widths=tuple(arch.head_widths[number] for number in kept))
+
+
+def without_early_exits(arch: Arch) -> Arch:
+    """The same network with its last exit alone: the baseline that cannot stop early."""
+    return with_exits(arch, [len(arch.exits) - 1])

@@ -1,0 +1,106 @@
+"""MACs per exit with ptflops. One multiply-add is one MAC; activations, normalisation, pooling and biases count 0."""
+
+import copy
+import itertools
+import warnings
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from ptflops import get_model_complexity_info
+from ptflops.aten_ops import conv_flop
+from torch import Tensor, nn
+
+from erde_nas.networks.arch import Arch, Block
+from erde_nas.networks.blocks import BLOCKS
+from erde_nas.networks.heads import build_head
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.stem import build_stem
+
+
+def _addmm_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
+    """A fully connected layer: inputs are bias, (batch, in) and (in, out). ptflops would count the bias as well."""
+    return outputs[0].numel() * inputs[1].shape[1]
+
+
+def _convolution_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
+    """A convolution as ptflops counts it, but without its bias, which is the third input."""
+    return conv_flop([*inputs[:2], None, *inputs[3:]], list(outputs))
+
+
+def count_macs(module: nn.Module, x: Tensor) -> int:
+    """MACs of `module` on one input `x` with a leading axis of 1. The module itself is left alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, where a torch.export program is copied
+        copied = copy.deepcopy(module)
+    return count_own_macs(copied, x)
+
+
+def count_own_macs(module: nn.Module, x: Tensor) -> int:
+    """As `count_macs`, for a module that nobody needs afterwards: ptflops hooks it and leaves it unpicklable."""
+    macs, _ = get_model_complexity_info(
+        module,
+        tuple(x.shape[1:]),
+        input_constructor=lambda _: x,
+        print_per_layer_stat=False,
+        as_strings=False,
+        backend="aten",
+        custom_modules_hooks={torch.ops.aten.addmm: _addmm_macs, torch.ops.aten.convolution: _convolution_macs},
+    )
+    if macs is None:
+        raise RuntimeError(f"ptflops could not count {type(module).__name__}")
+    return int(macs)
+
+
+@torch.no_grad()
+def macs_per_exit(network: EarlyExitNetwork) -> tuple[int, ...]:
+    """MACs of everything executed when an image leaves at each exit, the heads passed on the way included."""
+    arch = network.arch
+    x = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
+    counts = []
+    for segment in copy.deepcopy(network).cpu().eval().segments:
+        counts.append(count_macs(segment, x))
+        x = segment(x)[0]
+    return tuple(itertools.accumulate(counts))
+
+
+def exit_macs(arch: Arch) -> tuple[int, ...]:
+    """What `macs_per_exit` says of the network that `arch` means, without building it whole.
+
+    Its parts are counted once and remembered: a supernet's training draws a new architecture in every step.
+    """
+    total, size = _stem(replace(arch, blocks=(), exits=(), head_widths=()))
+    heads = {exit_.block: (exit_.head, width) for exit_, width in zip(arch.exits, arch.head_widths, strict=True)}
+    inputs, counts = arch.stem, []
+    for number, block in enumerate(arch.blocks):
+        total += _block(arch.family, inputs, block, size)
+        inputs, size = block.width, -(-size // block.stride)
+        if number in heads:
+            kind, width = heads[number]
+            total += _head(kind, inputs, size, arch.classes, width)
+            counts.append(total)
+    return tuple(counts)
+
+
+@cache
+def _stem(arch: Arch) -> tuple[int, int]:
+    """MACs and the side of the output; `arch` has no blocks."""
+    stem, size = build_stem(arch)
+    return count_own_macs(stem.eval(), torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)), size
+
+
+@cache
+def _block(family: str, inputs: int, block: Block, size: int) -> int:
+    return count_own_macs(BLOCKS[family](inputs, block).eval(), torch.zeros(1, inputs, size, size))
+
+
+@cache
+def _head(kind: str, inputs: int, size: int, classes: int, width: int) -> int:
+    head = build_head(kind, channels=inputs, size=size, classes=classes, width=width)
+    return count_own_macs(head.eval(), torch.zeros(1, inputs, size, size))
+
+
+def parameter_count(network: EarlyExitNetwork) -> int:
+    """Trainable numbers; buffers (running statistics, the input's normalisation) are not counted."""
+    return sum(parameter.numel() for parameter in network.parameters())

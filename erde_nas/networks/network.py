@@ -1,0 +1,220 @@
+"""The early-exit network: one class for every family, for teachers and students.
+
+It takes raw pixels (0..255) and normalises them itself, so that a deployed file needs no preprocessing.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.blocks import BLOCK_CLASSES, BLOCKS
+from erde_nas.networks.families import last_blocks, with_exits
+from erde_nas.networks.heads import Head, build_head
+from erde_nas.networks.start import start_as_published_
+from erde_nas.networks.stem import build_stem
+
+
+class Normalize(nn.Module):
+    """Pixels 0..255 -> zero mean and unit variance per channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float32))
+        self.register_buffer("scale", scale.view(1, -1, 1, 1))
+        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(batch, channels, h, w) uint8 or float in 0..255 -> float32 of the same shape."""
+        return images.float() * self.scale + self.shift
+
+
+class Segment(nn.Module):
+    """What runs between two exits: `body`, then the head of the exit it ends in."""
+
+    def __init__(self, body: nn.Sequential, head: Head) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images or the features of the segment before -> (features, logits (batch, classes))."""
+        features = self.body(x)
+        return features, self.head(features)
+
+
+class EarlyExitNetwork(nn.Module):
+    """`arch` as a network of segments; `arch.exits[i]` is the head of segment i."""
+
+    def __init__(self, arch: Arch, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.arch = arch
+        stem, size = build_stem(arch)
+        layers: list[nn.Module] = [Normalize(mean, std), stem]
+        segments, inputs, heads = [], arch.stem, iter(zip(arch.exits, arch.head_widths, strict=True))
+        exit_, width = next(heads)
+        for number, block in enumerate(arch.blocks):
+            layers.append(BLOCKS[arch.family](inputs, block))
+            inputs, size = block.width, -(-size // block.stride)
+            if number == exit_.block:
+                head = build_head(exit_.head, channels=inputs, size=size, classes=arch.classes, width=width)
+                segments.append(Segment(nn.Sequential(*layers), head))
+                layers, (exit_, width) = [], next(heads, (exit_, width))
+        self.segments = nn.ModuleList(segments)
+        if arch.weights != "torch":
+            start_as_published_(self, arch.family)
+
+    @property
+    def hint_blocks(self) -> tuple[int, ...]:
+        """The blocks after which `forward_all` gives features: every exit's, and the last of each stage."""
+        return hint_blocks(self.arch)
+
+    @property
+    def parts(self) -> list[Segment]:
+        """The segments, with their type."""
+        return cast(list[Segment], list(self.segments))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
+        logits, x = [], images
+        for segment in self.segments:
+            x, out = segment(x)
+            logits.append(out)
+        return logits
+
+    def forward_all(self, images: Tensor, *, rescale_gradients: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+        """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
+        of `hint_blocks` and, last, those that the last classifier reads (`Head.read`).
+
+        `rescale_gradients` scales what flows back from each exit, from the features that lead to it, and from what
+        follows it, so that the trunk's gradient does not grow with the number of exits behind it (gradient
+        equilibrium, Li et al., ICCV 2019, eq. 1).
+        """
+        return self._run(images, 0, rescale_gradients)
+
+    def forward_after(
+        self, block: int, features: Tensor, *, rescale_gradients: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What `forward_all` gives behind block number `block`, were `features` (batch, channels, h, w) its output."""
+        return self._run(features, block + 1, rescale_gradients)
+
+    def _run(self, x: Tensor, first: int, rescale_gradients: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Everything from block number `first` on; the stem belongs to block 0."""
+        logits, features, block, hints = [], [], 0, set(self.hint_blocks)
+        for number, segment in enumerate(self.parts):
+            left = len(self.segments) - number  # exits from here on
+            for layer in segment.body:
+                x = layer(x) if block >= first else x
+                if isinstance(layer, BLOCK_CLASSES):
+                    if block >= first and block in hints:
+                        features.append(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                    block += 1
+            if block > first:
+                read, out = segment.head.read(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                logits.append(out)
+                if left == 1:
+                    features.append(read)
+                x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
+        return logits, features
+
+    @torch.no_grad()
+    def forward_until_exit(self, images: Tensor, thresholds: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Route each image by itself: it leaves where its entropy (nats) is below the exit's threshold.
+
+        `thresholds` has one value per exit but the last. Returns logits (batch, classes) and exit index (batch,).
+        """
+        if len(thresholds) != len(self.segments) - 1:
+            raise ValueError(f"need {len(self.segments) - 1} thresholds, but got {len(thresholds)}")
+        waiting = torch.arange(len(images), device=images.device)
+        logits = torch.empty(len(images), self.arch.classes, device=images.device)
+        exit_index = torch.full((len(images),), len(self.segments) - 1, device=images.device)
+        x = images
+        for number, segment in enumerate(self.segments):
+            if not len(waiting):
+                break
+            x, out = segment(x)
+            leaves = (
+                entropy(out) < thresholds[number]
+                if number < len(thresholds)
+                else torch.ones(len(out), dtype=torch.bool, device=out.device)
+            )
+            logits[waiting[leaves]] = out[leaves].float()
+            exit_index[waiting[leaves]] = number
+            x, waiting = x[~leaves], waiting[~leaves]
+        return logits, exit_index
+
+
+def hint_blocks(arch: Arch) -> tuple[int, ...]:
+    """The blocks of `EarlyExitNetwork.hint_blocks`, shallowest first."""
+    return tuple(sorted({*last_blocks(arch), *(exit_.block for exit_ in arch.exits)}))
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` itself; its gradient is multiplied by `factor`."""
+    return _ScaleGradient.apply(x, factor)
+
+
+def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:
+    """The network itself, moved to `device`, channels last: the fastest layout for all but the smallest."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of softmax(logits) over the last axis: (..., classes) -> (...)."""
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def describe(network: EarlyExitNetwork) -> Arch:
+    """The architecture with the channel counts that the modules have now (after pruning)."""
+    old = network.arch
+    layers: list[Any] = [layer for segment in network.parts for layer in segment.body]
+    stem, modules = layers[1][0], layers[2:]
+    widths = [module.channels() for module in modules]
+    return replace(
+        old,
+        stem=stem.out_channels,
+        blocks=tuple(
+            replace(block, width=width, hidden=hidden)
+            for block, (width, hidden) in zip(old.blocks, widths, strict=True)
+        ),
+        head_widths=tuple(segment.head.width() for segment in network.parts),
+    )
+
+
+def keep_exits(network: EarlyExitNetwork, kept: Sequence[int]) -> EarlyExitNetwork:
+    """A copy with the same weights and the exits `kept` (numbers, rising) alone; the last of them answers always, and
+    what is behind it goes."""
+    copied = copy.deepcopy(network)
+    segments, layers = [], []
+    for number, segment in enumerate(copied.parts):
+        layers += list(segment.body)
+        if number in kept:
+            segments.append(Segment(nn.Sequential(*layers), segment.head))
+            layers = []
+    copied.segments = nn.ModuleList(segments)
+    copied.arch = with_exits(network.arch, kept)
+    return copied
+
+
+def drop_early_exits(network: EarlyExitNetwork) -> EarlyExitNetwork:
+    """A copy with the same weights that always runs to the end: the baseline that cannot stop early."""
+    return keep_exits(network, [len(network.segments) - 1])

@@ -1,0 +1,37 @@
+"""What a runtime answers, in this process: where accuracy and thresholds must come from the runtime itself."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from erde_nas.device.agent.refusal import short
+from erde_nas.device.runtimes import runtime
+from erde_nas.device.runtimes.interface import Deployable, Setting
+from erde_nas.errors import RuntimeRefused, UserError
+
+
+def answers(name: str, student: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
+    """Images (n, channels, h, w) uint8 -> the logits of every exit (exits, n, classes), each one forced on all.
+
+    Raises ImportError where the runtime's package is absent, UserError where it refuses the student.
+    """
+    try:
+        return _answers(name, student, setting, images, exits)
+    except (UserError, ImportError, OSError):
+        raise
+    except Exception as error:  # whatever the runtime raises
+        raise RuntimeRefused(f"{name} does not run {student.file.name}: {short(error)}") from error
+
+
+def _answers(name: str, student: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
+    used = runtime(name)
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        files = used.prepare(student, setting, Path(folder))
+        runner = used.load([str(path) for path in files], setting)
+        batches = [images[i : i + setting.batch_size] for i in range(0, len(images), setting.batch_size)]
+        logits = []
+        for number in range(exits):
+            levels = np.array([np.inf if i == number else -1.0 for i in range(exits - 1)], np.float32)
+            logits.append(np.concatenate([runner.run(batch, levels)[0] for batch in batches]))
+    return np.stack(logits)

@@ -1,0 +1,71 @@
+"""A student that is to be prepared for a runtime: its file, and its segments as ONNX files or as modules.
+
+On the machine that prepares only.
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.interface import Setting
+from erde_nas.errors import UserError
+from erde_nas.onnx_files.foreign import place
+from erde_nas.onnx_files.nest import split
+from erde_nas.onnx_files.segments import segment_modules
+
+
+@dataclass(frozen=True)
+class DeployableFile:
+    """A student's nested ONNX file, and its network for the runtimes that start from PyTorch.
+
+    `feed` is for a classifier of other makes. See `erde_nas.device.runtimes.interface.Deployable`.
+    """
+
+    file: Path
+    network: nn.Module | None = None
+    feed: Feed | None = None
+
+    def write_segments(self, folder: Path) -> list[Path]:
+        """One ONNX file per segment, with a free batch size, written into `folder`."""
+        paths = []
+        for position, segment in enumerate(split(onnx.load(self.file))):
+            paths.append(folder / f"segment{position}.onnx")
+            onnx.save(segment, paths[-1])
+        return paths
+
+    def modules(self, setting: Setting, runtime: str) -> list[tuple[nn.Module, Tensor]]:
+        """Copies of the segments in eval mode, logits first, each with an input of `batch_size` images.
+
+        The shape of images comes from the file. Raises UserError where there is no network.
+        """
+        if self.network is None:
+            raise UserError(
+                f"the runtime {runtime} starts from a student's weights, but got only {self.file.name}; measure the "
+                "student in its run folder, or take a profile with the runtime onnxruntime or openvino"
+            )
+        network = copy.deepcopy(self.network).cpu().eval()
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        x = torch.zeros(setting.batch_size, *self._image_shape(), dtype=torch.uint8)
+        pairs = []
+        for module in segment_modules(network):
+            pairs.append((module, x))
+            with torch.no_grad():
+                outputs = module(x)
+            x = outputs[-1] if isinstance(outputs, tuple) else x
+        return pairs
+
+    def place(self, folder: Path, shape: tuple[int, ...] | None = None) -> list[Path]:
+        """The file of other makes in `folder`, its external weights with it, and how it is fed."""
+        if self.feed is None:
+            raise RuntimeError(f"nothing says how {self.file.name} is fed")
+        return place(self.file, self.feed, folder, shape)
+
+    def _image_shape(self) -> tuple[int, ...]:
+        image = onnx.load(self.file, load_external_data=False).graph.input[0]
+        return tuple(d.dim_value for d in image.type.tensor_type.shape.dim)[1:]

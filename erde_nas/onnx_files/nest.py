@@ -1,0 +1,198 @@
+"""Segments -> one ONNX file with nested `If` nodes, and back.
+
+    image (1, c, h, w) uint8, thresholds (exits - 1,) float32 nats, with a default
+        ->  logits (1, classes), exit_index (1,)
+
+Each branch holds its own initializers: ONNX Runtime optimises a branch only if the weights it uses are in it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from erde_nas.device.runtimes.interface import ROUTE
+from erde_nas.onnx_files.names import input_name, output_names
+
+Part = TypeVar("Part", NodeProto, TensorProto)
+PRODUCER = "erde-nas"  # in the metadata of every file made here
+
+
+def nest(segments: Sequence[ModelProto], thresholds: Sequence[float]) -> ModelProto:
+    """One file of float or quantized segments. `thresholds` (nats) are the defaults of the input of that name.
+
+    The file answers one image at a time: an `If` has one condition for the whole batch.
+    """
+    if len(thresholds) != len(segments) - 1:
+        raise ValueError(f"{len(segments)} segments need {len(segments) - 1} thresholds, but got {len(thresholds)}")
+    graph = _level(segments, 0)
+    first = segments[0].graph.input[0]
+    shape = [1, *(d.dim_value for d in first.type.tensor_type.shape.dim[1:])]
+    graph.input.append(helper.make_tensor_value_info("image", first.type.tensor_type.elem_type, shape))
+    if thresholds:
+        graph.input.append(helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [len(thresholds)]))
+        graph.initializer.append(numpy_helper.from_array(np.array(thresholds, np.float32), "thresholds"))
+    opsets = {entry.domain: entry.version for segment in segments for entry in segment.opset_import}
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
+        ir_version=max(segment.ir_version for segment in segments),
+        producer_name=PRODUCER,
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
+    """Segment `number` and, inside the `else` of its `If`, all later ones."""
+    source = segments[number].graph
+    logits = output_names(number, len(segments))[0]
+    nodes = [_without_metadata(node) for node in source.node]
+    initializers = [_without_metadata(tensor) for tensor in source.initializer]
+    classes = source.output[0].type.tensor_type.shape.dim[1].dim_value
+    outputs = [
+        helper.make_tensor_value_info(f"out{number}/logits", TensorProto.FLOAT, [1, classes]),
+        helper.make_tensor_value_info(f"out{number}/exit_index", TensorProto.INT64, [1]),
+    ]
+    names = [output.name for output in outputs]
+    if number == len(segments) - 1:
+        nodes += _answer(number, logits, names)
+    else:
+        branch_names = [f"taken{number}/logits", f"taken{number}/exit_index"]
+        taken = helper.make_graph(
+            _answer(number, logits, branch_names),
+            f"exit{number}",
+            [],
+            [helper.make_tensor_value_info(branch_names[0], TensorProto.FLOAT, [1, classes]),
+             helper.make_tensor_value_info(branch_names[1], TensorProto.INT64, [1])],
+        )  # fmt: skip
+        condition, constants = _leaves(number, logits, len(segments) - 1)
+        nodes += condition
+        initializers += constants
+        nodes.append(
+            helper.make_node(
+                "If",
+                [f"{ROUTE}{number}/leaves"],
+                names,
+                name=f"{ROUTE}{number}/if",
+                then_branch=taken,
+                else_branch=_level(segments, number + 1),
+            )
+        )
+    if number == 0:
+        for output, name in zip(outputs, ("logits", "exit_index"), strict=True):
+            nodes.append(helper.make_node("Identity", [output.name], [name], name=f"{ROUTE}/{name}"))
+            output.name = name
+    return helper.make_graph(nodes, f"segment{number}", [], outputs, initializers)
+
+
+def _answer(number: int, logits: str, names: Sequence[str]) -> list[NodeProto]:
+    """Nodes that give the logits and the number of this exit."""
+    value = numpy_helper.from_array(np.array([number], np.int64))
+    return [
+        helper.make_node("Identity", [logits], [names[0]], name=f"{ROUTE}{number}/logits"),
+        helper.make_node("Constant", [], [names[1]], value=value, name=f"{ROUTE}{number}/index"),
+    ]
+
+
+def _leaves(number: int, logits: str, early_exits: int) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Nodes and constants of the exit rule: entropy(softmax(logits)) < thresholds[number], as one boolean.
+
+    In few nodes, since each costs a small student a share of its time: the matrix product -p · (log p)^T is the
+    entropy, and a single threshold need not be picked.
+    """
+    at = f"{ROUTE}{number}"
+    threshold, nodes, constants = "thresholds", [], []
+    if early_exits > 1:
+        threshold = f"{at}/threshold"
+        nodes.append(helper.make_node("Gather", ["thresholds", f"{at}/number"], [threshold], axis=0))
+        constants.append(numpy_helper.from_array(np.array(number, np.int64), f"{at}/number"))
+    nodes += [
+        helper.make_node("LogSoftmax", [logits], [f"{at}/log_p"], axis=-1),
+        helper.make_node("Exp", [f"{at}/log_p"], [f"{at}/p"]),
+        helper.make_node("Gemm", [f"{at}/p", f"{at}/log_p"], [f"{at}/entropy"], transB=1, alpha=-1.0),
+        helper.make_node("Less", [f"{at}/entropy", threshold], [f"{at}/leaves"]),
+    ]
+    for node in nodes:
+        node.name = node.output[0]
+    return nodes, constants
+
+
+def _without_metadata(part: Part) -> Part:
+    """A copy without the exporter's notes: they are half of a small file, and may name places on this machine."""
+    copy = type(part)()
+    copy.CopyFrom(part)
+    del copy.metadata_props[:]
+    copy.doc_string = ""
+    return copy
+
+
+def split(model: ModelProto) -> list[ModelProto]:
+    """The inverse of `nest`: the segments, with a free batch size. Raises ValueError for other files."""
+    levels = [model.graph]
+    while branch := _else_branch(levels[-1]):
+        levels.append(branch)
+    if not made_here(model):
+        raise ValueError("it has no exit decisions as erde-nas makes them")
+    return [_segment(model, level, number, len(levels)) for number, level in enumerate(levels)]
+
+
+def made_here(model: ModelProto) -> bool:
+    """Whether `nest` made the file. What others make may have an `If` and nodes of any name."""
+    return model.producer_name == PRODUCER and any(node.name.startswith(ROUTE) for node in model.graph.node)
+
+
+def _else_branch(graph: GraphProto) -> GraphProto | None:
+    """The later segments: not a branch of the network's own `If`."""
+    for node in graph.node:
+        if node.op_type == "If" and node.name.startswith(ROUTE):
+            return next(attribute.g for attribute in node.attribute if attribute.name == "else_branch")
+    return None
+
+
+def _segment(model: ModelProto, level: GraphProto, number: int, levels: int) -> ModelProto:
+    image = model.graph.input[0].type.tensor_type
+    if number == 0:
+        shape: list[int | str] = ["batch", *(d.dim_value for d in image.shape.dim[1:])]
+        entry = helper.make_tensor_value_info("image", image.elem_type, shape)
+    else:
+        entry = helper.make_tensor_value_info(input_name(number), TensorProto.FLOAT, ["batch", None, None, None])
+    names = output_names(number, levels)
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    outputs = [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, ["batch", classes])]
+    outputs += [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in names[1:]
+    ]
+    nodes = [node for node in level.node if not node.name.startswith(ROUTE)]
+    used = _names_read(nodes)
+    graph = helper.make_graph(
+        nodes, f"segment{number}", [entry], outputs, [tensor for tensor in level.initializer if tensor.name in used]
+    )
+    return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+
+
+def _names_read(nodes: Iterable[NodeProto]) -> set[str]:
+    """What the nodes take as inputs, in the branches and loops among them as well."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                names |= _names_read(graph.node) | {output.name for output in graph.output}
+    return names
+
+
+def thresholds_of(model: ModelProto) -> tuple[float, ...]:
+    """The default thresholds (nats) of a nested file; empty where it has one exit."""
+    for tensor in model.graph.initializer:
+        if tensor.name == "thresholds":
+            return tuple(float(value) for value in numpy_helper.to_array(tensor))
+    return ()
+
+
+def force_exit(number: int, exits: int) -> list[float]:
+    """Thresholds with which every image leaves at exit `number`."""
+    return [math.inf if i == number else -1.0 for i in range(exits - 1)]

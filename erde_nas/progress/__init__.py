@@ -1,0 +1,1 @@
+"""What a stage has done in, a line with the time left out."""

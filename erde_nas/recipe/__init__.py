@@ -1,0 +1,1 @@
+"""YAML in, checked and frozen values out: recipes, their sections, hardware profiles."""

@@ -1,0 +1,111 @@
+"""The recipe's `distil` section: a loss by name, and every weight in it.
+
+A name stands for a method, of the literature but for `kd+entropy`; the keys that a `Method` has too replace one part of
+it, and the other keys are its weights.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from erde_nas.recipe.section import Section
+
+TermName = Literal["none", "kd", "dkd", "ctkd", "mld", "reviewkd", "fcfd"]
+SelfDistillation = Literal["none", "last", "ensemble"]
+Weight = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+LossName = Literal[
+    "erde", "ea-erde", "kd+entropy", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd",
+    "ea-dkd", "mld", "ea-mld", "mld+ls", "ea-mld+ls", "reviewkd", "ea-reviewkd", "fcfd", "ea-fcfd",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is added to the cross-entropy of every exit."""
+
+    term: TermName = "kd"  # distillation from the teacher
+    erde: bool = False  # where the teacher is wrong, keep the entropy up
+    wrong_weight: float = 1.0  # ERDE: what is left of the distillation there; the paper's is 0
+    entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
+    logit_standardisation: bool = False  # LS: standardise both sides' logits before the distillation
+    self_distillation: SelfDistillation = "none"  # the student's last exit, or all its exits, teach its exits
+
+
+PARTS = ("term", "wrong_weight", "entropy_adaptive", "logit_standardisation", "self_distillation")  # keys of both
+LOSSES: dict[LossName, Method] = {
+    "erde": Method(erde=True, wrong_weight=0.0),
+    "ea-erde": Method(erde=True, wrong_weight=0.0, entropy_adaptive=True),
+    "kd+entropy": Method(erde=True),  # ERDE that distils on all images
+    "ce": Method("none"),
+    "self": Method("none", self_distillation="ensemble"),
+    "self-last": Method("none", self_distillation="last"),
+    "kd": Method(),
+    "ea-kd": Method(entropy_adaptive=True),
+    "ls": Method(logit_standardisation=True),
+    "ea-ls": Method(entropy_adaptive=True, logit_standardisation=True),
+    "ctkd": Method("ctkd"),
+    "ea-ctkd": Method("ctkd", entropy_adaptive=True),
+    "dkd": Method("dkd"),
+    "ea-dkd": Method("dkd", entropy_adaptive=True),
+    "mld": Method("mld"),
+    "ea-mld": Method("mld", entropy_adaptive=True),
+    "mld+ls": Method("mld", logit_standardisation=True),
+    "ea-mld+ls": Method("mld", entropy_adaptive=True, logit_standardisation=True),
+    "reviewkd": Method("reviewkd"),
+    "ea-reviewkd": Method("reviewkd", entropy_adaptive=True),
+    "fcfd": Method("fcfd"),
+    "ea-fcfd": Method("fcfd", entropy_adaptive=True),
+}
+
+
+class DistilSection(Section):
+    """The loss of the students."""
+
+    later = ("ce_weight", "ea_temperature", "path_weight", "mld_temperatures", "mld_levels", "preset")
+
+    loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
+    term: TermName | None = None  # these replace what the name stands for
+    wrong_weight: Share | None = None
+    entropy_adaptive: bool | None = None
+    logit_standardisation: bool | None = None
+    self_distillation: SelfDistillation | None = None
+
+    preset: Literal["published"] | None = None  # the authors' weights and training for a pair of published networks
+
+    temperature: Temperature = 3.0
+    ce_weight: Weight = 1.0  # of cross-entropy
+    kd_weight: Weight = 1.0  # of the distillation term
+    kd_warmup: Share = 0.0  # share of the training over which that weight rises from 0
+    self_weight: Weight = 1.0  # of self-distillation
+    exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
+    gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
+    teacher_exits: Literal["matching", "nearest", "last"] = "matching"  # which of the teacher's exits teaches an exit
+
+    # ERDE alone
+    entropy_weight: Weight = 0.2  # of the entropy that is kept up where the teacher is wrong
+    entropy_warmup: Share = 0.0  # share of the training over which that weight rises from 0
+    entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
+
+    ea_temperature: Temperature = 3.0  # of EA-KD's entropies; the paper's is 2 for ImageNet and transformer teachers
+    feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
+    path_weight: Weight = 1.0  # and of the logits of its mixed paths
+    mld_temperatures: Temperatures | None = None  # MLD alone; null: published
+    mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)  # MLD alone: of samples, pairs of samples, of classes
+    dkd_alpha: Weight = 1.0  # DKD alone: of the target class
+    dkd_beta: Weight = 8.0  # and of the other classes
+
+    @property
+    def level_temperatures(self) -> tuple[float, ...]:
+        """MLD's temperatures: the authors' base of 4, or LS's of 2, beside the four that stand in their code."""
+        if self.mld_temperatures is not None:
+            return self.mld_temperatures
+        return (2.0 if self.method.logit_standardisation else 4.0, 2.0, 3.0, 5.0, 6.0)
+
+    @property
+    def method(self) -> Method:
+        """What `loss` stands for, with the keys that replace parts of it."""
+        return replace(LOSSES[self.loss], **{k: v for k in PARTS if (v := getattr(self, k)) is not None})

@@ -1,0 +1,119 @@
+"""The recipe's description of one network, and the architecture that it means."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.families import StageChoice, stage_ends
+from erde_nas.networks.models import MODELS, Model, model_arch
+from erde_nas.recipe.section import Positive, Section
+
+Width = Annotated[int, Field(ge=8, multiple_of=8)]
+Kernel = Literal[3, 5, 7]
+Expansion = Annotated[int, Field(ge=1, le=8)]
+Head = Literal["erde", "gap", "conv", "linear", "wide"]
+Family = Literal["resnet", "wrn", "bottleneck", "vgg", "mobilenet", "shufflenet"]
+ModelName = Literal[
+    "resnet8x4", "resnet32x4", "wrn-16-2", "wrn-40-1", "wrn-40-2", "wrn-28-4", "vgg8", "vgg13", "mobilenetv2",
+    "shufflenetv2", "resnet50",
+]  # fmt: skip
+OWN = ("family", "stem", "depths", "widths", "kernel", "expansion")  # keys that say what a model says
+
+
+def _exits(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        blocks = all(type(block) is int and block >= 0 for block in value)
+        if blocks and len(set(value)) == len(value) > 0:
+            return tuple(value)
+    elif value in ("stages", "last"):
+        return value
+    raise ValueError(
+        f"should be stages, last, or a list of different blocks, counted from 0, such as [0, 2] (got {value!r})"
+    )
+
+
+# Checked by hand: pydantic would answer a mistake with an error for each part of the union.
+Exits = Annotated[
+    Literal["stages", "last"] | tuple[int, ...], PlainValidator(_exits), PlainSerializer(lambda exits: exits)
+]
+
+
+class NetworkSection(Section):
+    """A named network, or one of a family by its stages: the first keeps the resolution, each later one halves it.
+
+    The last exit sits on the last block. A named network ends as it was published, whatever `head` says: `head` is
+    that of the exits before.
+    """
+
+    model: ModelName | None = None
+    family: Family = "resnet"
+    stem: Width
+    depths: tuple[Positive, ...]
+    widths: tuple[Width, ...]
+    kernel: Kernel = 3  # mobilenet and shufflenet: of the depthwise convolutions
+    expansion: Expansion = 1  # mobilenet
+    exits: Exits = "stages"  # or last, or a list of blocks
+    head: Head
+
+    @model_validator(mode="after")
+    def _one_description(self) -> "NetworkSection":
+        both = [key for key in OWN if key in self.model_fields_set]
+        if self.model is not None and both:
+            raise ValueError(
+                f"model: {self.model} says what {', '.join(both)} would say; remove model, or remove {', '.join(both)}"
+            )
+        if len(self.depths) != len(self.widths) or not self.depths:
+            raise ValueError(
+                "depths and widths need one number per stage, and at least one stage, "
+                f"but got {len(self.depths)} and {len(self.widths)}"
+            )
+        last = len(self.network.blocks) - 1
+        if not isinstance(self.exits, str) and max(self.exits) > last:
+            raise ValueError(f"exits must be blocks from 0 to {last}, but got {list(self.exits)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_the_model_says(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = self._without_later(handler(self))
+        return {key: value for key, value in values.items() if self.model is None or key not in OWN}
+
+    @property
+    def network(self) -> Model:
+        """The network without its early exits."""
+        if self.model is not None:
+            return MODELS[self.model]
+        stages = [
+            StageChoice(depth, width, self.kernel, self.expansion)
+            for depth, width in zip(self.depths, self.widths, strict=True)
+        ]
+        return Model(self.family, self.stem, tuple(stages), self.head)
+
+
+class StudentSection(NetworkSection):
+    """One student, described rather than searched: what `erde-nas distil` trains."""
+
+    stem: Width = 16
+    depths: tuple[Positive, ...] = (1, 1, 1)
+    widths: tuple[Width, ...] = (16, 32, 64)
+    expansion: Expansion = 4
+    head: Head = "erde"
+
+
+def student_arch(section: NetworkSection, image_shape: tuple[int, int, int], classes: int) -> Arch:
+    """The architecture that a student's or a teacher's section describes, for images (channels, size, size)."""
+    model = section.network
+    blocks = model.blocks
+    if isinstance(section.exits, str):
+        places = stage_ends(blocks) if section.exits == "stages" else []
+    else:
+        places = list(section.exits)
+    early = [block for block in places if block != len(blocks) - 1]
+    return model_arch(model, image_shape=image_shape, classes=classes, early=early, head=section.head)

@@ -1,0 +1,117 @@
+"""profiles/*.yaml -> HardwareProfile: what a latency is measured on, how, and what it may not exceed."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from erde_nas.device.runtimes import RUNTIMES, runtime
+from erde_nas.recipe.section import Positive, Section
+
+HERE = "here"
+
+
+class MeasureSection(Section):
+    """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
+
+    warmup_calls: Annotated[int, Field(ge=1)] = 30
+    calls_per_block: Annotated[int, Field(ge=5)] = 10
+    blocks: Annotated[int, Field(ge=3)] = 10
+    processes: Positive = 6  # for the report, at least; the search uses one
+    stream_images: Positive = 256  # validation images in natural order
+    interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
+    allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
+    timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
+
+
+class LimitsSection(Section):
+    """A student beyond one of these is not offered."""
+
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    macs: Annotated[float, Field(gt=0)] | None = None
+    params: Positive | None = None
+    size_bytes: Positive | None = None
+
+
+class MatchSection(Section):
+    """Which machine may answer for this profile. An absent key matches every machine."""
+
+    architecture: tuple[str, ...] | None = None  # platform.machine(): x86_64, aarch64
+    cpu: str | None = None  # text that the CPU's model name holds
+    accelerator: str | None = None  # text that the accelerator's name holds
+
+
+class HardwareProfile(Section):
+    """A device, a runtime and a way to measure."""
+
+    name: str
+    description: str = ""
+    target: str = HERE  # or ssh:HOST, as ssh knows the host
+    python: Annotated[str, Field(min_length=1)] = "python3"  # on a device elsewhere
+    runtime: str = "onnxruntime"
+    device: Literal["cpu", "cuda"] = "cpu"
+    provider: str | None = None  # of ONNX Runtime, where it is not that of the device
+    threads: Positive = 1
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    batch_size: Positive = 1
+    channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
+    measure: MeasureSection = MeasureSection()
+    limits: LimitsSection = LimitsSection()
+    match: MatchSection = MatchSection()
+
+    @field_validator("name")
+    @classmethod
+    def _usable_as_key(cls, name: str) -> str:
+        """The name becomes a file's and stands beside the cost `macs` in reports."""
+        if name == "macs" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(
+                f"a profile's name must be letters, digits, '.', '_' and '-', and not macs, but got '{name}'"
+            )
+        return name
+
+    @field_validator("runtime")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, but got '{name}'")
+        return name
+
+    @model_validator(mode="after")
+    def _possible(self) -> "HardwareProfile":
+        """What the runtime cannot do at all, on whatever machine."""
+        used = runtime(self.runtime)
+        if self.precision not in used.PRECISIONS:
+            can = ", ".join(used.PRECISIONS)
+            raise ValueError(f"the runtime {self.runtime} runs {can}, but got precision: {self.precision}")
+        if self.device not in used.DEVICES:
+            raise ValueError(f"the runtime {self.runtime} runs on {', '.join(used.DEVICES)}, but got {self.device}")
+        if self.provider is not None and self.runtime != "onnxruntime":
+            raise ValueError(f"provider is for the runtime onnxruntime, but got {self.provider} for {self.runtime}")
+        return self
+
+    @field_validator("target")
+    @classmethod
+    def _reachable(cls, target: str) -> str:
+        """A host that ssh could take for an option is none."""
+        host = r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\]-]*"
+        if target != HERE and not re.fullmatch(f"ssh:{host}", target):
+            raise ValueError(f"target must be {HERE} or ssh:HOST with a host as in ~/.ssh/config, but got '{target}'")
+        return target
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is measured on another machine."""
+        return self.target != HERE
+
+    @property
+    def bytes_per_parameter(self) -> int:
+        """Of the smallest file that the profile allows."""
+        return 1 if self.precision == "int8" else 4
+
+
+def load_profile(path: Path) -> HardwareProfile:
+    """Read and check a profile file. Raises UserError that lists every problem with file, line and key."""
+    from erde_nas.recipe.strict_yaml import load_strict
+
+    return load_strict(path, HardwareProfile)

@@ -1,0 +1,229 @@
+"""Networks -> files in every precision, in their best form, with the operating points chosen on validation.
+
+Exported, quantized (int8.py), checked against PyTorch; what is measured briefly on the way decides between forms.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from torch import nn
+
+from erde_nas.compression.int8 import Quantized, accurate, calibration_images, quantized
+from erde_nas.distil.context import Shared
+from erde_nas.errors import UserError
+from erde_nas.front.point import Stage
+from erde_nas.measurement.brief import QUICK, allowed, settings
+from erde_nas.measurement.latency import Deployed
+from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
+from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
+from erde_nas.onnx_files.curve import write_curve
+from erde_nas.onnx_files.segments import export_segments
+from erde_nas.onnx_files.write import (
+    ExportMismatch,
+    Segments,
+    arithmetic,
+    check_export,
+    fp32_segments,
+    in_precision,
+    write_file,
+)
+from erde_nas.recipe.goal import GoalSection
+from erde_nas.results.goal import points_for
+
+WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained network to deploy: a student, the teacher, or a baseline."""
+
+    name: str
+    network: nn.Module
+    folder: Path
+    stage: Stage
+    macs_per_exit: tuple[float, ...]
+    file_stem: str = "model"
+    label: str = ""
+    points: int = 3  # operating points at most
+
+
+@dataclass(frozen=True)
+class File:
+    """One entry in one precision, with the operating points chosen on validation."""
+
+    entry: Entry
+    precision: str
+    path: Path
+    segments: Segments
+    val_logits: np.ndarray  # (exits, n, classes)
+    points: tuple[OperatingPoint, ...] = ()
+    mismatch: str = ""  # how it answers differently from its network
+    quantized: Quantized | None = None
+
+    @property
+    def is_student(self) -> bool:
+        return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Of which a CPU must have one for the file's accuracy; none: every CPU will do."""
+        return self.quantized.how.instructions if self.quantized is not None else ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.entry.name}/{self.path.name}"
+
+    @property
+    def deployed(self) -> Deployed:
+        points = tuple(point.thresholds for point in self.points)
+        exits, network = len(self.val_logits), self.entry.network
+        return Deployed(self.key, self.path, exits, points, network, arithmetic(self.precision), self.val_logits)
+
+
+def write_files(entry: Entry, shared: Shared, left_out: LeftOut) -> list[File]:
+    """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
+    validation, how = shared.dataset.validation, shared.int8
+    network, calibration = entry.network.cpu().eval(), calibration_images(shared)
+    files: list[File] = []
+    with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
+        fp32 = fp32_segments(network, validation.images.shape[1:])
+        for precision in allowed(shared.profiles):
+            path = _path(entry, precision)
+            with sparing(left_out, f"{entry.name}/{path.name}"):
+                made = in_precision(fp32, precision, calibration, how)
+                own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
+                write_file(made, [0.0] * (len(own) - 1), path, {})
+                static = Quantized(made, how, "static") if precision == "int8" else None
+                files.append(File(entry, precision, path, made, own, quantized=static))
+    return files
+
+
+def _path(entry: Entry, precision: str) -> Path:
+    return entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
+
+
+Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
+
+
+def wanted_points(
+    goal: GoalSection | None, teacher: File | None, quick: Mapping[str, Timing], labels: np.ndarray
+) -> Wanted:
+    """Which points of a curve a goal asks for, given the teacher's file; none where that is not there."""
+    if goal is None or teacher is None or teacher.key not in quick:
+        return lambda curve: ()
+    ms = quick[teacher.key].per_exit[-1]
+    accuracy = float((teacher.val_logits[-1].argmax(-1) == labels).mean())
+    return lambda curve: points_for(curve, goal, accuracy, ms)
+
+
+def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> File:
+    """Choose operating points by the file's own cost per exit, and write the file with the default one."""
+    labels = shared.dataset.validation.labels
+    tolerance = shared.recipe.search.accuracy_tolerance
+    curve = operating_curve(file.val_logits, labels, timing.per_exit)
+    default = cheapest_within(curve, tolerance)
+    points = tuple(spread(curve, tolerance, file.entry.points))
+    if file.is_student:
+        points = tuple(dict.fromkeys([*points, *wanted(curve)]))
+    metadata = {
+        "student": file.entry.name,
+        "dataset": shared.dataset.name,
+        "classes": "\n".join(shared.dataset.classes),
+        "precision": arithmetic(file.precision),
+        "validation_accuracy": f"{default.accuracy:.4f}",
+        "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
+        **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
+    }
+    write_file(file.segments, default.thresholds, file.path, metadata)
+    write_curve(file.path, curve)
+    mismatch = ""
+    if file.precision == "fp32":
+        try:
+            check_export(file.path, file.entry.network, shared.dataset.validation.images, default.thresholds)
+        except ExportMismatch as error:
+            mismatch = str(error)
+    return replace(file, points=points, mismatch=mismatch)
+
+
+def all_without_exits(
+    files: Sequence[File], shared: Shared, folder: Path, left_out: LeftOut
+) -> Iterator[tuple[str, Deployed]]:
+    """For every file of a student with early exits, by its key, the same network that always runs to the end."""
+    for number, file in enumerate(files):
+        network = file.entry.network
+        if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
+            continue
+        key = file.key + WITHOUT_EXITS
+        with sparing(left_out, key):
+            whole, path = drop_early_exits(network), folder / f"{number}.onnx"
+            segments = Segments("fp32", export_segments(whole))
+            if file.quantized is not None:
+                how = replace(file.quantized.how, kept=())  # the fastest that it could be
+                segments = quantized(segments.models, how, calibration_images(shared)).segments
+            write_file(segments, [], path, {})
+            yield file.key, Deployed(key, path, 1, ((),), whole, arithmetic(file.precision))
+
+
+def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None]) -> list[File]:
+    """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
+    is faster than fp32 at all. Measured briefly under the first profile that allows int8.
+
+    Where a better form cannot be made or measured, the file stays as it is."""
+    groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
+    fp32 = {file.entry: file for file in files if file.precision == "fp32"}
+    students = [file for file in files if file.precision == "int8" and file.is_student and file.entry in fp32]
+    if not groups or not students:
+        return list(files)
+    images, heads, failed = calibration_images(shared), dict[str, Quantized](), LeftOut()
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
+        for number, file in enumerate(students):
+            path = Path(folder) / f"{number}.onnx"
+            with sparing(failed, f"{file.key} heads"):
+                made = quantized(fp32[file.entry].segments.models, replace(shared.int8, heads=True), images)
+                write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {})
+                deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+                heads[file.key] = made
+        try:
+            timed = measure_each(deployed, groups[0][0], shared.dataset.validation.images, QUICK, failed)
+        except UserError:  # said where all is measured
+            return list(files)
+    settled = {}
+    for file in students:
+        with sparing(failed, file.key):
+            best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, shared, say)
+            settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
+    return [settled.get(file.key, file) for file in files]
+
+
+def _best_form(
+    file: File,
+    fp32: File,
+    heads: Quantized | None,
+    timed: Mapping[str, Timing],
+    shared: Shared,
+    say: Callable[[str], None],
+) -> Quantized:
+    """The faster of a student's int8 forms, made accurate enough where it is faster than fp32."""
+    assert file.quantized is not None
+    last = {key: timing.per_exit[-1] for key, timing in timed.items()}
+    forms = {file.key: file.quantized} | ({} if heads is None else {f"{file.key} heads": heads})
+    known = {key: form for key, form in forms.items() if key in last}
+    if not known or fp32.key not in last:
+        return file.quantized
+    fastest = min(known, key=lambda key: last[key])
+    if last[fastest] >= last[fp32.key]:
+        return known[fastest]
+    return accurate(known[fastest], fp32.segments.models, file.entry.folder, shared, say)
+
+
+def _requantized(file: File, made: Quantized, shared: Shared) -> File:
+    logits = made.segments.logits(shared.dataset.validation.images)
+    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
+    return replace(file, segments=made.segments, val_logits=logits, quantized=made)

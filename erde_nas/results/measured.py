@@ -1,0 +1,339 @@
+"""Trained networks -> measured operating points, in every precision that a profile allows, then read on test."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from erde_nas.distil.context import Shared
+from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.errors import UserError
+from erde_nas.files import read_json, write_json
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point, Stage
+from erde_nas.measurement.brief import QUICK, allowed, precisions, settings
+from erde_nas.measurement.latency import Deployed, Effort, latency_record
+from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
+from erde_nas.measurement.timing import Timing
+from erde_nas.networks.logits import all_logits
+from erde_nas.networks.macs import macs_per_exit
+from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
+from erde_nas.networks.operating_points import operate
+from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.write import arithmetic
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe.goal import GoalSection
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.results.files import (
+    WITHOUT_EXITS,
+    Entry,
+    File,
+    all_without_exits,
+    settle_int8,
+    wanted_points,
+    with_points,
+    write_files,
+)
+from erde_nas.results.timings import Ledger
+from erde_nas.results.undeployed import confidence, without_file
+from erde_nas.run.folder import RunStore
+from erde_nas.run.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
+from erde_nas.run.run import Run
+
+BEST = "best student without exits"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measured.json` holds: all points of the last measurement, and the students that took part."""
+
+    students: tuple[str, ...] = ()
+    teacher: Point | None = None
+    baselines: tuple[Point, ...] = ()
+    points: tuple[Point, ...] = ()
+    unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
+    left_out: LeftOut = field(default_factory=dict)  # files without numbers, and why
+
+
+def read_measured(store: RunStore) -> Measured:
+    """The last measurement of a run; empty where there was none."""
+    path = store.folder / "measured.json"
+    if not path.is_file():
+        return Measured()
+    data = read_json(path)
+    return Measured(
+        tuple(data["students"]),
+        Point.from_dict(data["teacher"]),
+        tuple(Point.from_dict(point) for point in data["baselines"]),
+        tuple(Point.from_dict(point) for point in data["points"]),
+        data.get("unmeasured", {}),
+        data.get("left_out", {}),
+    )
+
+
+def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
+    """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
+
+    Profiles whose device is lost stay without numbers; the next call measures those. With a `goal`, the operating
+    points that it asks for are among those measured.
+    """
+    before = read_measured(run.store)
+    if set(before.students) == set(students) and not before.unmeasured and not again:
+        return
+    ledger, left_out = Ledger(run.store.folder, again), LeftOut()
+    teacher, baselines = _teacher_entries(run)
+    entries = _student_entries(run, students, left_out)
+    twin = None
+    with sparing(left_out, BEST):
+        whole = _without_exits(run, entries)
+        twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
+        baselines += [] if twin else [whole]
+    points = measure_entries([teacher, *baselines, *entries], run, ledger, left_out, goal)
+    labels = {entry.label for entry in (teacher, *baselines)}
+    compared = [point for point in points if point.label in labels]
+    if all(point.label != teacher.label or point.stage == "quantized" for point in compared):
+        compared.insert(0, without_file(teacher, run.shared.dataset))
+    if twin:
+        compared += [replace(point, label=BEST) for point in points if point.student == twin.name]
+    first = _teacher_point([point for point in compared if point.label == teacher.label])
+    write_json(
+        run.store.folder / "measured.json",
+        {
+            "students": list(students),
+            "teacher": first.to_dict(),
+            "baselines": [_named(point).to_dict() for point in compared if point.file != first.file],
+            "points": [point.to_dict() for point in points if point not in compared],
+            "unmeasured": ledger.lost,
+            "left_out": left_out,
+        },
+    )
+    ledger.close()
+    for name, reason in ledger.lost.items():
+        run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
+    for name, reason in left_out.items():
+        run.meter.say(f"measure: {name} is left out: {reason}")
+
+
+def _teacher_point(points: Sequence[Point]) -> Point:
+    """The teacher that students are compared with, under bf16 profiles with its latency in bf16."""
+    whole = [point for point in points if point.stage != "quantized"]
+    latency = {name: found for point in reversed(whole) for name, found in point.latency_ms.items()}
+    return replace(whole[0], latency_ms=latency)
+
+
+def _named(point: Point) -> Point:
+    """A baseline says its precision where that is not fp32."""
+    found = {latency.precision for latency in point.latency_ms.values()} - {"fp32"}
+    return replace(point, label=", ".join([point.label, *sorted(found)]))
+
+
+def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
+    """The teacher without early exits, and with them as a baseline where it has some."""
+    folder, teacher, macs = run.store.folder / "teacher", run.shared.teacher, run.shared.teacher_macs
+    network = teacher.early_exit
+    if network is None:
+        last = teacher.network.exit(-1) if isinstance(teacher.network, ForeignTeacher) else teacher.network
+        return Entry("teacher", last, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
+    whole = drop_early_exits(network)
+    plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
+    own = Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 1)
+    return plain, [own] if len(network.segments) > 1 else []
+
+
+def _student_entries(run: Run, students: Sequence[str], left_out: LeftOut) -> list[Entry]:
+    entries = []
+    for name in students:
+        with sparing(left_out, name):
+            entries.append(_student_entry(run, name))
+    return entries
+
+
+def _student_entry(run: Run, name: str) -> Entry:
+    network = load_network(run.store.student(name) / "weights.safetensors")
+    stage: Stage = "pruned" if run.store.metrics(name)["stage"] == "pruned" else "finished"
+    return Entry(name, network, run.store.student(name), stage, _macs(network))
+
+
+def _without_exits(run: Run, entries: Sequence[Entry]) -> Entry:
+    """The finished student that is best on validation when nothing leaves early, with its early heads removed."""
+    validation = run.shared.dataset.validation
+
+    def accuracy(entry: Entry) -> float:
+        return float((all_logits(entry.network, validation.images)[-1].argmax(-1) == validation.labels).mean())
+
+    best = max((entry for entry in entries if entry.stage == "finished"), key=accuracy)
+    network = drop_early_exits(best.network)  # type: ignore[arg-type]
+    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", BEST, 1)
+
+
+def _same(entry: Entry, other: Entry) -> bool:
+    """Whether two entries are one network: a student with one exit is the same without exits."""
+    ours, theirs = entry.network.state_dict(), other.network.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
+    return tuple(map(float, macs_per_exit(network)))
+
+
+def measure_entries(
+    entries: Sequence[Entry], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None = None
+) -> list[Point]:
+    """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
+
+    A student's file that does not answer as its network gives points that are not offered; whatever fails gives none,
+    and its reason in `left_out`. `ledger` gets the timings, and the profiles that cannot be measured. Raises UserError
+    where none can.
+    """
+    shared, validation = run.shared, run.shared.dataset.validation
+    planned = measuring_s(len(entries), run.pace)
+    run.meter.plan(planned, fixed=[ALLOWANCE])
+    with run.store.timed(EXPORT):
+        files = []
+        for entry in entries:
+            files += write_files(entry, shared, left_out)
+            run.meter.add(EXPORT, FILE_S / 2, entry.name)
+        files = settle_int8(files, shared, lambda text: run.meter.add(EXPORT, 0.0, text))
+    ledger.open([file.key for file in files])
+    for group in settings(shared.profiles).values():
+        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
+        if fresh:
+            timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
+            ledger.time_quickly(group, timed_quickly)
+            run.meter.add(MEASURE, BRIEF * run.pace.probe.process_s, "the cost of every exit")
+    if not ledger.quick:
+        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
+    with TemporaryDirectory(prefix="erde-nas-") as folder:
+        with run.store.timed(EXPORT):
+            files = _pointed(files, run, ledger, left_out, goal)
+            extra = dict(all_without_exits(files, shared, Path(folder), left_out))
+        timings = _measure_all(files, extra, run, ledger, left_out, planned[MEASURE])
+    timed = [file for file in files if any(file.key in measured for measured in timings.values())]
+    if not timed:
+        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
+    points = []
+    for file in timed:
+        with sparing(left_out, file.key):
+            points += _points(file, shared, timings, run.store.folder, left_out)
+    return points
+
+
+def _pointed(
+    files: Sequence[File], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
+) -> list[File]:
+    """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
+    shared, kinds = run.shared, len({file.precision for file in files})
+    teacher = next((file for file in files if file.entry.label == "teacher" and file.precision == "fp32"), None)
+    wanted = wanted_points(goal, teacher, ledger.quick, shared.dataset.validation.labels)
+    pointed = []
+    for file in files:
+        if file.key not in ledger.quick:
+            continue
+        with sparing(left_out, file.key):
+            found = with_points(file, ledger.quick[file.key], shared, wanted)
+            if found.mismatch and file.entry.label:
+                left_out[file.key] = found.mismatch
+            else:
+                pointed.append(found)
+        run.meter.add(EXPORT, FILE_S / 2 / kinds, f"{file.entry.name}, checked")
+    return pointed
+
+
+def _measure_all(
+    files: Sequence[File],
+    extra: Mapping[str, Deployed],
+    run: Run,
+    ledger: Ledger,
+    left_out: LeftOut,
+    planned_s: float,
+) -> dict[str, dict[str, Timing]]:
+    """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
+    timings: dict[str, dict[str, Timing]] = {}
+    groups = settings(run.shared.profiles)
+    for setting, group in groups.items():
+        served = [file for file in files if file.precision in allowed(group)]
+        deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
+        images, effort = run.shared.dataset.validation.images, Effort.full(group[0])
+        names = ", ".join(profile.name for profile in group)
+        on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
+        timed = partial(measure_each, deployed, group[0], images, effort, left_out, on_process)
+        measured = ledger.time_fully(setting, group, timed)
+        timings.update({profile.name: measured for profile in group if measured})
+    return timings
+
+
+class _Processes:
+    """Tells the meter of each process of one setting that has measured; one of the least wanted is `share_s` of it."""
+
+    def __init__(self, meter: Meter, names: str, least: int, share_s: float) -> None:
+        self._meter, self._names, self._least, self._share_s = meter, names, least, share_s
+        self._before = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        text, now = f"latency on {self._names}, process {number}", time.monotonic()
+        if number <= self._least:
+            self._meter.add(MEASURE, self._share_s, f"{text}/{self._least}")
+        else:
+            self._meter.add(ALLOWANCE, now - self._before, f"{text}, until the intervals are narrow")
+        self._before = now
+
+
+def _points(
+    file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path, left_out: LeftOut
+) -> list[Point]:
+    """Read test, and write down every operating point of one file."""
+    dataset, entry = shared.dataset, file.entry
+    if file.precision == "fp32":
+        test_logits = all_logits(entry.network, dataset.test.images)
+    else:
+        test_logits = file.segments.logits(dataset.test.images)
+    stage: Stage = "quantized" if file.precision == "int8" else entry.stage
+    served = [p for p in shared.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
+    wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
+    obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
+    if wrong and entry.label:
+        left_out[file.key] = obstacle
+    points = []
+    for number, chosen in enumerate(file.points):
+        latency = {
+            profile.name: _latency(timings[profile.name], file, number, profile)
+            for profile in served
+            if profile.name not in wrong
+        }
+        test = operate(test_logits, dataset.test.labels, entry.macs_per_exit, chosen.thresholds)
+        points.append(
+            Point(
+                student=entry.name,
+                stage=stage,
+                arch=entry.network.arch.to_dict() if isinstance(entry.network, EarlyExitNetwork) else None,
+                thresholds=chosen.thresholds,
+                exit_fractions=chosen.exit_fractions,
+                val_accuracy=chosen.accuracy,
+                test_accuracy=test.accuracy,
+                test_accuracy_ci95=confidence(test.accuracy, dataset),
+                macs=float(np.dot(chosen.exit_fractions, entry.macs_per_exit)),
+                macs_per_exit=entry.macs_per_exit,
+                params=sum(parameter.numel() for parameter in entry.network.parameters()),
+                size_bytes=file.path.stat().st_size,
+                latency_ms=latency,
+                file=str(file.path.relative_to(run_folder)),
+                label=entry.label or obstacle,
+                offered=bool(latency) and not file.mismatch,
+                exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
+                quantization="" if file.quantized is None else file.quantized.text,
+                instructions=file.instructions,
+            )
+        )
+    return points
+
+
+def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:
+    record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
+    whole = timings.get(file.key + WITHOUT_EXITS)
+    p50 = None if whole is None else whole.streams[0].p50
+    return replace(record, precision=arithmetic(file.precision), p50_without_exits=p50)

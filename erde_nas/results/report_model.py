@@ -1,0 +1,179 @@
+"""What a run has found -> the report model (pareto.json)."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from erde_nas.data.summary import images_per_class
+from erde_nas.device.machine import Machine, describe_machine
+from erde_nas.distil.teacher_check import Verdict
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point
+from erde_nas.measurement.brief import precisions
+from erde_nas.measurement.target import machine_of
+from erde_nas.onnx_files.write import arithmetic
+from erde_nas.pareto import non_dominated
+from erde_nas.rank_correlation import rank_correlation
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.results.measured import read_measured
+from erde_nas.results.offer import front_hypervolumes, offer
+from erde_nas.run.folder import RunStore
+from erde_nas.run.run import Run
+from erde_nas.searching.evaluate import objective_names
+from erde_nas.searching.forecast import Forecast
+from erde_nas.searching.rank_check import accuracy_of, rank_check_report
+from erde_nas.space.trial import Trial
+
+PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
+
+
+def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
+    """The report model. Searched students that were not finished appear as estimated points, which are not offered."""
+    recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
+    trials, measured = run.store.trials(), read_measured(run.store)
+    teacher, baselines = measured.teacher, measured.baselines
+    points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
+    why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
+    points += [
+        _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
+    ]
+    machine = describe_machine()
+    return {
+        "schema": 1,
+        "objectives": objective_names(recipe.search, profiles),
+        "dataset": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+            "image_shape": list(dataset.train.images.shape[1:]),
+            "images_per_class": images_per_class(dataset),
+            "remarks": list(dataset.remarks),
+        },
+        "teacher": None if teacher is None else teacher.to_dict(),
+        "baselines": [point.to_dict() for point in baselines],
+        "points": [point.to_dict() for point in points],
+        "hypervolume": {} if teacher is None else front_hypervolumes(points, fronts, teacher),
+        "recipe": recipe.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "profiles": {profile.name: profile.model_dump(mode="json") for profile in profiles},
+        "fronts": fronts,
+        "searched": [_row(trial) for trial in trials],
+        "rank_correlation": searched_and_finished(recipe.search.evaluator, trials, measured.points),
+        "latency_model": _latency_model(run, trials),
+        "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
+        "teacher_check": _teacher_check(run),
+        "own_teacher": run.store.manifest().get("own_teacher", []),
+        "environment": {
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in PACKAGES},
+            "cpu": machine.cpu,
+            "cores": machine.usable_cores,
+            "accelerators": list(machine.accelerators),
+            "platform": platform.platform(),
+            "devices": {p.name: _device(machine_of(p)) for p in profiles if p.elsewhere},
+            "timings_s": run.store.manifest()["timings_s"],
+        },
+        "interrupted": interrupted,
+        "unmeasured": measured.unmeasured,
+        "left_out": measured.left_out,
+    }
+
+
+def _device(machine: Machine) -> dict[str, Any]:
+    """Another machine that measured, as `environment` describes this one."""
+    found = {"cpu": machine.cpu, "cores": machine.usable_cores, "accelerators": list(machine.accelerators)}
+    return {**found, "platform": machine.system, "versions": dict(machine.runtimes)}
+
+
+def parents_of(store: RunStore, students: Sequence[str]) -> dict[str, str]:
+    """Which student each pruned one was made from."""
+    return {name: parent for name in students if (parent := store.metrics(name).get("parent"))}
+
+
+def searched_front(trials: Sequence[Trial]) -> list[Trial]:
+    """The feasible trials that no other dominates in the search's own objectives."""
+    feasible = [t for t in trials if t.state == "complete" and all(excess <= 0 for excess in t.constraints)]
+    if not feasible:
+        return []
+    keep = non_dominated(np.array([trial.objectives for trial in feasible]))
+    return [trial for trial, kept in zip(feasible, keep, strict=True) if kept]
+
+
+def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Sequence[Point]) -> dict[str, Any] | None:
+    """Whether the search ordered the students as their finished training does, each at its most accurate thresholds.
+
+    None where fewer than three were finished.
+    """
+    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
+    best: dict[str, float] = {}
+    for point in finished:
+        if point.stage == "finished" and point.student in searched:
+            best[point.student] = max(point.val_accuracy, best.get(point.student, 0.0))
+    found = rank_correlation([searched[name] for name in best], list(best.values()))
+    return None if found is None else {"evaluator": evaluator, **asdict(found)}
+
+
+def _latency_model(run: Run, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """How well latency is predicted from what the search has measured, by profile with a limit on it."""
+    forecast = Forecast(run.shared.profiles, run.shared.dataset)
+    for trial in trials:
+        forecast.learn(trial)
+    return forecast.summary(run.store.manifest().get("latency_skipped", {}))
+
+
+def _teacher_check(run: Run) -> dict[str, Any] | None:
+    """How the teacher compared with a student without it; None where that was not asked."""
+    found = run.store.manifest().get("teacher_check")
+    return None if found is None else {**found, "trusted": Verdict(**found).trusted}
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    known = {key: trial.metrics.get(key) for key in ("val_accuracy", "macs", "params", "latency_ms")}
+    return {"student": trial.student, "state": trial.state, "reason": trial.reason, **known}
+
+
+def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:
+    metrics = trial.metrics
+    latency = {
+        profile.name: Latency(
+            mean=None,
+            p50=None,
+            p95=None,
+            p99=None,
+            expected_mean=metrics["latency_ms"][profile.name],
+            per_exit=tuple(metrics["latency_per_exit_ms"][profile.name]),
+            source="estimated",
+            runtime=profile.runtime,
+            device=profile.device,
+            threads=profile.threads,
+            batch_size=profile.batch_size,
+            precision="/".join(map(arithmetic, precisions(profile))),
+        )
+        for profile in profiles
+        if profile.name in metrics["latency_ms"]  # the others wait for the finished students
+    }
+    return Point(
+        student=trial.student,
+        stage="searched",
+        arch=metrics["arch"],
+        thresholds=tuple(metrics["thresholds"]),
+        exit_fractions=tuple(metrics["exit_fractions"]),
+        val_accuracy=metrics["val_accuracy"],
+        test_accuracy=None,
+        test_accuracy_ci95=None,
+        macs=metrics["macs"],
+        macs_per_exit=tuple(metrics["macs_per_exit"]),
+        params=metrics["params"],
+        size_bytes=metrics["size_bytes"],
+        latency_ms=latency,
+        file=None,
+        label=why,
+        offered=False,
+    )

@@ -1,0 +1,263 @@
+"""The run folder: what is finished stays, whatever happens next. Trials live in `study.db`, an
+Optuna study in SQLite, or in a database that several searches share.
+
+recipe.yaml  profiles/*.yaml  manifest.json  study.db  teacher/  students/<id>/  pareto.json  report.*
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from erde_nas.errors import UserError
+from erde_nas.files import is_temporary, read_json, write_atomic, write_json
+from erde_nas.progress.clock import StageClock
+from erde_nas.recipe.profile import HardwareProfile, load_profile
+from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.run.studies.interface import Study
+from erde_nas.space.interface import SearchSpace
+from erde_nas.space.trial import Trial
+
+REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
+FREE = {"search": {"trials", "hours", "patience", "rank_check"}}  # what may differ when a run is continued
+
+
+class RunStore:
+    """One run folder. Open it with `open_run`, which locks it."""
+
+    def __init__(self, folder: Path, clock: StageClock | None = None) -> None:
+        self.folder = folder
+        self._study: Study | None = None
+        self._clock = clock or StageClock()
+        self._before: dict[str, float] | None = None  # what former starts of the run took, by stage
+
+    def student(self, name: str) -> Path:
+        """The folder of one student."""
+        return self.folder / "students" / name
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """What is known of a student; empty where nothing is."""
+        path = self.student(name) / "metrics.json"
+        return read_json(path) if path.is_file() else {}
+
+    def update_metrics(self, name: str, **values: Any) -> None:
+        """Add `values` to what is known of a student."""
+        write_json(self.student(name) / "metrics.json", {**self.metrics(name), **values})
+
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, seeds, hashes, timings."""
+        return read_json(self.folder / "manifest.json")
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add `values` to the manifest."""
+        write_json(self.folder / "manifest.json", {**self.manifest(), **values})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time spent inside as part of `stage`, over all continuations, also where it ends with an error.
+
+        Every moment since this start of the run began counts for one stage: see stages.py.
+        """
+        try:
+            with self._clock.at(stage):
+                yield
+        finally:
+            self.record_time()
+
+    def record_time(self) -> None:
+        """Write what every stage has taken so far, over all continuations."""
+        self.update_manifest(timings_s={stage: round(seconds, 3) for stage, seconds in self._timings().items()})
+
+    def seconds(self) -> float:
+        """What the run has taken so far, over all continuations."""
+        return float(sum(self._timings().values()))
+
+    def _timings(self) -> dict[str, float]:
+        if self._before is None:
+            self._before = self.manifest()["timings_s"]
+        now = self._clock.seconds()
+        return {stage: self._before.get(stage, 0.0) + now.get(stage, 0.0) for stage in {**self._before, **now}}
+
+    def recipe(self) -> Recipe:
+        """The recipe as it was run."""
+        return load_recipe(self.folder / "recipe.yaml")
+
+    def profiles(self) -> list[HardwareProfile]:
+        """The hardware profiles in the order in which they were given."""
+        return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest()["profiles"]]
+
+    def open_study(self, objectives: int, space: SearchSpace, storage: str | None = None) -> None:
+        """Open or create the study: study.db in the folder, or one in the database `storage` that others share.
+
+        A run keeps to the place that it began with. Raises UserError for another one, or one that cannot be opened.
+        """
+        from erde_nas.run.studies.local import LocalStudy
+
+        file, recorded = self.folder / "study.db", self.manifest().get("storage")
+        if storage is None and recorded is None:
+            self._study = LocalStudy(file, objectives, space)
+            return
+        from erde_nas.run.studies.shared import Membership, SharedStudy, public_url
+
+        if storage is not None and file.exists():
+            raise UserError(f"{self.folder} keeps its study in study.db; leave --storage away, or use another --out")
+        if storage is not None and recorded not in (None, public_url(storage)):
+            raise UserError(
+                f"{self.folder} keeps its study in {recorded}; give that as --storage, or use another --out"
+            )
+        manifest = self.manifest()
+        search = manifest.get("search") or str(uuid.uuid4())
+        of = Membership(manifest["recipe"], {**manifest["hashes"], **manifest["identity"]}, search)
+        url = str(storage or recorded)
+        self._study = SharedStudy(url, of, objectives, space)
+        self.update_manifest(storage=public_url(url), search=search)
+
+    def close(self) -> None:
+        """Let go of the study."""
+        if self._study is not None:
+            self._study.close()
+            self._study = None
+
+    @property
+    def study(self) -> Study:
+        """The study, once `open_study` was called."""
+        if self._study is None:
+            raise RuntimeError("open_study comes first")
+        return self._study
+
+    def add(self, trial: Trial) -> None:
+        """Store a finished trial whole."""
+        self.study.add(trial)
+
+    def trials(self) -> list[Trial]:
+        """All stored trials in the order of their completion."""
+        return self.study.trials()
+
+
+@contextmanager
+def open_run(
+    folder: Path,
+    recipe: Recipe,
+    profiles: Sequence[HardwareProfile],
+    identity: dict[str, Any],
+    clock: StageClock | None = None,
+) -> Iterator[RunStore]:
+    """Create the run folder, or continue the run that is in it, and hold its lock. `clock` began with this start.
+
+    `identity` is recorded and must not change between continuations (the data set's fingerprint). Raises UserError
+    where the folder holds anything else, or another process is at work in it.
+    """
+    _check(folder, recipe, profiles, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not is_run(folder):
+            (folder / "profiles").mkdir(exist_ok=True)
+            for profile in profiles:
+                _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
+            manifest = {
+                "schema": 1,
+                "recipe": recipe.name,
+                "profiles": [profile.name for profile in profiles],
+                "hashes": _hashes(recipe, profiles),
+                "identity": identity,
+                "timings_s": {},
+            }
+            write_json(folder / "manifest.json", manifest)
+        _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
+        with closing(RunStore(folder, clock)) as store:
+            yield store
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run: a manifest.json of this program's, not of another's."""
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"hashes", "identity", "timings_s"} <= manifest.keys()
+
+
+def discard_empty(folder: Path) -> None:
+    """Forget a run that ended before it had a student, so that a corrected recipe or profile may take its folder.
+
+    A supernet in training is kept. Raises UserError where another process is at work in it.
+    """
+    if not is_run(folder) or any((folder / name).exists() for name in ("students", "supernet")):
+        return
+    with locked(folder):
+        for name in ("profiles", "teacher"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        # The manifest last: where this is cut short, the folder still holds a run.
+        for name in ("study.db", "study.db-journal", *REPORT, "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder's lock; the system releases it however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another erde-nas is at work in {folder}; wait for it or use another --out") from None
+        yield
+
+
+def existing_run(folder: Path, clock: StageClock | None = None) -> RunStore:
+    """The run in `folder`. `clock` began with this command. Raises UserError where there is none."""
+    if not is_run(folder):
+        raise UserError(
+            f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`"
+        )
+    return RunStore(folder, clock)
+
+
+def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; give a folder")
+    if not is_run(folder):
+        # A run killed in its first moment leaves these behind; anything else is somebody's data.
+        ours = {".lock", "profiles", "recipe.yaml"}
+        strangers = sorted(name for name in os.listdir(folder) if name not in ours and not is_temporary(name))
+        if strangers:
+            raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
+        return
+    manifest = read_json(folder / "manifest.json")
+    found = {**manifest["hashes"], **manifest["identity"]}
+    wanted = {**_hashes(recipe, profiles), **identity}
+    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if differs:
+        raise UserError(
+            f"--out {folder} holds another run (recipe '{manifest['recipe']}'): {', '.join(differs)} differ; "
+            "give another folder, or the same recipe, profiles and options to continue it"
+        )
+
+
+def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:
+    """A hash per section, so that a difference can be named."""
+    sections = recipe.model_dump(mode="json", exclude=FREE)
+    values = {f"recipe.{key}": value for key, value in sections.items() if key not in ("description", "profiles")}
+    values["profiles"] = [profile.model_dump(mode="json") for profile in profiles]
+    return {
+        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+        for key, value in values.items()
+    }
+
+
+def _write_yaml(path: Path, value: Recipe | HardwareProfile) -> None:
+    text = yaml.safe_dump(value.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    write_atomic(path, lambda temporary: temporary.write_text(text))

@@ -1,0 +1,57 @@
+"""How fast a run is here: what its plan, its progress and its time left are made of."""
+
+from dataclasses import dataclass
+
+from erde_nas.measurement.brief import allowed, settings
+from erde_nas.recipe.profile import HardwareProfile
+
+SLIM = "slim"  # the stage that drops exits, as the progress meter, the plan and the run's timings call it
+EXPORT, MEASURE = "export", "measure"  # the final measurement's files, and its least processes
+ALLOWANCE = "allowance"  # its additional processes: a time that the profile gives, however fast the machine is
+CHECK = "teacher check"  # the stage that compares the teacher with a student that learns without it
+REFERENCE = "reference"  # the stage that finds out how fast this machine measures
+SLIM_S = 1.0  # estimated, for each student that may lose exits
+FILE_S = 1.0  # estimated: exporting and checking one network of the final measurement
+EXITS, POINTS = 2, 2  # of a typical file, that are measured
+BRIEF = 2  # processes that measure briefly before it
+TEACHERS = 2  # networks of the final measurement that take as long as the teacher
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What measuring takes here, found before the search by measuring one student: `candidate_s` seconds from an
+    architecture to its latency, `process_s` for a fresh process, `call_ms` for one call of the student, other programs
+    that it waits for included."""
+
+    candidate_s: float = 1.0
+    process_s: float = 0.7
+    call_ms: float = 0.2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this run is: `epoch_s` seconds for an epoch of one student alone, `workers` candidates and `parallel`
+    students of the shortlist at once. `teacher` is what the teacher's file takes, in calls of a student."""
+
+    epoch_s: float = 0.0
+    workers: int = 1
+    parallel: int = 1
+    profiles: tuple[HardwareProfile, ...] = ()
+    probe: Probe = Probe()
+    teacher: float = 10.0
+
+
+def measuring_s(entries: int, pace: Pace) -> dict[str, float]:
+    """Estimated seconds of the final measurement of so many networks, students and baselines, by its stages."""
+    seconds = {EXPORT: entries * FILE_S, MEASURE: 0.0, ALLOWANCE: 0.0}
+    for group in settings(pace.profiles).values():
+        how, kinds = group[0].measure, len(allowed(group))
+        calls: float = EXITS * (how.warmup_calls + 2 * how.blocks * how.calls_per_block)
+        calls += POINTS * 2 * how.stream_images / group[0].batch_size
+        students = 1.5 * max(0, entries - TEACHERS)  # those with exits are measured without them, too
+        process_s = (
+            pace.probe.process_s + kinds * (students + TEACHERS * pace.teacher) * calls * pace.probe.call_ms / 1e3
+        )
+        seconds[MEASURE] += BRIEF * pace.probe.process_s + how.processes * process_s
+        seconds[ALLOWANCE] += how.allowance_s
+    return seconds

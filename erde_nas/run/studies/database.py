@@ -1,0 +1,106 @@
+"""A database by its URL: opened with one clear error for whatever keeps it from being opened."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from erde_nas.errors import UserError
+from erde_nas.run.studies.claims import META
+from erde_nas.run.studies.whole import WholeTrialStorage
+
+Made = TypeVar("Made")
+CONNECT_S = 10
+LOCKED_S = 60  # SQLite: wait so long for other writers
+TRIES = 5  # at making the tables
+
+
+def parse_url(text: str) -> URL:
+    """The URL with the driver that erde-nas names in its extras. Raises UserError."""
+    try:
+        url = sqlalchemy.make_url(text)
+    except ArgumentError:
+        raise UserError(
+            f"--storage {text} is no database URL; give one like postgresql://user@host/database or sqlite:///file.db"
+        ) from None
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def public(url: URL) -> str:
+    """The URL without its password, as it may be shown and kept."""
+    name = "postgresql" if url.drivername == "postgresql+psycopg" else url.drivername
+    return URL.create(name, url.username, None, url.host, url.port, url.database, url.query).render_as_string()
+
+
+def connect(url: URL) -> Engine:
+    """An engine that has been connected once. Raises UserError."""
+    try:
+        engine = sqlalchemy.create_engine(url, **_options(url))
+        with engine.connect():
+            pass
+    except NoSuchModuleError:
+        raise UserError(f"--storage {public(url)}: '{url.drivername}' is no kind of database that is known") from None
+    except ImportError as error:
+        extra = "pip install 'erde-nas[postgresql]'" if "psycopg" in str(error) else f"pip install {error.name}"
+        raise UserError(f"--storage {public(url)} needs the Python package '{error.name}': {extra}") from None
+    except SQLAlchemyError as error:
+        raise UserError(
+            f"--storage {public(url)} cannot be opened: {_reason(error)}; check the address and that the server runs; "
+            "a password may stand in PGPASSWORD or ~/.pgpass"
+        ) from error
+    return engine
+
+
+def open_optuna(url: URL) -> WholeTrialStorage:
+    """Optuna's tables in a database that can be connected to."""
+    text, options = url.render_as_string(hide_password=False), _options(url)
+    # First without a pool: where making the tables fails, no connection is left open.
+    _persistently(lambda: WholeTrialStorage(text, engine_kwargs={**options, "poolclass": NullPool}))
+    return WholeTrialStorage(text, engine_kwargs=options)
+
+
+def make_tables(engine: Engine) -> None:
+    """The tables of `claims`, unless they are there."""
+    _persistently(lambda: META.create_all(engine))
+
+
+def _persistently(make: Callable[[], Made]) -> Made:
+    """Several searches may make the same tables at the same moment: then all but one fail, and find them made."""
+    for attempt in range(TRIES):
+        try:
+            return make()
+        except (DBAPIError, StorageInternalError):
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def answering(url: URL) -> Iterator[None]:
+    """Turn what a database says of a lost connection, missing rights or a full disk into a UserError."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise UserError(f"--storage {public(url)}: {_reason(error)}; what is stored is kept, run it again") from error
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    original = getattr(cause, "orig", None) or cause or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0].rstrip(";.")
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """Arguments of SQLAlchemy's `create_engine`."""
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        return {"connect_args": {"timeout": LOCKED_S}}
+    waiting = {"connect_args": {"connect_timeout": CONNECT_S}} if kind in ("postgresql", "mysql") else {}
+    return {"pool_pre_ping": True, **waiting}

@@ -1,0 +1,57 @@
+"""Trial <-> Optuna's FrozenTrial. What Optuna has no place for stands in the user attributes."""
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from erde_nas.space.interface import SearchSpace
+from erde_nas.space.trial import Trial
+
+Distributions = Mapping[str, BaseDistribution]
+PACKED = "trial"
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Every parameter of the space is a choice."""
+    return {name: CategoricalDistribution(choices) for name, choices in space.parameters.items()}
+
+
+def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTrial:
+    """A finished trial. Raises ValueError for params that are no choices.
+
+    With `pack`, what is neither params nor objectives stands in one user attribute: Optuna asks a database several
+    questions for each, which takes most of the time of storing a trial.
+    """
+    complete = trial.state == "complete"
+    attributes = {
+        "student": trial.student,
+        "constraints": list(trial.constraints),
+        "metrics": trial.metrics,
+        "attrs": trial.attrs,
+        "reason": trial.reason,
+    }
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE if complete else TrialState.FAIL,
+        values=list(trial.objectives) if complete else None,
+        params=dict(trial.params),
+        distributions=dict(choices),
+        user_attrs={PACKED: attributes} if pack else attributes,
+    )
+
+
+def thaw(frozen: FrozenTrial, number: int) -> Trial:
+    """The inverse of `freeze`; of packed trials of earlier versions, too, whose params are among the attributes."""
+    found = frozen.user_attrs.get(PACKED, frozen.user_attrs)
+    return Trial(
+        number=number,
+        student=found["student"],
+        params=found.get("params", frozen.params),
+        state="complete" if frozen.values is not None else "failed",
+        objectives=tuple(frozen.values or ()),
+        constraints=tuple(found["constraints"]),
+        metrics=found["metrics"],
+        attrs=found["attrs"],
+        reason=found["reason"],
+    )

@@ -1,0 +1,127 @@
+"""`search.rank_check: N`: does cheap evaluation order candidates as a full training does?
+
+N candidates from the whole range of searched accuracy, not only the best, are trained from scratch as long as `finish`
+says; after a supernet's search briefly, too, as a search without it would have. In: the stored trials. Out:
+`rank_check.json` in the run folder, written after every group of trainings, and the report's rank correlations.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from erde_nas.distil.training.together import train_together
+from erde_nas.errors import TrainingFailed
+from erde_nas.files import read_json, write_json
+from erde_nas.networks.arch import Arch
+from erde_nas.rank_correlation import rank_correlation
+from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.run.folder import RunStore
+from erde_nas.run.run import Run
+from erde_nas.searching import evaluate as candidate
+from erde_nas.space.trial import Trial
+
+STAGE = "rank check"  # as the progress meter, the plan and the run's timings call it
+FILE = "rank_check.json"  # {student: {training: validation accuracy, or null where it failed}}
+Known = dict[str, dict[str, float | None]]
+
+
+def check_ranks(run: Run) -> None:
+    """Train what the recipe's rank check still lacks, as many candidates at once as the device takes."""
+    recipe = run.shared.recipe
+    chosen = spread(run.store.trials(), recipe.search.rank_check)
+    for name, (options, repetition) in trainings(recipe).items():
+        known = _known(run.store)
+        missing = [trial for trial in chosen if name not in known.get(trial.student, {})]
+        for start in range(0, len(missing), run.shared.workers):
+            group = missing[start : start + run.shared.workers]
+            for trial, accuracy in _train(run, group, name, options, repetition):
+                known.setdefault(trial.student, {})[name] = accuracy
+            write_json(run.store.folder / FILE, known)
+    run.meter.close(STAGE)
+
+
+def trainings(recipe: Recipe) -> dict[str, tuple[OptimizerSection, int]]:
+    """What a candidate is trained to for a rank check, and with which repetition's first weights and order.
+
+    `full` has others than the search's own training, so that the two have no luck in common.
+    """
+    if not recipe.search.rank_check:
+        return {}
+    found = {"full": (recipe.finish.train, 1)}
+    return found if recipe.search.evaluator == "train" else {"brief": (recipe.train, 0), **found}
+
+
+def spread(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """At most `count` complete trials at even distances in the order of their accuracy, the first and last included.
+
+    Even in the order, not in the accuracy itself: a few outliers would make any two evaluations agree.
+    """
+    complete = sorted((t for t in trials if t.state == "complete"), key=lambda t: (accuracy_of(t.metrics), t.student))
+    places = np.linspace(0, len(complete) - 1, min(count, len(complete))).round().astype(int)
+    return [complete[place] for place in places]
+
+
+def accuracy_of(metrics: dict[str, Any]) -> float:
+    """On validation, at the most accurate thresholds."""
+    return float(max(accuracy for accuracy, _ in metrics["curve"]))
+
+
+def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) -> dict[str, Any] | None:
+    """The accuracies of every checked candidate, and the rank correlation of each two evaluations; None without any."""
+    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
+    own = "one_shot" if evaluator == "supernet" else "brief"
+    rows: list[dict[str, Any]] = [
+        {"student": student, own: searched[student], **found}
+        for student, found in _known(store).items()
+        if student in searched
+    ]
+    if not rows:
+        return None
+    pairs = []
+    for first, second in (("one_shot", "full"), ("brief", "full"), ("one_shot", "brief")):
+        found = rank_correlation(_values(rows, first), _values(rows, second))
+        if found is not None:
+            pairs.append({"first": first, "second": second, **asdict(found)})
+    return {"candidates": rows, "correlations": pairs}
+
+
+def _values(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [np.nan if row.get(name) is None else row[name] for row in rows]
+
+
+def _known(store: RunStore) -> Known:
+    path = store.folder / FILE
+    return read_json(path) if path.is_file() else {}
+
+
+def _train(
+    run: Run, group: Sequence[Trial], name: str, options: OptimizerSection, repetition: int
+) -> Iterator[tuple[Trial, float | None]]:
+    """Train candidates from scratch, all at once; the accuracy of each, None where the training failed."""
+    shared = run.shared
+    networks = [shared.build(Arch.from_dict(trial.metrics["arch"]), repetition) for trial in group]
+    with run.store.timed(STAGE):
+        jobs = [shared.job(network, options, repetition=repetition) for network in networks]
+        results = train_together(jobs, len(jobs), _progress(run, group, name, options))
+    for trial, network, result in zip(group, networks, results, strict=True):
+        try:
+            if isinstance(result, TrainingFailed):
+                raise result
+            metrics, _, _ = candidate.judge(network, trial.metrics["latency_per_exit_ms"], shared)
+            yield trial, accuracy_of(metrics)
+        except TrainingFailed as error:
+            run.meter.say(f"{STAGE}: {name} training of {trial.student} failed: {error}")
+            yield trial, None
+
+
+def _progress(
+    run: Run, group: Sequence[Trial], name: str, options: OptimizerSection
+) -> Callable[[int, int, int], None]:
+    share = run.shared.training_seconds(options) / options.epochs / len(group)
+
+    def progress(number: int, done: int, total: int) -> None:
+        run.meter.add(STAGE, share, f"{group[number].student}, {name} training, epoch {done}/{total}")
+
+    return progress
