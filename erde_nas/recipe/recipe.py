@@ -94,9 +94,7 @@ class OptimizerSection(Section):
         return self.model_copy(update={"epochs": epochs, "milestones": None if self.milestones is None else kept})
 
 
-NormalisationName = Literal[
-    "imagenet", "cifar10", "mnist", "half", "unit", "pixels"
-]  # teachers/normalisation.py
+NormalisationName = Literal["imagenet", "cifar10", "mnist", "half", "unit", "pixels"]  # teachers/normalisation.py
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 
