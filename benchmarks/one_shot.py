@@ -38,7 +38,7 @@ from search_space import shrunk
 
 from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.context import Shared, prepare
+from erde_nas.distil.context import TrainingContext, prepare
 from erde_nas.distil.training.train import Compute
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
@@ -47,7 +47,7 @@ from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.progress.meter import Meter
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.recipe import Recipe
-from erde_nas.searching import evaluate as candidate
+from erde_nas.searching import evaluate
 from erde_nas.searching.searchers import make_searcher
 from erde_nas.searching.supernet.checkpoint import weights_file
 from erde_nas.searching.supernet.evaluator import OneShot
@@ -119,35 +119,35 @@ def main() -> None:
         plot(stem)
 
 
-def make_shared(scale: dict[str, Any]) -> tuple[Shared, Space]:
+def make_shared(scale: dict[str, Any]) -> tuple[TrainingContext, Space]:
     """Data, teacher and space of both parts; no profile, so that no latency is measured."""
     torch.set_num_threads(1)
     recipe = make_recipe(scale)
     dataset = shrunk(load_dataset(recipe.dataset, None), scale["shrink"])
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     with Meter() as meter:
-        shared = prepare(
+        context = prepare(
             recipe, (), dataset, torch.device("cpu"), meter,
             typical=space.middle(), epochs=16, known=Compute(scale["precision"], 1, 0.05),
             on_compute=lambda compute, steps: None,
         )  # fmt: skip
-    return shared, space
+    return context, space
 
 
 def tau(stem: str, scale: dict[str, Any], count: int) -> None:
     """Random candidates by three evaluations."""
-    shared, space = make_shared(scale)
+    context, space = make_shared(scale)
     generator, family = np.random.default_rng(1), Family(space, "resnet")
     archs = {arch.id: arch for arch in (family.random(generator) for _ in range(2 * count))}
     with tempfile.TemporaryDirectory() as folder:
-        train_family(family, shared, weights_file(Path(folder), "resnet"), say("supernet"))
-        ways = {"brief": candidate.train_briefly, "one_shot": OneShot(Path(folder)), "full": train_fully}
+        train_family(family, context, weights_file(Path(folder), "resnet"), say("supernet"))
+        ways = {"brief": evaluate.train_briefly, "one_shot": OneShot(Path(folder)), "full": train_fully}
         rows: list[dict[str, Any]] = []
         for number, arch in enumerate(list(archs.values())[:count]):
             row: dict[str, Any] = {"candidate": arch.id, "exits": len(arch.exits)}
             for name, make in ways.items():
                 begin = time.process_time()
-                trial, _ = candidate.evaluate(Proposal({}), arch, number, shared, make)
+                trial, _ = evaluate.evaluate(Proposal({}), arch, number, context, make)
                 row |= {name: accuracy(trial), f"{name}_cpu_s": round(time.process_time() - begin, 2)}
                 row |= {"macs": trial.metrics["macs_per_exit"][-1]} if trial.metrics else {}
             rows.append(row)
@@ -156,10 +156,10 @@ def tau(stem: str, scale: dict[str, Any], count: int) -> None:
     Path(f"{stem}-tau.md").write_text(tau_table(rows))
 
 
-def train_fully(arch: Arch, shared: Shared) -> EarlyExitNetwork:
+def train_fully(arch: Arch, context: TrainingContext) -> EarlyExitNetwork:
     """From scratch as long as `finish.train` says, with another order and other first weights than the brief one."""
-    network = shared.build(arch, repetition=1)
-    shared.job(network, shared.recipe.finish.train, repetition=1).run()
+    network = context.build(arch, repetition=1)
+    context.job(network, context.recipe.finish.train, repetition=1).run()
     return network
 
 
@@ -184,23 +184,23 @@ def tau_table(rows: list[dict[str, Any]]) -> str:
 
 def budget(stem: str, scale: dict[str, Any], way: str, count: int) -> None:
     """One search; what is measured is written after every candidate."""
-    shared, space = make_shared(scale)
+    context, space = make_shared(scale)
     rows: list[dict[str, Any]] = []
     front, largest = np.empty((0, 2)), max(exit_macs(arch)[-1] for arch in Family(space, "resnet").covering())
     trained = Path(f"{stem}-budget-train.csv")
     seconds = read(trained)[0][-1] if way == "supernet" and trained.exists() else 0.0
-    clock, make = Clock(), candidate.train_briefly
+    clock, make = Clock(), evaluate.train_briefly
     with tempfile.TemporaryDirectory() as folder:
         if way == "supernet":
-            train_family(Family(space, "resnet"), shared, weights_file(Path(folder), "resnet"), say(way))
+            train_family(Family(space, "resnet"), context, weights_file(Path(folder), "resnet"), say(way))
             make = OneShot(Path(folder))
             rows.append({"candidate": "", **clock.row(), "hypervolume": 0.0})
-        searcher = make_searcher("nsga2", space, objectives=2, seed=shared.recipe.search.seed)
+        searcher = make_searcher("nsga2", space, objectives=2, seed=context.recipe.search.seed)
         for number in itertools.count():
             if number >= count and clock.row()["cpu_s"] >= seconds:
                 return
             proposal = searcher.ask()
-            trial, _ = candidate.evaluate(proposal, space.decode(proposal.params), number, shared, make)
+            trial, _ = evaluate.evaluate(proposal, space.decode(proposal.params), number, context, make)
             searcher.tell(trial)
             row = {"candidate": trial.student, **clock.row()}
             if trial.state == "complete":

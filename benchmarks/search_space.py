@@ -36,7 +36,7 @@ import torch
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
-from erde_nas.distil.context import Shared, prepare
+from erde_nas.distil.context import TrainingContext, prepare
 from erde_nas.distil.training.train import Compute
 from erde_nas.measurement.latency import Deployed, Effort, measure
 from erde_nas.networks.logits import all_logits
@@ -107,7 +107,7 @@ def shrunk(dataset: Dataset, factor: int) -> Dataset:
     return replace(dataset, **splits, fingerprint=f"{dataset.fingerprint}-shrunk{factor}")
 
 
-def make_shared() -> Shared:
+def make_shared() -> TrainingContext:
     """Data, teacher and its answers, which are cached."""
     torch.set_num_threads(1)
     recipe, space = make_recipe(), make_space()
@@ -125,9 +125,9 @@ def start_worker() -> None:
 
 def train_one(params: Params, folder: Path) -> Row:
     """A student trained as a search would: what its training showed, and its file in `folder`."""
-    shared: Shared = workers["shared"]
-    network = shared.build(workers["space"].decode(params))
-    validation, accuracies = shared.dataset.validation, []
+    context: TrainingContext = workers["shared"]
+    network = context.build(workers["space"].decode(params))
+    validation, accuracies = context.dataset.validation, []
 
     def after_epoch(done: int, total: int) -> None:
         logits = all_logits(network, validation.images[:CURVE_IMAGES])
@@ -135,10 +135,10 @@ def train_one(params: Params, folder: Path) -> Row:
         network.train()
 
     begin = time.perf_counter()
-    shared.distil(network, shared.recipe.train, after_epoch)
+    context.distil(network, context.recipe.train, after_epoch)
     seconds = time.perf_counter() - begin
     logits, macs = all_logits(network, validation.images), macs_per_exit(network)
-    point = cheapest_within(operating_curve(logits, validation.labels, macs), shared.recipe.search.accuracy_tolerance)
+    point = cheapest_within(operating_curve(logits, validation.labels, macs), context.recipe.search.accuracy_tolerance)
     with torch.no_grad():
         segments = make_segments(network, ["fp32"], validation.images[:1])["fp32"]
         write_file(segments, [0.0] * (len(macs) - 1), folder / f"{network.arch.id}.onnx", {})

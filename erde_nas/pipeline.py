@@ -17,7 +17,7 @@ from erde_nas.compression.students import compress_students
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.distil.context import Shared, pick_device, prepare
+from erde_nas.distil.context import TrainingContext, pick_device, prepare
 from erde_nas.distil.teacher_check import Verdict, check_teacher, learns_from_teacher, without_teacher
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.distil.training.train import Compute
@@ -36,14 +36,14 @@ from erde_nas.report.build import write_report
 from erde_nas.results.measured import measure_run
 from erde_nas.results.outcome import already_reached, came_of, profile_of
 from erde_nas.results.report_model import assemble
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, is_run, locked, open_run
 from erde_nas.run.own_teacher import inspect_teacher
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
-from erde_nas.run.run import Run
 from erde_nas.run.studies.shared import check_storage
-from erde_nas.searching import evaluate as candidate
-from erde_nas.searching import limits
+from erde_nas.searching.limits import check_reachable
 from erde_nas.searching.loop import explore
+from erde_nas.searching.objectives import objective_names, optimised
 from erde_nas.searching.planner import Planner
 from erde_nas.searching.rank_check import check_ranks
 from erde_nas.searching.shortlist import finish, finish_shortlist
@@ -95,7 +95,7 @@ def search(
             "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
             "cuts them; leave --cluster away, or use evaluator: train"
         )
-    candidate.optimised(recipe.search, profiles)
+    optimised(recipe.search, profiles)
     check_hardware(profiles)
     with open_placement(placement, profiles, device) as place:
         if place.remark:
@@ -107,7 +107,7 @@ def search(
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
-            limits.check_reachable(task.space, profiles, dataset)
+            check_reachable(task.space, profiles, dataset)
         identity = {"dataset": dataset.fingerprint, "device": task.device.type}
         with open_run(out, recipe, profiles, identity, meter.clock) as store:
             store.update_manifest(
@@ -119,13 +119,13 @@ def search(
             return _search(_prepare(store, task, meter, place.workers), place, data_dir)
 
 
-def _search(run: Run, place: Place, data_dir: Path | None) -> Report:
+def _search(run: RunContext, place: Place, data_dir: Path | None) -> Report:
     """Every stage from the supernets to the report."""
     store = run.store
     try:
         train_supernets(run)
-        maker = candidate_maker(store.folder, run.shared)
-        with store.timed("search"), place.pool(run.shared, run.space, data_dir, maker) as pool:
+        maker = candidate_maker(store.folder, run.context)
+        with store.timed("search"), place.pool(run.context, run.space, data_dir, maker) as pool:
             explore(run, pool)
         with store.timed("finish"):
             fit = list(dict.fromkeys([*_finished(store), *finish_shortlist(run)]))
@@ -214,7 +214,7 @@ def check_hardware(profiles: Profiles) -> None:
 
 
 def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None:
-    store.open_study(len(candidate.objective_names(task.recipe.search, task.profiles)), task.space, storage)
+    store.open_study(len(objective_names(task.recipe.search, task.profiles)), task.space, storage)
 
 
 def _prepare(
@@ -223,7 +223,7 @@ def _prepare(
     meter: Meter,
     workers: int = 1,
     measured_stays: bool = True,
-) -> Run:
+) -> RunContext:
     """Plan the time, and make what all candidates share. The study is open."""
     recipe, profiles, space = task.recipe, task.profiles, task.space
     saved = store.manifest().get("compute")
@@ -232,7 +232,7 @@ def _prepare(
     planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
     planner.at_once(workers, task.device)
     with store.timed("teacher"):
-        shared = prepare(
+        context = prepare(
             recipe,
             profiles,
             task.dataset,
@@ -244,12 +244,12 @@ def _prepare(
             on_compute=planner.on_compute,
             on_planned=planner.on_planned,
         )
-    if uncached := shared.uncached(space.middle()):
+    if uncached := context.uncached(space.middle()):
         meter.say(uncached)
-    if shared.teacher.early_exit is not None:
-        save_network(shared.teacher.early_exit, store.folder / "teacher")
-    shared = replace(shared, reference_ms=planner.reference_ms, int8=_int8(store, profiles, meter))
-    return Run(store, _with_fit_teacher(store, shared, space, meter), space, meter, planner.pace)
+    if context.teacher.early_exit is not None:
+        save_network(context.teacher.early_exit, store.folder / "teacher")
+    context = replace(context, reference_ms=planner.reference_ms, int8=_int8(store, profiles, meter))
+    return RunContext(store, _with_fit_teacher(store, context, space, meter), space, meter, planner.pace)
 
 
 def _int8(store: RunStore, profiles: Profiles, meter: Meter) -> Quantization:
@@ -265,26 +265,26 @@ def _int8(store: RunStore, profiles: Profiles, meter: Meter) -> Quantization:
     return how
 
 
-def _with_fit_teacher(store: RunStore, shared: Shared, space: Space, meter: Meter) -> Shared:
-    """`shared`, or without its teacher where a student is better.
+def _with_fit_teacher(store: RunStore, context: TrainingContext, space: Space, meter: Meter) -> TrainingContext:
+    """`context`, or without its teacher where a student is better.
 
     What was found out once stays, and holds for all searches of the study: their students learn alike.
     """
-    if not shared.recipe.search.check_teacher or not learns_from_teacher(shared.recipe.distil):
-        return shared
+    if not context.recipe.search.check_teacher or not learns_from_teacher(context.recipe.distil):
+        return context
     saved = store.manifest().get("teacher_check")
     with store.timed(CHECK):
-        saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(shared, space.middle())))
+        saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(context, space.middle())))
     meter.close(CHECK)
     verdict = Verdict(**saved)
     store.update_manifest(teacher_check=saved)
     if verdict.trusted:
-        return shared
+        return context
     meter.say(f"{verdict.text()}; give a better teacher, or say search.check_teacher: false")
-    return without_teacher(shared)
+    return without_teacher(context)
 
 
-def _complete(run: Run, fit: Sequence[str], again: bool = False, target: Target | None = None) -> None:
+def _complete(run: RunContext, fit: Sequence[str], again: bool = False, target: Target | None = None) -> None:
     """Prune the finished students, then deploy and measure everything that came out fit."""
     if not fit:
         raise UserError(
@@ -299,7 +299,7 @@ def _complete(run: Run, fit: Sequence[str], again: bool = False, target: Target 
         run.meter.close(stage)
 
 
-def _report(run: Run, interrupted: bool) -> Report:
+def _report(run: RunContext, interrupted: bool) -> Report:
     """Write the report of what is finished."""
     with run.store.timed("report"):
         run.store.record_time()  # the report says what everything before it took

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.comparison.figure import figure_png
-from erde_nas.comparison.store import load_run, open_comparison
+from erde_nas.comparison.store import load_trained, open_comparison
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
 from erde_nas.comparison.train_runs import missing_runs, place_of, train_runs
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.distil.context import Shared, pick_device, prepare, trainings_at_once
+from erde_nas.distil.context import TrainingContext, pick_device, prepare, trainings_at_once
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
@@ -71,7 +71,7 @@ def run(
             manifest.keep(compute)
             meter.plan({"train": epochs * steps * compute.seconds_per_step})
 
-        shared = prepare(
+        context = prepare(
             recipe.model_copy(update={"train": recipe.finish.train}),
             (),
             dataset,
@@ -83,12 +83,12 @@ def run(
             on_compute=on_compute,
         )
         try:
-            train_runs(out, losses, seeds, arch, shared, meter)
+            train_runs(out, losses, seeds, arch, context, meter)
         except KeyboardInterrupt:
             with suppress(UserError):  # where nothing is finished yet
-                write_comparison(out, arch, losses, seeds, shared)
+                write_comparison(out, arch, losses, seeds, context)
             raise
-        return write_comparison(out, arch, losses, seeds, shared)
+        return write_comparison(out, arch, losses, seeds, context)
 
 
 def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | None) -> Arch:
@@ -104,25 +104,25 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
     return Space(recipe.space, shape, classes).middle()
 
 
-def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: Shared) -> dict[str, Any]:
+def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, context: TrainingContext) -> dict[str, Any]:
     """Report what is finished. Raises UserError where every run failed."""
-    usual = shared.recipe.finish.train
+    usual = context.recipe.finish.train
     runs = {
-        name: [run for seed in range(seeds) if (run := load_run(place_of(out, loss, seed, usual), name, seed))]
+        name: [run for seed in range(seeds) if (run := load_trained(place_of(out, loss, seed, usual), name, seed))]
         for name, loss in losses.items()
     }
     if not any(runs.values()):
         raise UserError(
             f"every run in {out} failed; lower finish.train.learning_rate in the recipe, and use a new --out"
         )
-    dataset = shared.dataset
+    dataset = context.dataset
     summary = {
         **summarise(
             {name: loss.section for name, loss in losses.items()}, runs, dataset.validation.labels, dataset.test.labels
         ),
         "dataset": describe(dataset),
         "student": arch.id,
-        "teacher": teacher_accuracy(shared),
+        "teacher": teacher_accuracy(context),
     }
     write_json(out / "distil.json", summary)
     write_atomic(out / "distil.md", lambda path: path.write_text(markdown(summary)))
@@ -131,11 +131,11 @@ def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, shared: 
     return summary
 
 
-def teacher_accuracy(shared: Shared) -> dict[str, list[float]]:
+def teacher_accuracy(context: TrainingContext) -> dict[str, list[float]]:
     """Per exit: accuracy on test, and the share of cached training views that it gets right (ERDE's mask)."""
-    test = all_logits(shared.teacher.network, shared.dataset.test.images)
-    right = (shared.logits.argmax(-1) == shared.views.labels[None, :, None]).float().mean((0, 1))
+    test = all_logits(context.teacher.network, context.dataset.test.images)
+    right = (context.logits.argmax(-1) == context.views.labels[None, :, None]).float().mean((0, 1))
     return {
-        "test_accuracy": [float(a) for a in (test.argmax(-1) == shared.dataset.test.labels).mean(1)],
+        "test_accuracy": [float(a) for a in (test.argmax(-1) == context.dataset.test.labels).mean(1)],
         "right_in_training": [float(a) for a in right],
     }

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from erde_nas.comparison.store import Run
+from erde_nas.comparison.store import TrainedStudent
 from erde_nas.networks.operating_points import entropies, exit_indices, operating_curve
 
 ECE_BINS = 15
@@ -37,7 +37,9 @@ class Curve:
         )
 
 
-def budget_curve(run: Run, validation_labels: np.ndarray, test_labels: np.ndarray, budgets: np.ndarray) -> Curve:
+def budget_curve(
+    run: TrainedStudent, validation_labels: np.ndarray, test_labels: np.ndarray, budgets: np.ndarray
+) -> Curve:
     """For each budget the thresholds with the best validation accuracy that keep it there, applied to test.
 
     Budgets below the first exit's MACs get that exit for all images.
@@ -72,7 +74,7 @@ def failure_auroc(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(roc_auc_score(wrong, entropies(logits))) if wrong.any() and not wrong.all() else float("nan")
 
 
-def measures(run: Run, validation_labels: np.ndarray, test_labels: np.ndarray) -> dict[str, float]:
+def measures(run: TrainedStudent, validation_labels: np.ndarray, test_labels: np.ndarray) -> dict[str, float]:
     """Every number by name, such as `accuracy.1` (exits count from 1), `area`, `budget.0.75` and `macs.0.75`."""
     exits, full = len(run.macs_per_exit), run.macs_per_exit[-1]
     values = {"area": budget_curve(run, validation_labels, test_labels, curve_budgets(run.macs_per_exit)).area}

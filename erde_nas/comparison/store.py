@@ -29,7 +29,7 @@ OURS = {".lock", "recipe.yaml", "student.json", "runs"}
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedStudent:
     """One trained student. Logits are (exits, images, classes) fp16; `failed` says why there are none."""
 
     loss: str
@@ -48,7 +48,7 @@ def folder_of(out: Path, section: DistilSection, seed: int, training: OptimizerS
     return out / "runs" / f"{section.loss}-{digest}" / str(seed)
 
 
-def save_run(folder: Path, validation: np.ndarray, test: np.ndarray, details: dict[str, Any]) -> None:
+def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, details: dict[str, Any]) -> None:
     """Keep a finished run; `run.json` is written last, so a folder with it is complete."""
 
     def write(temporary: Path) -> None:
@@ -59,7 +59,7 @@ def save_run(folder: Path, validation: np.ndarray, test: np.ndarray, details: di
     write_json(folder / "run.json", details)
 
 
-def load_run(folder: Path, loss: str, seed: int) -> Run | None:
+def load_trained(folder: Path, loss: str, seed: int) -> TrainedStudent | None:
     """The run in `folder`, shown as `loss`; None where it is not finished, or failed."""
     if not (folder / "run.json").is_file():
         return None
@@ -68,7 +68,9 @@ def load_run(folder: Path, loss: str, seed: int) -> Run | None:
         return None
     try:
         with (folder / "logits.npz").open("rb") as file, np.load(file) as arrays:
-            return Run(loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details)
+            return TrainedStudent(
+                loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"the run in {folder} is damaged ({error}); remove that folder and run again") from error
 

@@ -7,15 +7,15 @@ import numpy as np
 
 from erde_nas.comparison.metrics import budget_curve, curve_budgets, measures
 from erde_nas.comparison.statistics import estimate, paired_difference
-from erde_nas.comparison.store import Run
+from erde_nas.comparison.store import TrainedStudent
 from erde_nas.recipe.distil import DistilSection
 
-Runs = Mapping[str, Sequence[Run]]
+Trained = Mapping[str, Sequence[TrainedStudent]]
 """The finished runs of every loss, by its name; the first loss is the reference."""
 
 
 def summarise(
-    losses: Mapping[str, DistilSection], runs: Runs, validation_labels: np.ndarray, test_labels: np.ndarray
+    losses: Mapping[str, DistilSection], runs: Trained, validation_labels: np.ndarray, test_labels: np.ndarray
 ) -> dict[str, Any]:
     """JSON-ready values. Differences from the first loss are taken over the seeds that both have finished."""
     values = {

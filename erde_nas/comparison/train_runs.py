@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from erde_nas.comparison.store import folder_of, save_run
-from erde_nas.distil.context import Shared
+from erde_nas.comparison.store import folder_of, save_trained
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import write_json
@@ -31,16 +31,18 @@ class Planned:
     folder: Path
 
 
-def train_runs(out: Path, losses: Mapping[str, Expanded], seeds: int, arch: Arch, shared: Shared, meter: Meter) -> None:
+def train_runs(
+    out: Path, losses: Mapping[str, Expanded], seeds: int, arch: Arch, context: TrainingContext, meter: Meter
+) -> None:
     """All seeds of a loss differ in weights, dropout and order; all losses share views, targets and the seeds."""
-    planned = missing_runs(out, losses, seeds, shared.recipe.finish.train)
-    meter.plan({"train": sum(_seconds(run, shared) for run in planned)})
-    for text in sorted({shared.uncached(arch, loss.section) for loss in losses.values()} - {""}):
+    planned = missing_runs(out, losses, seeds, context.recipe.finish.train)
+    meter.plan({"train": sum(_seconds(run, context) for run in planned)})
+    for text in sorted({context.uncached(arch, loss.section) for loss in losses.values()} - {""}):
         meter.say(text)
-    for start in range(0, len(planned), shared.workers):
-        group = planned[start : start + shared.workers]
+    for start in range(0, len(planned), context.workers):
+        group = planned[start : start + context.workers]
         head = f"{start + len(group)}/{len(planned)}"
-        for run, outcome in zip(group, _train(group, head, arch, shared, meter), strict=True):
+        for run, outcome in zip(group, _train(group, head, arch, context, meter), strict=True):
             meter.say(f"train {head} {run.name}, seed {run.seed}: {outcome}")
     meter.close("train")
 
@@ -61,31 +63,31 @@ def place_of(out: Path, loss: Expanded, seed: int, usual: OptimizerSection) -> P
     return folder_of(out, loss.section, seed, None if loss.training == usual else loss.training)
 
 
-def _seconds(run: Planned, shared: Shared) -> float:
-    return shared.training_seconds(run.loss.training) / shared.workers
+def _seconds(run: Planned, context: TrainingContext) -> float:
+    return context.training_seconds(run.loss.training) / context.workers
 
 
-def _train(group: Sequence[Planned], head: str, arch: Arch, shared: Shared, meter: Meter) -> Iterator[str]:
+def _train(group: Sequence[Planned], head: str, arch: Arch, context: TrainingContext, meter: Meter) -> Iterator[str]:
     """Train a group at once and keep each run; how each ended, in words."""
     begin = time.perf_counter()
-    jobs = [shared.job(shared.build(arch, run.seed), run.loss.training, run.loss.section, run.seed) for run in group]
+    jobs = [context.job(context.build(arch, run.seed), run.loss.training, run.loss.section, run.seed) for run in group]
 
     def progress(number: int, done: int, total: int) -> None:
         text = f"{head} {group[number].name}, seed {group[number].seed}, epoch {done}/{total}"
-        meter.add("train", _seconds(group[number], shared) / total, text)
+        meter.add("train", _seconds(group[number], context) / total, text)
 
     results = train_together(jobs, len(jobs), progress)
     seconds = time.perf_counter() - begin
     for run, job, result in zip(group, jobs, results, strict=True):
-        yield _keep(run, job.network, result, shared, seconds)
+        yield _keep(run, job.network, result, context, seconds)
 
 
 def _keep(
-    run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, shared: Shared, seconds: float
+    run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, context: TrainingContext, seconds: float
 ) -> str:
     details: dict[str, Any] = {"loss": run.name, "section": run.loss.section.model_dump(), "seed": run.seed}
     details["train"] = run.loss.training.model_dump()
-    dataset = shared.dataset
+    dataset = context.dataset
     try:
         if isinstance(result, TrainingFailed):
             raise result
@@ -95,6 +97,6 @@ def _keep(
         write_json(run.folder / "run.json", {**details, "failed": str(error)})
         return f"failed: {error}"
     details |= {"macs_per_exit": list(macs_per_exit(network)), "last_loss": result, "seconds": round(seconds, 1)}
-    save_run(run.folder, validation, all_logits(network, dataset.test.images), details)
+    save_trained(run.folder, validation, all_logits(network, dataset.test.images), details)
     accuracy = (validation.argmax(-1) == dataset.validation.labels).mean(1)
     return "validation accuracy per exit " + " / ".join(f"{100 * a:.1f}" for a in accuracy) + " %"

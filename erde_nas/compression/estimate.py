@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.measurement.brief import QUICK, QUICK_CALIBRATION, latency_per_exit, precisions
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Deployed, measure
@@ -21,20 +21,20 @@ from erde_nas.recipe.profile import HardwareProfile
 class Yardstick:
     """Measures students and the teacher under one profile."""
 
-    def __init__(self, shared: Shared, profile: HardwareProfile) -> None:
-        self.shared, self.profile = shared, profile
-        self.images = shared.dataset.validation.images
+    def __init__(self, context: TrainingContext, profile: HardwareProfile) -> None:
+        self.context, self.profile = context, profile
+        self.images = context.dataset.validation.images
 
     @cached_property
     def teacher_accuracy(self) -> float:
         """Of its last exit, on validation."""
-        logits = all_logits(self.shared.teacher.network, self.images)[-1]
-        return float((logits.argmax(-1) == self.shared.dataset.validation.labels).mean())
+        logits = all_logits(self.context.teacher.network, self.images)[-1]
+        return float((logits.argmax(-1) == self.context.dataset.validation.labels).mean())
 
     @cached_property
     def teacher_ms(self) -> float:
         """The fp32 teacher without early exits."""
-        teacher = self.shared.teacher
+        teacher = self.context.teacher
         network = teacher.network if teacher.early_exit is None else drop_early_exits(teacher.early_exit)
         network = network.cpu().eval()
         segments = make_segments(network, ["fp32"], self.images[:QUICK_CALIBRATION])["fp32"]
@@ -48,10 +48,10 @@ class Yardstick:
         """Where a trained student would be run: its cheapest thresholds within the recipe's tolerance."""
         curve = operating_curve(
             all_logits(network, self.images),
-            self.shared.dataset.validation.labels,
+            self.context.dataset.validation.labels,
             latency_per_exit(network, (self.profile,), self.images)[self.profile.name],
         )
-        return cheapest_within(curve, self.shared.recipe.search.accuracy_tolerance)
+        return cheapest_within(curve, self.context.recipe.search.accuracy_tolerance)
 
     def reached(self, network: EarlyExitNetwork, fractions: tuple[float, ...], size: bool) -> Mapping[str, float]:
         """Latency and speed-up of a student whose exits are taken like that, and its smallest file's `size` if wanted.
@@ -75,8 +75,8 @@ class Yardstick:
         return min(sizes)
 
 
-def best_accuracy(network: EarlyExitNetwork, shared: Shared) -> float:
+def best_accuracy(network: EarlyExitNetwork, context: TrainingContext) -> float:
     """On validation, at the student's most accurate thresholds."""
-    validation = shared.dataset.validation
+    validation = context.dataset.validation
     logits = all_logits(network, validation.images)
     return max(point.accuracy for point in operating_curve(logits, validation.labels, range(1, len(logits) + 1)))

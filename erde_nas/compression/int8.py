@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from erde_nas.compression.qat import rounded
 from erde_nas.data.pixels import read_pixels
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import on_device
@@ -37,10 +37,10 @@ class Quantized:
     text: str
 
 
-def calibration_images(shared: Shared) -> np.ndarray:
+def calibration_images(context: TrainingContext) -> np.ndarray:
     """Training images for calibration (n, channels, h, w) uint8, evenly spread over the split."""
-    train = shared.dataset.train
-    count = min(shared.recipe.compress.calibration_images, len(train))
+    train = context.dataset.train
+    count = min(context.recipe.compress.calibration_images, len(train))
     return read_pixels(train, np.linspace(0, len(train) - 1, count).round().astype(int))
 
 
@@ -50,16 +50,18 @@ def quantized(fp32: Models, how: Quantization, images: np.ndarray) -> Quantized:
     return Quantized(Segments("int8", quantize_segments(fp32, images, how)), how, text)
 
 
-def accurate(static: Quantized, fp32: Models, folder: Path, shared: Shared, say: Callable[[str], None]) -> Quantized:
+def accurate(
+    static: Quantized, fp32: Models, folder: Path, context: TrainingContext, say: Callable[[str], None]
+) -> Quantized:
     """`static`, or what keeps the accuracy on validation within the recipe's `int8_drop` of the fp32 student's.
 
     Where nothing does, the most accurate. The weights of quantization-aware training are kept in `folder`.
     """
-    images, section = calibration_images(shared), shared.recipe.compress
-    floor = _accuracy(Segments("fp32", fp32), shared) - section.int8_drop - 1e-9
+    images, section = calibration_images(context), context.recipe.compress
+    floor = _accuracy(Segments("fp32", fp32), context) - section.int8_drop - 1e-9
 
     def fine(models: Models) -> bool:
-        return _accuracy(Segments("int8", models), shared) >= floor
+        return _accuracy(Segments("int8", models), context) >= floor
 
     if fine(static.segments.models):
         return static
@@ -72,21 +74,21 @@ def accurate(static: Quantized, fp32: Models, folder: Path, shared: Shared, say:
     if not section.qat_epochs:
         return replace(static, text=f"{static.text}, beyond the allowed drop")
     say(f"int8 {folder.name}: fp32 layers are not enough; quantization-aware training")
-    aware = _aware(static.how, images, folder, shared)
+    aware = _aware(static.how, images, folder, context)
     choices = [static] if aware is None else [Quantized(Segments("int8", aware), static.how, "qat"), static]
-    best = max(choices, key=lambda choice: _accuracy(choice.segments, shared))
+    best = max(choices, key=lambda choice: _accuracy(choice.segments, context))
     return best if fine(best.segments.models) else replace(best, text=f"{best.text}, beyond the allowed drop")
 
 
-def _aware(how: Quantization, images: np.ndarray, folder: Path, shared: Shared) -> list[ModelProto] | None:
+def _aware(how: Quantization, images: np.ndarray, folder: Path, context: TrainingContext) -> list[ModelProto] | None:
     """int8 segments after quantization-aware training, which is done once; None where it failed."""
     weights = folder / QAT_WEIGHTS[how.weight_bits]
     if not weights.is_file():
-        section = shared.recipe.compress
+        section = context.recipe.compress
         options = section.train.lasting(section.qat_epochs)
         options = options.model_copy(update={"learning_rate": QAT_RATE * options.learning_rate})
-        trained = on_device(load_network(folder / "weights.safetensors"), shared.device)
-        job = shared.job(trained, options)
+        trained = on_device(load_network(folder / "weights.safetensors"), context.device)
+        job = context.job(trained, options)
         job = replace(job, compute=replace(job.compute, precision="fp32"))  # bf16 is coarser than the steps
         with rounded(trained, how.weight_bits):
             result = train_together([job], 1)[0]
@@ -96,8 +98,8 @@ def _aware(how: Quantization, images: np.ndarray, folder: Path, shared: Shared) 
     return quantize_segments(export_segments(load_network(weights)), images, how)
 
 
-def _accuracy(segments: Segments, shared: Shared) -> float:
+def _accuracy(segments: Segments, context: TrainingContext) -> float:
     """On validation, at the most accurate thresholds."""
-    validation = shared.dataset.validation
+    validation = context.dataset.validation
     logits = segments.logits(validation.images)
     return max(p.accuracy for p in operating_curve(logits, validation.labels, range(1, len(logits) + 1)))

@@ -15,8 +15,8 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, keep_exits
 from erde_nas.networks.operating_points import OperatingPoint, operating_curve, spread
 from erde_nas.networks.weights import load_network, save_network
+from erde_nas.run.context import RunContext
 from erde_nas.run.pace import SLIM, SLIM_S
-from erde_nas.run.run import Run
 from erde_nas.run.train import train_on
 
 TAYLOR_BATCHES = 8  # of training images
@@ -29,12 +29,12 @@ def pruned_name(name: str, ratio: float) -> str:
     return f"{name}-p{ratio * 100:.0f}" if ratio else name
 
 
-def load_student(run: Run, name: str) -> EarlyExitNetwork:
+def load_student(run: RunContext, name: str) -> EarlyExitNetwork:
     """A student of the run with its last weights."""
     return load_network(run.store.student(name) / "weights.safetensors")
 
 
-def made_of(run: Run, names: Sequence[str]) -> list[str]:
+def made_of(run: RunContext, names: Sequence[str]) -> list[str]:
     """The fit students that were ever made of the finished students `names`."""
     found = []
     for path in sorted((run.store.folder / "students").glob("*/metrics.json")):
@@ -44,21 +44,21 @@ def made_of(run: Run, names: Sequence[str]) -> list[str]:
     return found
 
 
-def how_to_prune(run: Run) -> Pruning:
+def how_to_prune(run: RunContext) -> Pruning:
     """What the recipe says, with channels in multiples that suit every profile."""
-    section = run.shared.recipe.compress
-    return Pruning(section.importance, section.scope, max(p.channel_multiple for p in run.shared.profiles))
+    section = run.context.recipe.compress
+    return Pruning(section.importance, section.scope, max(p.channel_multiple for p in run.context.profiles))
 
 
-def gradients_of(run: Run) -> Gradients:
+def gradients_of(run: RunContext) -> Gradients:
     """The gradients of the run's loss, for Taylor importance."""
-    options = run.shared.recipe.compress.train
-    return lambda network: loss_gradients_(network, run.shared.job(network, options), TAYLOR_BATCHES)
+    options = run.context.recipe.compress.train
+    return lambda network: loss_gradients_(network, run.context.job(network, options), TAYLOR_BATCHES)
 
 
-def prune_and_train(run: Run, planned: Sequence[Planned]) -> None:
+def prune_and_train(run: RunContext, planned: Sequence[Planned]) -> None:
     """Prune and train what is not there yet, as many at once as the device takes, in the recipe's steps."""
-    steps, how = run.shared.recipe.compress.steps, how_to_prune(run)
+    steps, how = run.context.recipe.compress.steps, how_to_prune(run)
     missing = [(name, ratio) for name, ratio in planned if not run.store.metrics(pruned_name(name, ratio))]
     whole = {(name, ratio): load_student(run, name) for name, ratio in missing}
     networks = dict(whole)
@@ -77,20 +77,22 @@ def prune_and_train(run: Run, planned: Sequence[Planned]) -> None:
         run.store.update_metrics(pruned_name(name, ratio), stage="pruned", parent=name, origin=name, ratio=ratio)
 
 
-def _trained(run: Run, networks: dict[Planned, EarlyExitNetwork], between: bool) -> dict[Planned, EarlyExitNetwork]:
+def _trained(
+    run: RunContext, networks: dict[Planned, EarlyExitNetwork], between: bool
+) -> dict[Planned, EarlyExitNetwork]:
     """Train the networks with the recipe's loss; those that are fit. `between` two steps of pruning: a little."""
-    options = run.shared.recipe.compress.train
+    options = run.context.recipe.compress.train
     if between:
         options = options.lasting(max(1, options.epochs // 4))
     planned_by_name = {pruned_name(*planned): planned for planned in networks}
     pairs, fit = [(name, networks[planned]) for name, planned in planned_by_name.items()], {}
-    for start in range(0, len(pairs), run.shared.workers):
-        for name, network in train_on(run, pairs[start : start + run.shared.workers], options, "prune"):
+    for start in range(0, len(pairs), run.context.workers):
+        for name, network in train_on(run, pairs[start : start + run.context.workers], options, "prune"):
             fit[planned_by_name[name]] = network
     return fit
 
 
-def drop_unused_exits(run: Run, names: Sequence[str]) -> None:
+def drop_unused_exits(run: RunContext, names: Sequence[str]) -> None:
     """Make students without the exits that no image takes, where that is faster: at any operating point worth keeping,
     and at the cheapest one of them; and without early exits, where the median image takes none. The students stay.
 
@@ -99,7 +101,7 @@ def drop_unused_exits(run: Run, names: Sequence[str]) -> None:
     fresh = [name for name in names if _has_exits_to_judge(run, name)]
     if not fresh:
         return
-    profile, images = run.shared.profiles[0], run.shared.dataset.validation.images
+    profile, images = run.context.profiles[0], run.context.dataset.validation.images
     with run.store.timed(SLIM):
         networks = {name: load_student(run, name) for name in fresh}
         early = {name: network for name, network in networks.items() if len(network.segments) > 1}
@@ -127,20 +129,20 @@ def _slim_name(name: str, used: Sequence[int]) -> str:
     return f"{name}-x{''.join(map(str, used))}"
 
 
-def _has_exits_to_judge(run: Run, name: str) -> bool:
+def _has_exits_to_judge(run: RunContext, name: str) -> bool:
     metrics = run.store.metrics(name)
     return "used_exits" not in metrics and metrics.get("stage") in ("finished", "pruned")
 
 
-def _worth_trying(run: Run, network: EarlyExitNetwork, per_exit_ms: Sequence[float]) -> list[list[int]]:
+def _worth_trying(run: RunContext, network: EarlyExitNetwork, per_exit_ms: Sequence[float]) -> list[list[int]]:
     """Sets of exits of which a student might be faster."""
-    shared = run.shared
-    logits, labels = all_logits(network, shared.dataset.validation.images), shared.dataset.validation.labels
+    context = run.context
+    logits, labels = all_logits(network, context.dataset.validation.images), context.dataset.validation.labels
     curve = operating_curve(logits, labels, per_exit_ms)
-    return used_exits(spread(curve, shared.recipe.search.accuracy_tolerance, POINTS))
+    return used_exits(spread(curve, context.recipe.search.accuracy_tolerance, POINTS))
 
 
-def _keep_smaller(run: Run, name: str, made: str, network: EarlyExitNetwork) -> None:
+def _keep_smaller(run: RunContext, name: str, made: str, network: EarlyExitNetwork) -> None:
     """Store a student with fewer exits than the one it was made from."""
     left, exits = len(network.segments), len(load_student(run, name).segments)
     run.meter.say(f"{made} is {name} with {left} of its {exits} exits: no image takes the others")

@@ -17,26 +17,26 @@ from erde_nas.networks.arch import Arch
 from erde_nas.onnx_files.bisect import first_that
 from erde_nas.recipe.goal import GoalSection, describe, misses
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.run.context import RunContext
 from erde_nas.run.pace import SLIM
-from erde_nas.run.run import Run
 
 Shape = tuple[float, Arch]  # a share of the channels to remove, and what is left then
 
 
 def compress_students(
-    run: Run, names: Sequence[str], target: tuple[GoalSection, HardwareProfile] | None = None
+    run: RunContext, names: Sequence[str], target: tuple[GoalSection, HardwareProfile] | None = None
 ) -> list[str]:
     """Prune the finished students `names` by the recipe's shares or towards its goal, train the results, and drop exits
     that no image takes; the names of all students that were ever made so of `names`.
 
     A `target` comes besides what the recipe asks for. The recipe's goal is about the first profile.
     """
-    section = run.shared.recipe.compress
-    goals = [] if section.goal is None else [(section.goal, run.shared.profiles[0])]
+    section = run.context.recipe.compress
+    goals = [] if section.goal is None else [(section.goal, run.context.profiles[0])]
     if not goals:
         prune_and_train(run, [(name, ratio) for name in names for ratio in section.prune])
     for goal, profile in [*goals, *([] if target is None else [target])]:
-        yardstick = Yardstick(run.shared, profile)
+        yardstick = Yardstick(run.context, profile)
         for name in names:
             if goal.needs_no_training:
                 _small_enough(run, name, goal, yardstick)
@@ -48,13 +48,13 @@ def compress_students(
     return made_of(run, names)
 
 
-def _shapes(run: Run, name: str) -> list[Shape]:
+def _shapes(run: RunContext, name: str) -> list[Shape]:
     """The student as it is, and everything that pruning can make of it, the cheapest last."""
     network = load_student(run, name)
     return [(0.0, network.arch), *shapes(network, how_to_prune(run), gradients_of(run))]
 
 
-def _small_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
+def _small_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
     """Train the least pruned architecture that is fast and small enough, found by measuring untrained ones.
 
     Latency and size do not depend on the weights; how images share out over the exits is taken from the student.
@@ -62,7 +62,7 @@ def _small_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) 
     fractions = yardstick.point(load_student(run, name)).exit_fractions
 
     def meets(shape: Shape) -> bool:
-        network = run.shared.build(shape[1]).cpu().eval()
+        network = run.context.build(shape[1]).cpu().eval()
         reached = yardstick.reached(network, fractions, size=goal.size_kb is not None)
         run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less would give {describe(reached, goal)}")
         return all(miss <= 0 for miss in misses(reached, goal).values())
@@ -81,7 +81,7 @@ def _small_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) 
             run.store.update_metrics(pruned_name(name, least), cheapest=True)
 
 
-def _accurate_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
+def _accurate_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
     """Train architectures until the most pruned one is found that is accurate enough; all of them stay in the run."""
 
     def fails(shape: Shape) -> bool:
@@ -90,7 +90,7 @@ def _accurate_enough(run: Run, name: str, goal: GoalSection, yardstick: Yardstic
             prune_and_train(run, [(name, shape[0])])
             if run.store.metrics(pruned).get("stage") != "pruned":
                 return True
-        drop = yardstick.teacher_accuracy - best_accuracy(load_student(run, pruned), run.shared)
+        drop = yardstick.teacher_accuracy - best_accuracy(load_student(run, pruned), run.context)
         what = describe({"accuracy_drop": drop}, goal)
         run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less is {what} on validation")
         return any(miss > 0 for miss in misses({"accuracy_drop": drop}, goal).values())

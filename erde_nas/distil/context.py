@@ -36,7 +36,7 @@ LOGITS = "logits"  # the stage of the teacher's pass over all views, as the mete
 
 
 @dataclass(frozen=True)
-class Shared:
+class TrainingContext:
     """Made by `prepare`; read by every stage."""
 
     recipe: Recipe
@@ -136,7 +136,7 @@ def prepare(
     known: Compute | None,
     on_compute: Callable[[Compute, float], None],
     on_planned: Callable[[float], None] = lambda teacher_macs: None,
-) -> Shared:
+) -> TrainingContext:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
@@ -179,7 +179,7 @@ def prepare(
 
     logits = cached_logits(teacher, views, views.count(epochs), logits_progress, meter.say)
     meter.close(LOGITS)
-    return Shared(recipe, profiles, dataset, views, teacher, macs, logits, compute)
+    return TrainingContext(recipe, profiles, dataset, views, teacher, macs, logits, compute)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
@@ -36,21 +36,21 @@ class Verdict:
         )
 
 
-def check_teacher(shared: Shared, arch: Arch) -> Verdict:
+def check_teacher(context: TrainingContext, arch: Arch) -> Verdict:
     """Train `arch` as a candidate, but without the teacher, and compare the two."""
-    network, section = shared.build(arch), cross_entropy_alone(shared.recipe.distil)
-    teacher = _best_accuracy(shared.teacher.network, shared)
+    network, section = context.build(arch), cross_entropy_alone(context.recipe.distil)
+    teacher = _best_accuracy(context.teacher.network, context)
     try:
-        shared.job(network, shared.recipe.train, section).run()
+        context.job(network, context.recipe.train, section).run()
     except TrainingFailed:
         return Verdict(teacher, None)
-    return Verdict(teacher, _best_accuracy(network, shared))
+    return Verdict(teacher, _best_accuracy(network, context))
 
 
-def without_teacher(shared: Shared) -> Shared:
+def without_teacher(context: TrainingContext) -> TrainingContext:
     """The same, but for students that learn from labels alone."""
-    distil = cross_entropy_alone(shared.recipe.distil)
-    return replace(shared, recipe=shared.recipe.model_copy(update={"distil": distil}))
+    distil = cross_entropy_alone(context.recipe.distil)
+    return replace(context, recipe=context.recipe.model_copy(update={"distil": distil}))
 
 
 def learns_from_teacher(section: DistilSection) -> bool:
@@ -64,7 +64,7 @@ def cross_entropy_alone(section: DistilSection) -> DistilSection:
     return DistilSection.model_validate({"loss": "ce", **kept})
 
 
-def _best_accuracy(network: nn.Module, shared: Shared) -> float:
-    validation = shared.dataset.validation
+def _best_accuracy(network: nn.Module, context: TrainingContext) -> float:
+    validation = context.dataset.validation
     right = all_logits(network, validation.images).argmax(-1) == validation.labels  # (exits, n)
     return float(np.asarray(right).mean(1).max())

@@ -196,7 +196,7 @@ def _job(
 
 def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float], profile: HardwareProfile) -> Latency:
     """The record of one operating point: `fractions` (exits,) are the validation split's share of each exit."""
-    shared: dict[str, Any] = {
+    context: dict[str, Any] = {
         "expected_mean": float(np.dot(fractions, timing.per_exit)),
         "per_exit": timing.per_exit,
         "runtime": profile.runtime,
@@ -211,7 +211,7 @@ def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float
         "note": timing.contention,
     }
     if stream is None:
-        return Latency(None, None, None, None, source="estimated", iqr_over_median=timing.iqr_over_median, **shared)
+        return Latency(None, None, None, None, source="estimated", iqr_over_median=timing.iqr_over_median, **context)
     s = timing.streams[stream]
     return Latency(
         s.mean,
@@ -222,5 +222,5 @@ def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float
         iqr_over_median=s.iqr_over_median,
         interval=s.interval,
         energy_mj=s.energy_mj,
-        **shared,
+        **context,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from erde_nas.compression.int8 import Quantized, accurate, calibration_images, quantized
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
 from erde_nas.front.point import Stage
 from erde_nas.measurement.brief import QUICK, allowed, settings
@@ -86,14 +86,14 @@ class File:
         return Deployed(self.key, self.path, exits, points, network, arithmetic(self.precision), self.val_logits)
 
 
-def write_files(entry: Entry, shared: Shared, left_out: LeftOut) -> list[File]:
+def write_files(entry: Entry, context: TrainingContext, left_out: LeftOut) -> list[File]:
     """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
-    validation, how = shared.dataset.validation, shared.int8
-    network, calibration = entry.network.cpu().eval(), calibration_images(shared)
+    validation, how = context.dataset.validation, context.int8
+    network, calibration = entry.network.cpu().eval(), calibration_images(context)
     files: list[File] = []
     with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
-        for precision in allowed(shared.profiles):
+        for precision in allowed(context.profiles):
             path = _path(entry, precision)
             with sparing(left_out, f"{entry.name}/{path.name}"):
                 made = in_precision(fp32, precision, calibration, how)
@@ -122,10 +122,10 @@ def wanted_points(
     return lambda curve: points_for(curve, goal, accuracy, ms)
 
 
-def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> File:
+def with_points(file: File, timing: Timing, context: TrainingContext, wanted: Wanted) -> File:
     """Choose operating points by the file's own cost per exit, and write the file with the default one."""
-    labels = shared.dataset.validation.labels
-    tolerance = shared.recipe.search.accuracy_tolerance
+    labels = context.dataset.validation.labels
+    tolerance = context.recipe.search.accuracy_tolerance
     curve = operating_curve(file.val_logits, labels, timing.per_exit)
     default = cheapest_within(curve, tolerance)
     points = tuple(spread(curve, tolerance, file.entry.points))
@@ -133,8 +133,8 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
         points = tuple(dict.fromkeys([*points, *wanted(curve)]))
     metadata = {
         "student": file.entry.name,
-        "dataset": shared.dataset.name,
-        "classes": "\n".join(shared.dataset.classes),
+        "dataset": context.dataset.name,
+        "classes": "\n".join(context.dataset.classes),
         "precision": arithmetic(file.precision),
         "validation_accuracy": f"{default.accuracy:.4f}",
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
@@ -145,14 +145,14 @@ def with_points(file: File, timing: Timing, shared: Shared, wanted: Wanted) -> F
     mismatch = ""
     if file.precision == "fp32":
         try:
-            check_export(file.path, file.entry.network, shared.dataset.validation.images, default.thresholds)
+            check_export(file.path, file.entry.network, context.dataset.validation.images, default.thresholds)
         except ExportMismatch as error:
             mismatch = str(error)
     return replace(file, points=points, mismatch=mismatch)
 
 
 def all_without_exits(
-    files: Sequence[File], shared: Shared, folder: Path, left_out: LeftOut
+    files: Sequence[File], context: TrainingContext, folder: Path, left_out: LeftOut
 ) -> Iterator[tuple[str, Deployed]]:
     """For every file of a student with early exits, by its key, the same network that always runs to the end."""
     for number, file in enumerate(files):
@@ -165,40 +165,40 @@ def all_without_exits(
             segments = Segments("fp32", export_segments(whole))
             if file.quantized is not None:
                 how = replace(file.quantized.how, kept=())  # the fastest that it could be
-                segments = quantized(segments.models, how, calibration_images(shared)).segments
+                segments = quantized(segments.models, how, calibration_images(context)).segments
             write_file(segments, [], path, {})
             yield file.key, Deployed(key, path, 1, ((),), whole, arithmetic(file.precision))
 
 
-def settle_int8(files: Sequence[File], shared: Shared, say: Callable[[str], None]) -> list[File]:
+def settle_int8(files: Sequence[File], context: TrainingContext, say: Callable[[str], None]) -> list[File]:
     """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
     is faster than fp32 at all. Measured briefly under the first profile that allows int8.
 
     Where a better form cannot be made or measured, the file stays as it is."""
-    groups = [group for group in settings(shared.profiles).values() if "int8" in allowed(group)]
+    groups = [group for group in settings(context.profiles).values() if "int8" in allowed(group)]
     fp32 = {file.entry: file for file in files if file.precision == "fp32"}
     students = [file for file in files if file.precision == "int8" and file.is_student and file.entry in fp32]
     if not groups or not students:
         return list(files)
-    images, heads, failed = calibration_images(shared), dict[str, Quantized](), LeftOut()
+    images, heads, failed = calibration_images(context), dict[str, Quantized](), LeftOut()
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
         for number, file in enumerate(students):
             path = Path(folder) / f"{number}.onnx"
             with sparing(failed, f"{file.key} heads"):
-                made = quantized(fp32[file.entry].segments.models, replace(shared.int8, heads=True), images)
+                made = quantized(fp32[file.entry].segments.models, replace(context.int8, heads=True), images)
                 write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {})
                 deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
                 heads[file.key] = made
         try:
-            timed = measure_each(deployed, groups[0][0], shared.dataset.validation.images, QUICK, failed)
+            timed = measure_each(deployed, groups[0][0], context.dataset.validation.images, QUICK, failed)
         except UserError:  # said where all is measured
             return list(files)
     settled = {}
     for file in students:
         with sparing(failed, file.key):
-            best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, shared, say)
-            settled[file.key] = file if best is file.quantized else _requantized(file, best, shared)
+            best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, context, say)
+            settled[file.key] = file if best is file.quantized else _requantized(file, best, context)
     return [settled.get(file.key, file) for file in files]
 
 
@@ -207,7 +207,7 @@ def _best_form(
     fp32: File,
     heads: Quantized | None,
     timed: Mapping[str, Timing],
-    shared: Shared,
+    context: TrainingContext,
     say: Callable[[str], None],
 ) -> Quantized:
     """The faster of a student's int8 forms, made accurate enough where it is faster than fp32."""
@@ -220,10 +220,10 @@ def _best_form(
     fastest = min(known, key=lambda key: last[key])
     if last[fastest] >= last[fp32.key]:
         return known[fastest]
-    return accurate(known[fastest], fp32.segments.models, file.entry.folder, shared, say)
+    return accurate(known[fastest], fp32.segments.models, file.entry.folder, context, say)
 
 
-def _requantized(file: File, made: Quantized, shared: Shared) -> File:
-    logits = made.segments.logits(shared.dataset.validation.images)
+def _requantized(file: File, made: Quantized, context: TrainingContext) -> File:
+    logits = made.segments.logits(context.dataset.validation.images)
     write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
     return replace(file, segments=made.segments, val_logits=logits, quantized=made)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
@@ -41,9 +41,9 @@ from erde_nas.results.files import (
 )
 from erde_nas.results.timings import Ledger
 from erde_nas.results.undeployed import confidence, without_file
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
-from erde_nas.run.run import Run
 
 BEST = "best student without exits"
 
@@ -76,7 +76,7 @@ def read_measured(store: RunStore) -> Measured:
     )
 
 
-def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
+def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
     """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
 
     Profiles whose device is lost stay without numbers; the next call measures those. With a `goal`, the operating
@@ -97,7 +97,7 @@ def measure_run(run: Run, students: Sequence[str], again: bool, goal: GoalSectio
     labels = {entry.label for entry in (teacher, *baselines)}
     compared = [point for point in points if point.label in labels]
     if all(point.label != teacher.label or point.stage == "quantized" for point in compared):
-        compared.insert(0, without_file(teacher, run.shared.dataset))
+        compared.insert(0, without_file(teacher, run.context.dataset))
     if twin:
         compared += [replace(point, label=BEST) for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.label == teacher.label])
@@ -132,9 +132,9 @@ def _named(point: Point) -> Point:
     return replace(point, label=", ".join([point.label, *sorted(found)]))
 
 
-def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
+def _teacher_entries(run: RunContext) -> tuple[Entry, list[Entry]]:
     """The teacher without early exits, and with them as a baseline where it has some."""
-    folder, teacher, macs = run.store.folder / "teacher", run.shared.teacher, run.shared.teacher_macs
+    folder, teacher, macs = run.store.folder / "teacher", run.context.teacher, run.context.teacher_macs
     network = teacher.early_exit
     if network is None:
         last = teacher.network.exit(-1) if isinstance(teacher.network, ForeignTeacher) else teacher.network
@@ -145,7 +145,7 @@ def _teacher_entries(run: Run) -> tuple[Entry, list[Entry]]:
     return plain, [own] if len(network.segments) > 1 else []
 
 
-def _student_entries(run: Run, students: Sequence[str], left_out: LeftOut) -> list[Entry]:
+def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[Entry]:
     entries = []
     for name in students:
         with sparing(left_out, name):
@@ -153,15 +153,15 @@ def _student_entries(run: Run, students: Sequence[str], left_out: LeftOut) -> li
     return entries
 
 
-def _student_entry(run: Run, name: str) -> Entry:
+def _student_entry(run: RunContext, name: str) -> Entry:
     network = load_network(run.store.student(name) / "weights.safetensors")
     stage: Stage = "pruned" if run.store.metrics(name)["stage"] == "pruned" else "finished"
     return Entry(name, network, run.store.student(name), stage, _macs(network))
 
 
-def _without_exits(run: Run, entries: Sequence[Entry]) -> Entry:
+def _without_exits(run: RunContext, entries: Sequence[Entry]) -> Entry:
     """The finished student that is best on validation when nothing leaves early, with its early heads removed."""
-    validation = run.shared.dataset.validation
+    validation = run.context.dataset.validation
 
     def accuracy(entry: Entry) -> float:
         return float((all_logits(entry.network, validation.images)[-1].argmax(-1) == validation.labels).mean())
@@ -182,7 +182,7 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None = None
+    entries: Sequence[Entry], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None = None
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
@@ -190,17 +190,17 @@ def measure_entries(
     and its reason in `left_out`. `ledger` gets the timings, and the profiles that cannot be measured. Raises UserError
     where none can.
     """
-    shared, validation = run.shared, run.shared.dataset.validation
+    context, validation = run.context, run.context.dataset.validation
     planned = measuring_s(len(entries), run.pace)
     run.meter.plan(planned, fixed=[ALLOWANCE])
     with run.store.timed(EXPORT):
         files = []
         for entry in entries:
-            files += write_files(entry, shared, left_out)
+            files += write_files(entry, context, left_out)
             run.meter.add(EXPORT, FILE_S / 2, entry.name)
-        files = settle_int8(files, shared, lambda text: run.meter.add(EXPORT, 0.0, text))
+        files = settle_int8(files, context, lambda text: run.meter.add(EXPORT, 0.0, text))
     ledger.open([file.key for file in files])
-    for group in settings(shared.profiles).values():
+    for group in settings(context.profiles).values():
         fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
         if fresh:
             timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
@@ -211,7 +211,7 @@ def measure_entries(
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         with run.store.timed(EXPORT):
             files = _pointed(files, run, ledger, left_out, goal)
-            extra = dict(all_without_exits(files, shared, Path(folder), left_out))
+            extra = dict(all_without_exits(files, context, Path(folder), left_out))
         timings = _measure_all(files, extra, run, ledger, left_out, planned[MEASURE])
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
@@ -219,23 +219,23 @@ def measure_entries(
     points = []
     for file in timed:
         with sparing(left_out, file.key):
-            points += _points(file, shared, timings, run.store.folder, left_out)
+            points += _points(file, context, timings, run.store.folder, left_out)
     return points
 
 
 def _pointed(
-    files: Sequence[File], run: Run, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
+    files: Sequence[File], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
 ) -> list[File]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
-    shared, kinds = run.shared, len({file.precision for file in files})
+    context, kinds = run.context, len({file.precision for file in files})
     teacher = next((file for file in files if file.entry.label == "teacher" and file.precision == "fp32"), None)
-    wanted = wanted_points(goal, teacher, ledger.quick, shared.dataset.validation.labels)
+    wanted = wanted_points(goal, teacher, ledger.quick, context.dataset.validation.labels)
     pointed = []
     for file in files:
         if file.key not in ledger.quick:
             continue
         with sparing(left_out, file.key):
-            found = with_points(file, ledger.quick[file.key], shared, wanted)
+            found = with_points(file, ledger.quick[file.key], context, wanted)
             if found.mismatch and file.entry.label:
                 left_out[file.key] = found.mismatch
             else:
@@ -247,18 +247,18 @@ def _pointed(
 def _measure_all(
     files: Sequence[File],
     extra: Mapping[str, Deployed],
-    run: Run,
+    run: RunContext,
     ledger: Ledger,
     left_out: LeftOut,
     planned_s: float,
 ) -> dict[str, dict[str, Timing]]:
     """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(run.shared.profiles)
+    groups = settings(run.context.profiles)
     for setting, group in groups.items():
         served = [file for file in files if file.precision in allowed(group)]
         deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
-        images, effort = run.shared.dataset.validation.images, Effort.full(group[0])
+        images, effort = run.context.dataset.validation.images, Effort.full(group[0])
         names = ", ".join(profile.name for profile in group)
         on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
         timed = partial(measure_each, deployed, group[0], images, effort, left_out, on_process)
@@ -284,16 +284,16 @@ class _Processes:
 
 
 def _points(
-    file: File, shared: Shared, timings: dict[str, dict[str, Timing]], run_folder: Path, left_out: LeftOut
+    file: File, context: TrainingContext, timings: dict[str, dict[str, Timing]], run_folder: Path, left_out: LeftOut
 ) -> list[Point]:
     """Read test, and write down every operating point of one file."""
-    dataset, entry = shared.dataset, file.entry
+    dataset, entry = context.dataset, file.entry
     if file.precision == "fp32":
         test_logits = all_logits(entry.network, dataset.test.images)
     else:
         test_logits = file.segments.logits(dataset.test.images)
     stage: Stage = "quantized" if file.precision == "int8" else entry.stage
-    served = [p for p in shared.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
+    served = [p for p in context.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
     if wrong and entry.label:

@@ -22,19 +22,19 @@ from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.results.measured import read_measured
 from erde_nas.results.offer import front_hypervolumes, offer
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
-from erde_nas.run.run import Run
-from erde_nas.searching.evaluate import objective_names
 from erde_nas.searching.forecast import Forecast
+from erde_nas.searching.objectives import objective_names
 from erde_nas.searching.rank_check import accuracy_of, rank_check_report
 from erde_nas.space.trial import Trial
 
 PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
 
 
-def assemble(run: Run, interrupted: bool) -> dict[str, Any]:
+def assemble(run: RunContext, interrupted: bool) -> dict[str, Any]:
     """The report model. Searched students that were not finished appear as estimated points, which are not offered."""
-    recipe, profiles, dataset = run.shared.recipe, run.shared.profiles, run.shared.dataset
+    recipe, profiles, dataset = run.context.recipe, run.context.profiles, run.context.dataset
     trials, measured = run.store.trials(), read_measured(run.store)
     teacher, baselines = measured.teacher, measured.baselines
     points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
@@ -120,15 +120,15 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
     return None if found is None else {"evaluator": evaluator, **asdict(found)}
 
 
-def _latency_model(run: Run, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def _latency_model(run: RunContext, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """How well latency is predicted from what the search has measured, by profile with a limit on it."""
-    forecast = Forecast(run.shared.profiles, run.shared.dataset)
+    forecast = Forecast(run.context.profiles, run.context.dataset)
     for trial in trials:
         forecast.learn(trial)
     return forecast.summary(run.store.manifest().get("latency_skipped", {}))
 
 
-def _teacher_check(run: Run) -> dict[str, Any] | None:
+def _teacher_check(run: RunContext) -> dict[str, Any] | None:
     """How the teacher compared with a student without it; None where that was not asked."""
     found = run.store.manifest().get("teacher_check")
     return None if found is None else {**found, "trusted": Verdict(**found).trusted}

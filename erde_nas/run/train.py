@@ -8,15 +8,17 @@ from erde_nas.networks.health import check_exits
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.recipe.recipe import OptimizerSection
-from erde_nas.run.run import Run
+from erde_nas.run.context import RunContext
 
 Group = Sequence[tuple[str, EarlyExitNetwork]]  # students by name that are trained at once
 
 
-def train_on(run: Run, group: Group, options: OptimizerSection, stage: str) -> Iterator[tuple[str, EarlyExitNetwork]]:
+def train_on(
+    run: RunContext, group: Group, options: OptimizerSection, stage: str
+) -> Iterator[tuple[str, EarlyExitNetwork]]:
     """Train networks in place, all at once, and leave them on the CPU; those that the training did not break."""
-    shared, share = run.shared, run.shared.training_seconds(options) / options.epochs
-    jobs = [shared.job(on_device(network, shared.device), options) for _, network in group]
+    context, share = run.context, run.context.training_seconds(options) / options.epochs
+    jobs = [context.job(on_device(network, context.device), options) for _, network in group]
 
     def progress(number: int, done: int, total: int) -> None:
         run.meter.add(stage, share / len(group), f"{group[number][0]} epoch {done}/{total}")
@@ -27,7 +29,7 @@ def train_on(run: Run, group: Group, options: OptimizerSection, stage: str) -> I
         try:
             if isinstance(result, TrainingFailed):
                 raise result
-            check_exits(all_logits(network, shared.dataset.validation.images))
+            check_exits(all_logits(network, context.dataset.validation.images))
         except TrainingFailed as error:
             run.store.update_metrics(name, stage="failed", reason=str(error))
             run.meter.say(f"{stage} {name} failed: {error}")

@@ -9,9 +9,9 @@ from dataclasses import replace
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.weights import save_packed
-from erde_nas.run.run import Run
-from erde_nas.searching import evaluate as candidate
+from erde_nas.run.context import RunContext
 from erde_nas.searching.limits import Screen
+from erde_nas.searching.objectives import objective_names
 from erde_nas.searching.plan import after_search_s, candidate_s
 from erde_nas.searching.retry import Postponed
 from erde_nas.searching.searchers import Searcher, make_searcher
@@ -24,7 +24,7 @@ SCREENED = 200  # architectures in a row that no training could bring under the 
 NO_BOUND = 10**9  # candidates, where the recipe names no number
 
 
-def explore(run: Run, pool: Pool) -> None:
+def explore(run: RunContext, pool: Pool) -> None:
     """Evaluate candidates until the recipe's budget is spent; those that are stored count."""
     search = _Search(run, pool)
     with run.store.timed("search"), run.store.study.at_work():
@@ -43,10 +43,10 @@ def explore(run: Run, pool: Pool) -> None:
 class _Search:
     """The state of one search at work: what its searcher was told, what its pool is at, and why it ends."""
 
-    def __init__(self, run: Run, pool: Pool) -> None:
+    def __init__(self, run: RunContext, pool: Pool) -> None:
         self._run, self._pool, self._study = run, pool, run.store.study
-        self._section = run.shared.recipe.search
-        self._searcher, self._screen = _searcher(run), Screen(run.shared.profiles, run.shared.dataset)
+        self._section = run.context.recipe.search
+        self._searcher, self._screen = _searcher(run), Screen(run.context.profiles, run.context.dataset)
         self._pace = replace(run.pace, workers=pool.size)
         self._trials = self._study.news()
         for trial in self._trials:
@@ -58,7 +58,9 @@ class _Search:
 
     def submit(self) -> bool:
         """Give every free worker a candidate that is this search's to evaluate; whether there was one."""
-        self._end = self._end or spent(self._section, self._trials, self._run.store.seconds(), self._kept_back())
+        self._end = self._end or spent(
+            self._section, self._trials, self._run.store.seconds(), self._seconds_after_search()
+        )
         if self._end:
             return False
         before, total = self._pool.busy, self._section.trials or NO_BOUND
@@ -76,7 +78,7 @@ class _Search:
 
     def _resume(self, nothing_else: bool) -> None:
         """Candidates whose device was lost get their second chance. They are claimed already."""
-        for proposal, student in self._postponed.due(self._pool.size - self._pool.busy, nothing_else):
+        for proposal, student in self._postponed.retries(self._pool.size - self._pool.busy, nothing_else):
             self._pool.submit(proposal, student)
 
     def waits(self) -> bool:
@@ -101,7 +103,7 @@ class _Search:
         if evaluated is None:
             return
         trial, store = evaluated.trial, self._run.store
-        if self._postponed.takes(trial, evaluated.lost):
+        if self._postponed.postpones(trial, evaluated.lost):
             self._run.meter.say(f"search {trial.student} comes back later: {trial.reason}")
             return
         with self._own_time():
@@ -160,22 +162,22 @@ class _Search:
         finally:
             self._own_s += time.perf_counter() - begin
 
-    def _kept_back(self) -> float:
+    def _seconds_after_search(self) -> float:
         """Estimated seconds of everything after the search."""
-        return sum(after_search_s(self._run.shared.recipe, self._pace).values())
+        return sum(after_search_s(self._run.context.recipe, self._pace).values())
 
     def _report(self, trial: Trial) -> None:
         total = self._section.trials
         count = f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
         if hours := self._section.hours:
-            self._run.meter.within("search", 3600 * hours - self._run.store.seconds() - self._kept_back())
-        self._run.meter.add("search", candidate_s(self._run.shared.recipe, self._pace), count)
+            self._run.meter.within("search", 3600 * hours - self._run.store.seconds() - self._seconds_after_search())
+        self._run.meter.add("search", candidate_s(self._run.context.recipe, self._pace), count)
         self._run.meter.say(f"search {count}: {_line(trial)}")
 
 
-def _searcher(run: Run) -> Searcher:
-    section = run.shared.recipe.search
-    names = candidate.objective_names(section, run.shared.profiles)
+def _searcher(run: RunContext) -> Searcher:
+    section = run.context.recipe.search
+    names = objective_names(section, run.context.profiles)
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )

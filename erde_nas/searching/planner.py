@@ -23,7 +23,7 @@ from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace, Probe
-from erde_nas.searching import evaluate as candidate
+from erde_nas.searching.objectives import timed
 from erde_nas.searching.plan import make_plan
 from erde_nas.space.space import Space
 
@@ -93,7 +93,7 @@ class Planner:
         manifest = self._store.manifest()
         if "reference_ms" in manifest:
             return manifest["reference_ms"], Probe(**manifest.get("probe", {}))
-        profiles = candidate.timed(self._recipe.search, self.pace.profiles)
+        profiles = timed(self._recipe.search, self.pace.profiles)
         begin = time.monotonic()
         reference_ms, probe = reference_latency(profiles), Probe()
         if profiles:

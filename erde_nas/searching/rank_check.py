@@ -17,9 +17,9 @@ from erde_nas.files import read_json, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
-from erde_nas.run.run import Run
-from erde_nas.searching import evaluate as candidate
+from erde_nas.searching.evaluate import judge
 from erde_nas.space.trial import Trial
 
 STAGE = "rank check"  # as the progress meter, the plan and the run's timings call it
@@ -27,15 +27,15 @@ FILE = "rank_check.json"  # {student: {training: validation accuracy, or null wh
 Known = dict[str, dict[str, float | None]]
 
 
-def check_ranks(run: Run) -> None:
+def check_ranks(run: RunContext) -> None:
     """Train what the recipe's rank check still lacks, as many candidates at once as the device takes."""
-    recipe = run.shared.recipe
+    recipe = run.context.recipe
     chosen = spread(run.store.trials(), recipe.search.rank_check)
     for name, (options, repetition) in trainings(recipe).items():
         known = _known(run.store)
         missing = [trial for trial in chosen if name not in known.get(trial.student, {})]
-        for start in range(0, len(missing), run.shared.workers):
-            group = missing[start : start + run.shared.workers]
+        for start in range(0, len(missing), run.context.workers):
+            group = missing[start : start + run.context.workers]
             for trial, accuracy in _train(run, group, name, options, repetition):
                 known.setdefault(trial.student, {})[name] = accuracy
             write_json(run.store.folder / FILE, known)
@@ -97,19 +97,19 @@ def _known(store: RunStore) -> Known:
 
 
 def _train(
-    run: Run, group: Sequence[Trial], name: str, options: OptimizerSection, repetition: int
+    run: RunContext, group: Sequence[Trial], name: str, options: OptimizerSection, repetition: int
 ) -> Iterator[tuple[Trial, float | None]]:
     """Train candidates from scratch, all at once; the accuracy of each, None where the training failed."""
-    shared = run.shared
-    networks = [shared.build(Arch.from_dict(trial.metrics["arch"]), repetition) for trial in group]
+    context = run.context
+    networks = [context.build(Arch.from_dict(trial.metrics["arch"]), repetition) for trial in group]
     with run.store.timed(STAGE):
-        jobs = [shared.job(network, options, repetition=repetition) for network in networks]
+        jobs = [context.job(network, options, repetition=repetition) for network in networks]
         results = train_together(jobs, len(jobs), _progress(run, group, name, options))
     for trial, network, result in zip(group, networks, results, strict=True):
         try:
             if isinstance(result, TrainingFailed):
                 raise result
-            metrics, _, _ = candidate.judge(network, trial.metrics["latency_per_exit_ms"], shared)
+            metrics, _, _ = judge(network, trial.metrics["latency_per_exit_ms"], context)
             yield trial, accuracy_of(metrics)
         except TrainingFailed as error:
             run.meter.say(f"{STAGE}: {name} training of {trial.student} failed: {error}")
@@ -117,9 +117,9 @@ def _train(
 
 
 def _progress(
-    run: Run, group: Sequence[Trial], name: str, options: OptimizerSection
+    run: RunContext, group: Sequence[Trial], name: str, options: OptimizerSection
 ) -> Callable[[int, int, int], None]:
-    share = run.shared.training_seconds(options) / options.epochs / len(group)
+    share = run.context.training_seconds(options) / options.epochs / len(group)
 
     def progress(number: int, done: int, total: int) -> None:
         run.meter.add(STAGE, share, f"{group[number].student}, {name} training, epoch {done}/{total}")

@@ -15,7 +15,7 @@ class Postponed:
         self._seen: set[str] = set()
         self._lost = 0  # in a row
 
-    def takes(self, trial: Trial, lost: bool) -> bool:
+    def postpones(self, trial: Trial, lost: bool) -> bool:
         """Whether a candidate is kept for later; false where it was measured, or lost for the second time.
 
         Raises DeviceLost where too many were lost in a row: a search should not spend its candidates on that.
@@ -32,10 +32,10 @@ class Postponed:
         self._waiting.append((Proposal(trial.params, trial.attrs), trial.student))
         return True
 
-    def due(self, free: int, nothing_else: bool) -> list[tuple[Proposal, str]]:
+    def retries(self, free: int, nothing_else: bool) -> list[tuple[Proposal, str]]:
         """Up to `free` candidates with their students, whose turn it is: the device answers, or nothing else is left
         to do."""
         if self._lost and not nothing_else:
             return []
-        due, self._waiting = self._waiting[:free], self._waiting[free:]
-        return due
+        ready, self._waiting = self._waiting[:free], self._waiting[free:]
+        return ready

@@ -11,15 +11,15 @@ from erde_nas.space.trial import Trial
 GROWTH = 1e-3  # of the hypervolume: less is noise of the accuracies and latencies that it is made of
 
 
-def spent(section: SearchSection, trials: Sequence[Trial], seconds: float, kept_back_s: float) -> str:
+def spent(section: SearchSection, trials: Sequence[Trial], seconds: float, after_search_s: float) -> str:
     """Why no further candidate should be proposed, or nothing.
 
-    `seconds` is what the whole run has taken so far, `kept_back_s` what everything after the search should take.
+    `seconds` is what the whole run has taken so far, `after_search_s` what everything after the search should take.
     """
     if section.trials is not None and len(trials) >= section.trials:
         return f"{section.trials} candidates are evaluated"
-    if section.hours is not None and seconds + kept_back_s >= section.hours * 3600:
-        return f"{section.hours:g} h are nearly over, and the rest needs about {kept_back_s:.0f} s"
+    if section.hours is not None and seconds + after_search_s >= section.hours * 3600:
+        return f"{section.hours:g} h are nearly over, and the rest needs about {after_search_s:.0f} s"
     if section.patience is not None and stalled(trials, section.patience):
         return f"the last {section.patience} candidates did not raise the hypervolume of the front"
     return ""

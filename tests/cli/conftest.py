@@ -21,10 +21,10 @@ def _cache(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> str:
     """Saves the seconds that a new run spends on finding the fastest way to train; the same as code for a child."""
-    from erde_nas.distil import context as shared
+    from erde_nas.distil import context
     from erde_nas.distil.training.train import Compute
 
-    monkeypatch.setattr(shared, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
+    monkeypatch.setattr(context, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
     return CALIBRATED
 
 

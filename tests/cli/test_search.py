@@ -76,17 +76,17 @@ def test_a_small_space_ends_early(cli, tiny, tmp_path, calibrated):
 
 
 def test_a_teacher_that_is_worse_than_a_student_teaches_nobody(cli, tiny, tmp_path, calibrated, monkeypatch):
-    from erde_nas.distil.context import Shared
+    from erde_nas.distil.context import TrainingContext
 
     losses = []
     monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
-    original = Shared.job
+    original = TrainingContext.job
 
     def spy(self, network, options, section=None, repetition=0):
         losses.append((section or self.recipe.distil).loss)
         return original(self, network, options, section, repetition)
 
-    monkeypatch.setattr(Shared, "job", spy)
+    monkeypatch.setattr(TrainingContext, "job", spy)
     useless = tiny.variant(
         tmp_path / "a",
         "train: {epochs: 6, batch_size: 20, learning_rate: 0.05}",

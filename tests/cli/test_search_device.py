@@ -6,7 +6,7 @@ import pytest
 
 from erde_nas.errors import DeviceLost
 from erde_nas.measurement import left_out
-from erde_nas.searching import evaluate as candidate
+from erde_nas.searching import evaluate
 from erde_nas.searching import retry as postponed
 
 
@@ -20,7 +20,7 @@ def far(tiny, tmp_path):
 
 def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path, calibrated, monkeypatch):
     tiny, profile = far
-    measure, latency, asked, gone = left_out.measure, candidate.latency_per_exit, [], {"far": True}
+    measure, latency, asked, gone = left_out.measure, evaluate.latency_per_exit, [], {"far": True}
 
     def lost_at_first(network, *more):
         asked.append(network.arch.id)
@@ -35,7 +35,7 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
         return measure(files, profile, *more)
 
     measured = []
-    monkeypatch.setattr(candidate, "latency_per_exit", lost_at_first)
+    monkeypatch.setattr(evaluate, "latency_per_exit", lost_at_first)
     monkeypatch.setattr(left_out, "measure", without_far)
     words = tiny.search(tmp_path / "run", "--profile", str(profile), "--trials", "2")
     done = cli(*words)
@@ -73,7 +73,7 @@ def test_a_device_that_stays_away_ends_the_search_and_costs_no_candidate(cli, fa
         asked.append(network.arch.id)
         raise DeviceLost("ssh:pi cannot be reached")
 
-    monkeypatch.setattr(candidate, "latency_per_exit", lost)
+    monkeypatch.setattr(evaluate, "latency_per_exit", lost)
     monkeypatch.setattr("erde_nas.pipeline.check_hardware", lambda profiles: None)
     done = cli(*tiny.search(tmp_path / "run", "--trials", "9"))
     assert done.code == 2

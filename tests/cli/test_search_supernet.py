@@ -49,13 +49,13 @@ def test_an_interrupted_supernet_is_continued_and_its_slices_are_finished(
     assert done.code == 0, done.err
     assert epochs(out) == 3
     assert len(trained) == 6, "three students on two rungs; no candidate was trained by itself"
-    shared = load_file(out / "supernet" / "resnet.safetensors")
-    assert not any(name.startswith("momentum.") for name in shared)
+    context = load_file(out / "supernet" / "resnet.safetensors")
+    assert not any(name.startswith("momentum.") for name in context)
     report = json.loads((out / "pareto.json").read_text())
     assert len(report["searched"]) == 3
     for path in (out / "students").glob("*/brief.safetensors"):
         stem = load_file(path)["segments.0.body.1.0.weight"]
-        assert torch.equal(stem, shared["stem.0.weight"][: len(stem)]), "the finished student began as a slice"
+        assert torch.equal(stem, context["stem.0.weight"][: len(stem)]), "the finished student began as a slice"
         assert not torch.equal(stem, load_file(path.with_name("weights.safetensors"))["segments.0.body.1.0.weight"])
     assert "Kendall" in (out / "report.md").read_text() or report["rank_correlation"] is None
 

@@ -16,7 +16,7 @@ from erde_nas.data.load import load_dataset
 from erde_nas.distil.training.train import Compute
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.workers.shipment import evaluator_of, ship
-from erde_nas.searching.workers.work import evaluator, shared_from_cache
+from erde_nas.searching.workers.work import context_from_cache, evaluator
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal
 
@@ -41,14 +41,14 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     with closing(store):
         store.open_study(2, space)
         trials = store.trials()
-    shared = shared_from_cache(recipe, profiles, dataset, "cpu", Compute("fp32", 1, 0.001))
-    shipped = pickle.loads(pickle.dumps(ship(shared)))
+    context = context_from_cache(recipe, profiles, dataset, "cpu", Compute("fp32", 1, 0.001))
+    shipped = pickle.loads(pickle.dumps(ship(context)))
     assert len(shipped.dataset.test) == 0, "what the report alone reads stays at home"
     assert len({trial.student for trial in trials}) == 3
     folder = store.student(trials[0].student)
     brief = folder / "brief.safetensors"  # where it was on the shortlist and trained on
     stored = (brief if brief.exists() else folder / "weights.safetensors").read_bytes()
-    for evaluate in (evaluator(shared, space), evaluator_of(shipped, "cpu")):
+    for evaluate in (evaluator(context, space), evaluator_of(shipped, "cpu")):
         again = evaluate(Proposal(trials[0].params))
         assert again.trial.metrics["val_accuracy"] == trials[0].metrics["val_accuracy"]
         assert again.weights == stored

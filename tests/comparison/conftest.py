@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from erde_nas.comparison.store import Run
+from erde_nas.comparison.store import TrainedStudent
 
 CLASSES = 4
 
@@ -18,10 +18,10 @@ def labels() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def make_run(labels: tuple[np.ndarray, np.ndarray]) -> Callable[..., Run]:
+def make_trained(labels: tuple[np.ndarray, np.ndarray]) -> Callable[..., TrainedStudent]:
     """A run whose exits are right more and more often; `signal` says how much."""
 
-    def make(loss: str = "erde", seed: int = 0, signal: float = 1.0, exits: int = 3) -> Run:
+    def make(loss: str = "erde", seed: int = 0, signal: float = 1.0, exits: int = 3) -> TrainedStudent:
         generator = np.random.default_rng(seed)
 
         def logits(truth: np.ndarray) -> np.ndarray:
@@ -29,6 +29,6 @@ def make_run(labels: tuple[np.ndarray, np.ndarray]) -> Callable[..., Run]:
             return (generator.normal(size=(exits, len(truth), CLASSES)) + strength).astype(np.float16)
 
         macs = tuple(100 * (i + 1) for i in range(exits))
-        return Run(loss, seed, macs, logits(labels[0]), logits(labels[1]), {})
+        return TrainedStudent(loss, seed, macs, logits(labels[0]), logits(labels[1]), {})
 
     return make

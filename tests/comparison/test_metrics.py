@@ -15,7 +15,7 @@ from erde_nas.comparison.metrics import (
     failure_auroc,
     measures,
 )
-from erde_nas.comparison.store import Run
+from erde_nas.comparison.store import TrainedStudent
 from erde_nas.networks.operating_points import entropies
 
 Labels = tuple[np.ndarray, np.ndarray]
@@ -61,10 +61,10 @@ def test_auroc_needs_mistakes_and_right_answers() -> None:
 
 
 def test_a_budget_curve_takes_the_best_validation_thresholds_within_the_budget(
-    make_run: Callable[..., Run], labels: Labels
+    make_trained: Callable[..., TrainedStudent], labels: Labels
 ) -> None:
     """Brute force over every pair of thresholds that tells the validation images apart."""
-    run = make_run(exits=2)
+    run = make_trained(exits=2)
     budgets = np.array([100.0, 130.0, 170.0, 200.0])
     curve = budget_curve(run, *labels, budgets)
     seen = np.sort(entropies(run.validation[0]))
@@ -92,8 +92,10 @@ def _accuracy(logits: np.ndarray, truth: np.ndarray, leaves: np.ndarray) -> floa
     return float(np.where(leaves, logits[0].argmax(-1) == truth, logits[1].argmax(-1) == truth).mean())
 
 
-def test_the_area_is_the_mean_accuracy_over_the_budgets(make_run: Callable[..., Run], labels: Labels) -> None:
-    run = make_run()
+def test_the_area_is_the_mean_accuracy_over_the_budgets(
+    make_trained: Callable[..., TrainedStudent], labels: Labels
+) -> None:
+    run = make_trained()
     curve = budget_curve(run, *labels, curve_budgets(run.macs_per_exit))
     widths = np.diff(curve.budgets)
     by_hand = sum(w * (a + b) / 2 for w, (a, b) in zip(widths, itertools.pairwise(curve.accuracy), strict=True))
@@ -101,8 +103,10 @@ def test_the_area_is_the_mean_accuracy_over_the_budgets(make_run: Callable[..., 
     assert curve.accuracy.min() <= curve.area <= curve.accuracy.max()
 
 
-def test_one_exit_has_one_budget_and_its_accuracy_is_the_area(make_run: Callable[..., Run], labels: Labels) -> None:
-    run = make_run(exits=1)
+def test_one_exit_has_one_budget_and_its_accuracy_is_the_area(
+    make_trained: Callable[..., TrainedStudent], labels: Labels
+) -> None:
+    run = make_trained(exits=1)
     found = measures(run, *labels)
     accuracy = (run.test[0].argmax(-1) == labels[1]).mean()
     assert found["area"] == found["accuracy.1"] == found["budget.1.0"] == pytest.approx(accuracy)
@@ -110,10 +114,10 @@ def test_one_exit_has_one_budget_and_its_accuracy_is_the_area(make_run: Callable
 
 
 def test_measures_name_every_exit_and_the_budgets_that_can_be_kept(
-    make_run: Callable[..., Run], labels: Labels
+    make_trained: Callable[..., TrainedStudent], labels: Labels
 ) -> None:
-    found = measures(make_run(), *labels)
+    found = measures(make_trained(), *labels)
     exits = {f"{kind}.{i}" for kind in ("accuracy", "ece", "auroc") for i in (1, 2, 3)}
     budgets = {f"{kind}.{share}" for kind in ("budget", "macs") for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
     assert set(found) == {"area"} | exits | budgets
-    assert "budget.0.5" not in measures(make_run(exits=1), *labels)
+    assert "budget.0.5" not in measures(make_trained(exits=1), *labels)

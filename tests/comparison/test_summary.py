@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from erde_nas.comparison.figure import figure_png
-from erde_nas.comparison.store import Run
+from erde_nas.comparison.store import TrainedStudent
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, headline, markdown
 from erde_nas.recipe.distil import DistilSection
@@ -20,11 +20,11 @@ LOSSES = {"erde": DistilSection(), "kd": DistilSection(loss="kd"), "ce": DistilS
 
 
 @pytest.fixture
-def summary(make_run: Callable[..., Run], labels: Labels) -> dict:
+def summary(make_trained: Callable[..., TrainedStudent], labels: Labels) -> dict:
     """ERDE with three seeds, KD with two of them, cross-entropy with none that finished."""
     runs = {
-        "erde": [make_run("erde", seed, 1.2) for seed in range(3)],
-        "kd": [make_run("kd", seed, 0.8) for seed in (0, 2)],
+        "erde": [make_trained("erde", seed, 1.2) for seed in range(3)],
+        "kd": [make_trained("kd", seed, 0.8) for seed in (0, 2)],
         "ce": [],
     }
     found = summarise(LOSSES, runs, *labels)
@@ -32,9 +32,11 @@ def summary(make_run: Callable[..., Run], labels: Labels) -> dict:
     return {**found, "dataset": {"name": "toy"}, "student": "0123456789", "teacher": teacher}
 
 
-def test_means_and_paired_differences(summary: dict, make_run: Callable[..., Run], labels: Labels) -> None:
+def test_means_and_paired_differences(
+    summary: dict, make_trained: Callable[..., TrainedStudent], labels: Labels
+) -> None:
     def accuracy(signal: float, seed: int) -> float:
-        return float((make_run("x", seed, signal).test[2].argmax(-1) == labels[1]).mean())
+        return float((make_trained("x", seed, signal).test[2].argmax(-1) == labels[1]).mean())
 
     erde, kd, ce = summary["losses"]
     assert erde["measures"]["accuracy.3"]["mean"] == pytest.approx(np.mean([accuracy(1.2, s) for s in range(3)]))

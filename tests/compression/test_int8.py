@@ -48,7 +48,7 @@ def student(ruined):
     return network
 
 
-def shared(**options):
+def context(**options):
     train = OptimizerSection(epochs=1, batch_size=50, learning_rate=0.05)
     views = Views(TRAIN, ViewsSection(), seed=0, device=torch.device("cpu"))
 
@@ -65,7 +65,7 @@ def shared(**options):
 
 def settle(network, folder, **options):
     save_network(network, folder)
-    run, fp32, said = shared(**options), export_segments(network), []
+    run, fp32, said = context(**options), export_segments(network), []
     static = quantized(fp32, HOW, calibration_images(run))
     return static, accurate(static, fp32, folder, run, said.append), said, fp32
 
@@ -108,7 +108,7 @@ def test_training_comes_last_and_once(tmp_path, monkeypatch, one_ruined):
 
 
 def test_calibration_sees_training_images_from_all_over_the_split():
-    images = calibration_images(shared())
+    images = calibration_images(context())
     assert len(images) == 64
     chosen = [next(i for i in range(1000) if np.array_equal(TRAIN.images[i], image)) for image in images]
     assert (chosen[0], chosen[-1]) == (0, 999)

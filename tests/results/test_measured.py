@@ -38,9 +38,9 @@ def measured(tmp_path, monkeypatch):
         store = RunStore(tmp_path)
         images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         validation = SimpleNamespace(images=images, labels=np.zeros(12, int))
-        shared = SimpleNamespace(dataset=SimpleNamespace(validation=validation))
+        context = SimpleNamespace(dataset=SimpleNamespace(validation=validation))
         meter = SimpleNamespace(say=lambda text: None)
-        measure_run(cast(Any, SimpleNamespace(store=store, shared=shared, meter=meter)), list(networks), True)
+        measure_run(cast(Any, SimpleNamespace(store=store, context=context, meter=meter)), list(networks), True)
         return seen, read_measured(store)
 
     return run

@@ -23,8 +23,8 @@ from erde_nas.recipe.recipe import (
     SpaceSection,
 )
 from erde_nas.results.report_model import assemble, searched_front
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import open_run
-from erde_nas.run.run import Run
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Trial
 
@@ -133,8 +133,8 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
                     "points": [measured("student0", 0.9, 2.0).to_dict(), slower.to_dict()],
                 },
             )
-        shared = SimpleNamespace(recipe=RECIPE, profiles=PROFILES, dataset=DATASET)
-        run = Run(store, cast(Any, shared), SPACE, cast(Any, None))
+        context = SimpleNamespace(recipe=RECIPE, profiles=PROFILES, dataset=DATASET)
+        run = RunContext(store, cast(Any, context), SPACE, cast(Any, None))
         with store.timed("search"):
             pass
         return assemble(run, interrupted)

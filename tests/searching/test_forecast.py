@@ -16,8 +16,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import SearchSection, SpaceSection
 from erde_nas.report.facts import run_facts
-from erde_nas.searching import evaluate as candidate
-from erde_nas.searching import forecast
+from erde_nas.searching import evaluate, forecast
 from erde_nas.searching.forecast import IN_A_ROW, LEAST_MEASURED, Forecast
 from erde_nas.searching.limits import Screen
 from erde_nas.space.space import Space
@@ -57,7 +56,7 @@ def draw(count: int, seed: int = 0) -> list[Arch]:
 
 def trial(arch: Arch, **latencies: list[float]) -> Trial:
     """Failed or not: what was measured is what counts."""
-    return Trial(0, arch.id, {}, "failed", metrics=candidate.latency_metrics(arch, latencies))
+    return Trial(0, arch.id, {}, "failed", metrics=evaluate.latency_metrics(arch, latencies))
 
 
 ARCHS = draw(60)
@@ -76,7 +75,7 @@ def taught(archs: list[Arch], limit: float | None = LIMIT) -> Forecast:
 def test_what_is_too_slow_on_the_device_is_what_is_hopeless() -> None:
     one, slow = taught(ARCHS[:30]), 0
     for arch in ARCHS[30:]:
-        too_slow = bool(candidate.too_slow({"free": [9.0], "mine": device(arch)}, (profile("mine", LIMIT),)))
+        too_slow = bool(evaluate.too_slow({"free": [9.0], "mine": device(arch)}, (profile("mine", LIMIT),)))
         assert one.hopeless(arch) == (["mine"] if too_slow else [])
         slow += too_slow
     assert 5 < slow < 25
@@ -172,16 +171,16 @@ def test_the_summary_leaves_out_what_was_measured_after_all() -> None:
 def test_a_failed_candidate_keeps_its_latency(monkeypatch: pytest.MonkeyPatch, limit: float | None) -> None:
     """Too slow to be trained, or trained in vain."""
 
-    def diverges(arch: Arch, shared: Any) -> Any:
+    def diverges(arch: Arch, context: Any) -> Any:
         assert limit is None, "what is too slow is not trained"
-        raise candidate.TrainingFailed("the loss became nan")
+        raise evaluate.TrainingFailed("the loss became nan")
 
     arch, mine = ARCHS[0], profile("mine", limit)
     recipe = SimpleNamespace(search=SearchSection())
     known = {"profiles": (mine,), "dataset": DATASET, "recipe": recipe, "reference_ms": None}
-    shared = SimpleNamespace(build=lambda arch: None, **known)
-    monkeypatch.setattr(candidate, "latency_per_exit", lambda *_: {"mine": (2.0, 3.0)})
-    failed, network = candidate.evaluate(Proposal({}), arch, 0, cast(Any, shared), diverges)
+    context = SimpleNamespace(build=lambda arch: None, **known)
+    monkeypatch.setattr(evaluate, "latency_per_exit", lambda *_: {"mine": (2.0, 3.0)})
+    failed, network = evaluate.evaluate(Proposal({}), arch, 0, cast(Any, context), diverges)
     assert network is None
     assert failed.state == "failed"
     assert failed.metrics == {"arch": arch.to_dict(), "latency_per_exit_ms": {"mine": [2.0, 3.0]}}

@@ -22,9 +22,9 @@ from erde_nas.recipe.recipe import (
     Recipe,
     SpaceSection,
 )
+from erde_nas.run.context import RunContext
 from erde_nas.run.folder import open_run
-from erde_nas.run.run import Run
-from erde_nas.searching import evaluate as candidate
+from erde_nas.searching import evaluate
 from erde_nas.searching.loop import explore
 from erde_nas.searching.workers.interface import Evaluated, Pool
 from erde_nas.space.space import Space
@@ -62,7 +62,7 @@ def device(arch: Arch) -> tuple[float, ...]:
 
 
 def hopeless(arch: Arch) -> bool:
-    return bool(candidate.too_slow({"mine": device(arch)}, PROFILES))
+    return bool(evaluate.too_slow({"mine": device(arch)}, PROFILES))
 
 
 class DevicePool:
@@ -85,7 +85,7 @@ class DevicePool:
         proposal = self.waiting.pop()
         arch = SPACE.decode(proposal.params)
         self.measured.append(arch)
-        metrics = candidate.latency_metrics(arch, {"mine": device(arch)})
+        metrics = evaluate.latency_metrics(arch, {"mine": device(arch)})
         state, objectives = ("failed", ()) if hopeless(arch) else ("complete", (0.3, device(arch)[-1]))
         metrics |= {"latency_ms": {"mine": device(arch)[-1]}, "macs": 1.0, "val_accuracy": 0.7}
         return Evaluated(
@@ -98,11 +98,11 @@ def search(folder: Path, trials: int) -> tuple[list[Arch], dict[str, Any]]:
     pool = DevicePool()
     with open_run(folder, recipe(trials), PROFILES, {"dataset": DATASET.fingerprint}) as store:
         store.open_study(2, SPACE)
-        shared = SimpleNamespace(
+        context = SimpleNamespace(
             recipe=recipe(trials), profiles=PROFILES, dataset=DATASET, workers=1, training_seconds=lambda options: 1.0
         )
         meter = SimpleNamespace(add=lambda *_: None, say=lambda _: None, close=lambda _: None)
-        explore(Run(store, cast(Any, shared), SPACE, cast(Any, meter)), cast(Pool, pool))
+        explore(RunContext(store, cast(Any, context), SPACE, cast(Any, meter)), cast(Pool, pool))
     return pool.measured, json.loads((folder / "manifest.json").read_text())
 
 

@@ -13,30 +13,30 @@ def trial(name: str) -> Trial:
 
 def test_a_candidate_comes_back_once_and_first_when_the_device_is_back():
     postponed = Postponed(at_once=1)
-    assert postponed.takes(trial("a"), lost=True)
-    assert postponed.due(1, nothing_else=False) == [], "another candidate tries first"
-    assert not postponed.takes(trial("b"), lost=False)
+    assert postponed.postpones(trial("a"), lost=True)
+    assert postponed.retries(1, nothing_else=False) == [], "another candidate tries first"
+    assert not postponed.postpones(trial("b"), lost=False)
     again = (Proposal({"name": "a"}, {"generation": 1}), "a")
-    assert postponed.due(0, nothing_else=False) == []
-    assert postponed.due(1, nothing_else=False) == [again]
-    assert postponed.due(1, nothing_else=True) == []
-    assert not postponed.takes(trial("a"), lost=True), "now it has failed"
-    assert postponed.due(1, nothing_else=True) == []
+    assert postponed.retries(0, nothing_else=False) == []
+    assert postponed.retries(1, nothing_else=False) == [again]
+    assert postponed.retries(1, nothing_else=True) == []
+    assert not postponed.postpones(trial("a"), lost=True), "now it has failed"
+    assert postponed.retries(1, nothing_else=True) == []
 
 
 def test_what_is_left_over_tries_although_the_device_is_lost():
     postponed = Postponed(at_once=1)
-    assert postponed.takes(trial("a"), lost=True)
-    assert [student for _, student in postponed.due(1, nothing_else=True)] == ["a"]
+    assert postponed.postpones(trial("a"), lost=True)
+    assert [student for _, student in postponed.retries(1, nothing_else=True)] == ["a"]
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_too_many_in_a_row_end_the_search(at_once):
     postponed, most = Postponed(at_once), LOST_IN_A_ROW + at_once - 1
     for number in range(most - 1):
-        assert postponed.takes(trial(str(number)), lost=True)
-    assert not postponed.takes(trial("between"), lost=False)
+        assert postponed.postpones(trial(str(number)), lost=True)
+    assert not postponed.postpones(trial("between"), lost=False)
     for number in range(most - 1):
-        assert not postponed.takes(trial(str(number)), lost=True)
+        assert not postponed.postpones(trial(str(number)), lost=True)
     with pytest.raises(DeviceLost, match=f"last is lost. {most} candidates in a row could not be measured"):
-        postponed.takes(trial("last"), lost=True)
+        postponed.postpones(trial("last"), lost=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.step import Step, Term
@@ -25,9 +25,9 @@ from erde_nas.searching.supernet.weights import bind_
 class Sandwich:
     """Runs sub-networks of the shared `weights` on batches; the caller's optimizer updates them."""
 
-    def __init__(self, shared: Shared, weights: Mapping[str, Tensor], term: Term | None) -> None:
-        self._shared, self._weights, self._term = shared, weights, term
-        self._teacher_shares = [macs / shared.teacher_macs[-1] for macs in shared.teacher_macs]
+    def __init__(self, context: TrainingContext, weights: Mapping[str, Tensor], term: Term | None) -> None:
+        self._context, self._weights, self._term = context, weights, term
+        self._teacher_shares = [macs / context.teacher_macs[-1] for macs in context.teacher_macs]
 
     def backward(
         self, archs: Sequence[Arch], view: int, batch: tuple[Tensor, Tensor], done: float, generator: torch.Generator
@@ -38,13 +38,13 @@ class Sandwich:
         the share of the training that is done; dropout draws from `generator`.
         """
         chosen, images = batch
-        labels = self._shared.views.labels[chosen]
-        rows = self._shared.logits[view].index_select(0, chosen).transpose(0, 1)  # (teacher exits, batch, classes)
+        labels = self._context.views.labels[chosen]
+        rows = self._context.logits[view].index_select(0, chosen).transpose(0, 1)  # (teacher exits, batch, classes)
         in_place: tuple[tuple[int, ...], Tensor] | None = None
         total = torch.zeros((), device=images.device)
         for arch in archs:
             macs = exit_macs(arch)
-            exits = teacher_exits(macs, self._teacher_shares, self._shared.recipe.distil.teacher_exits)
+            exits = teacher_exits(macs, self._teacher_shares, self._context.recipe.distil.teacher_exits)
             step = Step(self._logits(arch, images, generator), labels, rows[exits].float(), done)
             loss = self._loss(step, macs, in_place)
             loss.backward()
@@ -54,18 +54,18 @@ class Sandwich:
 
     def _logits(self, arch: Arch, images: Tensor, generator: torch.Generator) -> Tensor:
         """(exits, batch, classes) float32, from a network that runs on its slice of the shared weights."""
-        dataset, compute = self._shared.dataset, self._shared.compute
+        dataset, compute = self._context.dataset, self._context.compute
         network = bind_(EarlyExitNetwork(arch, dataset.mean, dataset.std), self._weights).train()
         network.to(images.device)
         images = images.contiguous(memory_format=compute.memory_format)
         bf16 = compute.precision == "bf16"
         with seeded_dropout(network, generator), torch.autocast(images.device.type, torch.bfloat16, bf16, False):
-            rescale = self._shared.recipe.distil.gradient_rescaling
+            rescale = self._context.recipe.distil.gradient_rescaling
             return torch.stack(network.forward_all(images, rescale_gradients=rescale)[0]).float()
 
     def _loss(self, step: Step, macs: Sequence[int], in_place: tuple[tuple[int, ...], Tensor] | None) -> Tensor:
         """The recipe's loss, and what the largest sub-network adds to the others'."""
-        recipe = self._shared.recipe
+        recipe = self._context.recipe
         objective = Objective(recipe.distil, macs, self._term).to(step.student.device)
         loss = objective(step)
         if in_place is None:

@@ -57,19 +57,19 @@ class Family:
 
     def everywhere(self, arch: Arch, heads: Sequence[str]) -> Arch:
         """`arch` with an exit on every block."""
-        return with_exits(arch, [Exit(block, head) for block, head in enumerate(heads)])
+        return replace_exits(arch, [Exit(block, head) for block, head in enumerate(heads)])
 
     def _random_exits(self, arch: Arch, generator: np.random.Generator) -> Arch:
         last = len(arch.blocks) - 1
         early = int(generator.integers(min(self.max_exits, len(arch.blocks))))
         places = sorted(generator.permutation(last)[:early].tolist())
-        return with_exits(arch, [Exit(block, str(generator.choice(self.heads))) for block in [*places, last]])
+        return replace_exits(arch, [Exit(block, str(generator.choice(self.heads))) for block in [*places, last]])
 
     def _decode(self, params: dict[str, Choice]) -> Arch:
         return self._space.decode({**self._no_exits, "family": self.name, **params})
 
 
-def with_exits(arch: Arch, exits: Sequence[Exit]) -> Arch:
+def replace_exits(arch: Arch, exits: Sequence[Exit]) -> Arch:
     """`arch` with other exits, shallowest first, the last on its last block."""
     widths = tuple(HEAD_WIDTH.get(exit_.head, 0) * arch.blocks[exit_.block].width for exit_ in exits)
     return replace(arch, exits=tuple(exits), head_widths=widths)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.step import Term
 from erde_nas.distil.terms.registry import make_term
 from erde_nas.distil.training.schedule import learning_rates, make_optimizer
@@ -32,30 +32,30 @@ Progress = Callable[[int, int], None]
 ESTIMATED_FROM = 9  # random sub-networks
 
 
-def train_family(family: Family, shared: Shared, path: Path, progress: Progress) -> None:
+def train_family(family: Family, context: TrainingContext, path: Path, progress: Progress) -> None:
     """Train the shared weights of `family` and keep them in `path` after every epoch.
 
     Raises UserError where the loss stops being finite; `path` then holds the last epoch that was sound.
     """
-    section = shared.recipe.supernet
-    options, steps = section.train, steps_per_epoch(shared.views, section.train)
+    section = context.recipe.supernet
+    options, steps = section.train, steps_per_epoch(context.views, section.train)
     begun = load(path)
-    weights = _fresh(family, shared) if begun is None else begun.weights
-    weights = {name: tensor.to(shared.device).requires_grad_() for name, tensor in weights.items()}
+    weights = _fresh(family, context) if begun is None else begun.weights
+    weights = {name: tensor.to(context.device).requires_grad_() for name, tensor in weights.items()}
     first = 0 if begun is None else begun.epochs
     progress(first, options.epochs)
     if first == options.epochs:
         return
-    rates = learning_rates(options, options.epochs * steps).to(shared.device)
+    rates = learning_rates(options, options.epochs * steps).to(context.device)
     rate = rates[:1].clone()
     optimizer = make_optimizer(list(weights.values()), options, rate)
     _resume_(optimizer, weights, {} if begun is None else begun.momenta)
-    sandwich = Sandwich(shared, weights, _term(family, shared))
-    torch.set_num_threads(shared.compute.threads)
+    sandwich = Sandwich(context, weights, _term(family, context))
+    torch.set_num_threads(context.compute.threads)
     for epoch in range(first, options.epochs):
-        draws, dropout = _generators(family, shared, epoch)
-        view, loss = epoch % len(shared.logits), torch.zeros((), device=shared.device)
-        batches = shared.views.batches(view, shared.views.order(epoch), options.batch_size)
+        draws, dropout = _generators(family, context, epoch)
+        view, loss = epoch % len(context.logits), torch.zeros((), device=context.device)
+        batches = context.views.batches(view, context.views.order(epoch), options.batch_size)
         for number, batch in enumerate(batches, epoch * steps):
             archs = [family.largest(draws), family.smallest(draws)]
             archs += [family.random(draws) for _ in range(section.random)]
@@ -74,39 +74,39 @@ def train_family(family: Family, shared: Shared, path: Path, progress: Progress)
         progress(epoch + 1, options.epochs)
 
 
-def training_seconds(family: Family, shared: Shared) -> float:
+def training_seconds(family: Family, context: TrainingContext) -> float:
     """Estimated seconds of the family's training, from its sub-networks' MACs and the time of a typical student."""
     draws = np.random.default_rng(0)
     random = [exit_macs(family.random(draws))[-1] for _ in range(ESTIMATED_FROM)]
     typical = float(np.median(random))
-    section = shared.recipe.supernet
+    section = context.recipe.supernet
     ends = exit_macs(family.largest(draws))[-1] + exit_macs(family.smallest(draws))[-1]
-    return shared.training_seconds(section.train) * (ends / typical + section.random)
+    return context.training_seconds(section.train) * (ends / typical + section.random)
 
 
-def _fresh(family: Family, shared: Shared) -> Weights:
+def _fresh(family: Family, context: TrainingContext) -> Weights:
     """Untrained weights, as an ordinary network of the family's largest architecture starts with."""
-    dataset = shared.dataset
+    dataset = context.dataset
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_seed(family, shared))
+        torch.default_generator.manual_seed(_seed(family, context))
         return union(EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering())
 
 
-def _term(family: Family, shared: Shared) -> Term | None:
+def _term(family: Family, context: TrainingContext) -> Term | None:
     """The recipe's distillation term; it has no parameters, so that one serves all sub-networks."""
-    dataset = shared.dataset
+    dataset = context.dataset
     network = EarlyExitNetwork(family.largest(np.random.default_rng(0)), dataset.mean, dataset.std)
-    return make_term(shared.recipe.distil, network.to(shared.device), shared.teacher.early_exit)
+    return make_term(context.recipe.distil, network.to(context.device), context.teacher.early_exit)
 
 
-def _seed(family: Family, shared: Shared) -> int:
-    return (zlib.crc32(family.name.encode()) + shared.recipe.search.seed) % 2**31
+def _seed(family: Family, context: TrainingContext) -> int:
+    return (zlib.crc32(family.name.encode()) + context.recipe.search.seed) % 2**31
 
 
-def _generators(family: Family, shared: Shared, epoch: int) -> tuple[np.random.Generator, torch.Generator]:
+def _generators(family: Family, context: TrainingContext, epoch: int) -> tuple[np.random.Generator, torch.Generator]:
     """For the architectures, and for dropout."""
-    draws = np.random.Generator(np.random.Philox(key=[_seed(family, shared), epoch]))
-    return draws, torch.Generator(shared.device).manual_seed(int(draws.integers(2**31)))
+    draws = np.random.Generator(np.random.Philox(key=[_seed(family, context), epoch]))
+    return draws, torch.Generator(context.device).manual_seed(int(draws.integers(2**31)))
 
 
 def _momenta(optimizer: torch.optim.SGD, weights: Weights) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from erde_nas.device.machine import usable_cores
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.searching.evaluate import Make
@@ -73,17 +73,17 @@ class Place:
     slots: cluster.Slots | None = None
     remark: str = ""
 
-    def pool(self, shared: Shared, space: Space, data_dir: Path | None, make: Make) -> Pool:
-        """The pool that evaluates the candidates of a run whose `shared` is ready; `make` makes their networks.
+    def pool(self, context: TrainingContext, space: Space, data_dir: Path | None, make: Make) -> Pool:
+        """The pool that evaluates the candidates of a run whose `context` is ready; `make` makes their networks.
 
         On a cluster they are always trained.
         """
         if self.slots is not None:
             prepare = partial(evaluator_of, device="cuda" if self.slots.gpus else "cpu")
-            return cluster.RayPool(ship(shared), prepare, self.slots)
+            return cluster.RayPool(ship(context), prepare, self.slots)
         if self.workers == 1:
-            return InlinePool(evaluator(shared, space, make))
-        device = shared.device.type
+            return InlinePool(evaluator(context, space, make))
+        device = context.device.type
         gpus = visible_gpus(torch.cuda.device_count()) if device == "cuda" else []
-        factory = partial(from_cache, shared.recipe, shared.profiles, data_dir, device, describe(shared), make)
+        factory = partial(from_cache, context.recipe, context.profiles, data_dir, device, describe(context), make)
         return ProcessPool(factory, bindings(self.workers, usable_cores(), gpus))

@@ -10,7 +10,7 @@ from torch import nn
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.views import Views
-from erde_nas.distil.context import Shared, pick_device
+from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.training.train import Compute
 from erde_nas.errors import UserError
@@ -46,19 +46,19 @@ class Shipment:
         return self.logits.nbytes + sum(split.images.nbytes + split.labels.nbytes for split in splits) + weights
 
 
-def ship(shared: Shared) -> Shipment:
+def ship(context: TrainingContext) -> Shipment:
     """Pack what candidates need."""
-    test = shared.dataset.test
-    network = shared.teacher.early_exit
+    test = context.dataset.test
+    network = context.teacher.early_exit
     return Shipment(
-        shared.recipe,
-        shared.profiles,
-        replace(shared.dataset, test=Split(test.images[:0], test.labels[:0])),
+        context.recipe,
+        context.profiles,
+        replace(context.dataset, test=Split(test.images[:0], test.labels[:0])),
         None if network is None else (network.arch, pack(network)),
-        shared.teacher_macs,
-        shared.logits.cpu().numpy(),
-        shared.compute,
-        shared.reference_ms,
+        context.teacher_macs,
+        context.logits.cpu().numpy(),
+        context.compute,
+        context.reference_ms,
     )
 
 
@@ -78,7 +78,7 @@ def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
     teacher = Teacher(network, "", trained=False)
     compute = fitting(shipment.compute, place)
     reference_ms = shipment.reference_ms
-    shared = Shared(
+    context = TrainingContext(
         recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute, reference_ms
     )
-    return evaluator(shared, space_of(recipe, dataset))
+    return evaluator(context, space_of(recipe, dataset))

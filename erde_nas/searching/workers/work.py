@@ -9,7 +9,7 @@ import torch
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import usable_cores
-from erde_nas.distil.context import Shared, pick_device, prepare
+from erde_nas.distil.context import TrainingContext, pick_device, prepare
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.distil.training.train import Compute
 from erde_nas.errors import DeviceLost
@@ -17,8 +17,7 @@ from erde_nas.networks.weights import pack
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
-from erde_nas.searching import evaluate as candidate
-from erde_nas.searching.evaluate import Make
+from erde_nas.searching.evaluate import Make, evaluate, train_briefly
 from erde_nas.searching.rank_check import trainings
 from erde_nas.searching.workers.interface import Evaluate, Evaluated
 from erde_nas.space.space import Space, space_of
@@ -27,13 +26,13 @@ from erde_nas.space.trial import Proposal, Trial
 NO_MEMORY = "can't allocate memory"  # torch raises a RuntimeError that says so where the main memory is full
 
 
-def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly) -> Evaluate:
+def evaluator(context: TrainingContext, space: Space, make: Make = train_briefly) -> Evaluate:
     """Evaluates candidates, whose networks `make` makes with what all of them share."""
 
-    def evaluate(proposal: Proposal) -> Evaluated:
+    def evaluated(proposal: Proposal) -> Evaluated:
         arch = space.decode(proposal.params)
         try:
-            trial, network = candidate.evaluate(proposal, arch, 0, shared, make)
+            trial, network = evaluate(proposal, arch, 0, context, make)
         except DeviceLost as error:
             trial = Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=str(error))
             return Evaluated(trial, lost=True)
@@ -44,7 +43,7 @@ def evaluator(shared: Shared, space: Space, make: Make = candidate.train_briefly
             return Evaluated(Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason))
         return Evaluated(trial, None if network is None else pack(network))
 
-    return evaluate
+    return evaluated
 
 
 def longest_training(recipe: Recipe) -> int:
@@ -66,13 +65,13 @@ def from_cache(
     `described` is what `describe` said of the run; the threads are no more than this process has cores.
     """
     dataset = load_dataset(recipe.dataset, data_dir)
-    shared = shared_from_cache(recipe, profiles, dataset, device, Compute(**described["compute"]))
-    return evaluator(replace(shared, reference_ms=described["reference_ms"]), space_of(recipe, dataset), make)
+    context = context_from_cache(recipe, profiles, dataset, device, Compute(**described["compute"]))
+    return evaluator(replace(context, reference_ms=described["reference_ms"]), space_of(recipe, dataset), make)
 
 
-def shared_from_cache(
+def context_from_cache(
     recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset, device: str, compute: Compute
-) -> Shared:
+) -> TrainingContext:
     """What all candidates share, as another process has prepared it."""
     place = pick_device(device)
     return prepare(
@@ -94,9 +93,9 @@ def fitting(compute: Compute, device: torch.device) -> Compute:
     return replace(compute, precision=precision, threads=min(compute.threads, len(usable_cores())))
 
 
-def describe(shared: Shared) -> dict[str, Any]:
+def describe(context: TrainingContext) -> dict[str, Any]:
     """How the run's steps are made and what its reference takes, for `from_cache`."""
-    return {"compute": asdict(shared.compute), "reference_ms": shared.reference_ms}
+    return {"compute": asdict(context.compute), "reference_ms": context.reference_ms}
 
 
 class _Silent(Meter):

@@ -82,7 +82,7 @@ def test_exits_of_a_batch_are_all_kept(machine):
     assert exits == [0, 2, 1, 1]
 
 
-class Shared:
+class TrainingContext:
     """A machine on which a call loses the CPU where `lost` says so: milliseconds by call, from 0."""
 
     def __init__(self, lost):
@@ -103,7 +103,7 @@ class Shared:
 @pytest.mark.parametrize("alone", [True, False])
 def test_an_interrupted_call_is_made_again_and_counted(alone):
     """The first call is interrupted; the second is without the clock, the third counts."""
-    machine = Shared({0: 6})
+    machine = TrainingContext({0: 6})
     watch = machine.watch(alone)
     assert watch.time(machine.call) == (1.0, 3)
     assert (watch.calls, watch.interrupted) == (2, 1)
@@ -113,14 +113,14 @@ def test_an_interrupted_call_is_made_again_and_counted(alone):
 
 @pytest.mark.parametrize(("alone", "ms"), [(True, 1.0), (False, 2.0)])
 def test_where_every_attempt_is_interrupted_cpu_time_counts_or_the_least_time(alone, ms):
-    machine = Shared({0: 9, 1: 9, 2: 1, 3: 9, 4: 5})
+    machine = TrainingContext({0: 9, 1: 9, 2: 1, 3: 9, 4: 5})
     watch = machine.watch(alone)
     assert watch.time(machine.call)[0] == ms
     assert (watch.calls, watch.interrupted) == (ATTEMPTS, ATTEMPTS)
 
 
 def test_a_call_after_an_interruption_has_lost_its_caches_and_is_made_again():
-    machine = Shared({})
+    machine = TrainingContext({})
     watch = machine.watch(True)
     machine.wall += 3_000_000  # between two calls
     assert watch.time(machine.call) == (1.0, 3)
@@ -128,7 +128,7 @@ def test_a_call_after_an_interruption_has_lost_its_caches_and_is_made_again():
 
 
 def test_a_long_call_is_not_repeated():
-    machine = Shared({0: 9})
+    machine = TrainingContext({0: 9})
     watch = machine.watch(True)
 
     def long():
@@ -140,7 +140,7 @@ def test_a_long_call_is_not_repeated():
 
 
 def test_cpu_time_that_reads_a_little_less_than_the_clock_is_no_interruption():
-    machine = Shared({0: 0.02})
+    machine = TrainingContext({0: 0.02})
     watch = machine.watch(True)
     assert watch.time(machine.call)[0] == 1.02
     assert watch.interrupted == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.distil.context import Shared, prepare
+from erde_nas.distil.context import TrainingContext, prepare
 from erde_nas.distil.training.train import Compute
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.recipe import (
@@ -66,7 +66,7 @@ def space() -> Space:
 
 
 @pytest.fixture
-def shared(space: Space) -> Shared:
+def context(space: Space) -> TrainingContext:
     """Everything but the supernet; the teacher is trained for one epoch."""
     train = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
     recipe = Recipe(

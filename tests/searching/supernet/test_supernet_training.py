@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
@@ -29,12 +29,12 @@ from erde_nas.searching.supernet.weights import extract_, shared_names, union
 from erde_nas.space.space import Space
 
 
-def with_training(shared: Shared, **changes: object) -> Shared:
+def with_training(context: TrainingContext, **changes: object) -> TrainingContext:
     """The same with other values in the recipe's `supernet.train`."""
-    section = shared.recipe.supernet
+    section = context.recipe.supernet
     options = OptimizerSection(**{**section.train.model_dump(), **changes})
     return replace(
-        shared, recipe=shared.recipe.model_copy(update={"supernet": section.model_copy(update={"train": options})})
+        context, recipe=context.recipe.model_copy(update={"supernet": section.model_copy(update={"train": options})})
     )
 
 
@@ -42,7 +42,7 @@ def quiet(done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def test_a_step_sums_the_losses_of_all_sub_networks(shared: Shared, space: Space) -> None:
+def test_a_step_sums_the_losses_of_all_sub_networks(context: TrainingContext, space: Space) -> None:
     """Against ordinary networks with copied weights, each with its own backward pass."""
     family, draws = Family(space, "resnet"), np.random.default_rng(0)
     archs = [family.everywhere(family.largest(draws), ["gap"] * 4), *(family.random(draws) for _ in range(2))]
@@ -50,51 +50,53 @@ def test_a_step_sums_the_losses_of_all_sub_networks(shared: Shared, space: Space
         replace(a, exits=tuple(replace(e, head="gap") for e in a.exits), head_widths=(0,) * len(a.exits))
         for a in archs[1:]
     ]
-    networks = [EarlyExitNetwork(arch, shared.dataset.mean, shared.dataset.std) for arch in archs]
-    weights = union(EarlyExitNetwork(a, shared.dataset.mean, shared.dataset.std) for a in family.covering())
+    networks = [EarlyExitNetwork(arch, context.dataset.mean, context.dataset.std) for arch in archs]
+    weights = union(EarlyExitNetwork(a, context.dataset.mean, context.dataset.std) for a in family.covering())
     chosen = torch.arange(20)
-    images, labels = shared.views.batch(1, chosen), shared.views.labels[chosen]
+    images, labels = context.views.batch(1, chosen), context.views.labels[chosen]
     largest, sums = None, {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for network in networks:
         extract_(network, weights).train()
         student, macs = torch.stack(network(images)), np.array(macs_per_exit(network))
-        teacher_shares = np.array(shared.teacher_macs) / shared.teacher_macs[-1]
+        teacher_shares = np.array(context.teacher_macs) / context.teacher_macs[-1]
         targets = [next(j for j, t in enumerate(teacher_shares) if t >= share - 0.02) for share in macs / macs[-1]]
-        teacher = shared.logits[1, chosen][:, targets].transpose(0, 1).float()
-        loss = Objective(shared.recipe.distil, macs.tolist(), KD(3.0))(Step(student, labels, teacher, 0.5))
+        teacher = context.logits[1, chosen][:, targets].transpose(0, 1).float()
+        loss = Objective(context.recipe.distil, macs.tolist(), KD(3.0))(Step(student, labels, teacher, 0.5))
         if largest is None:
             largest = macs / macs[-1], student.detach()
         else:
             nearest = [int(np.abs(largest[0] - share).argmin()) for share in macs / macs[-1]]
-            loss = loss + shared.recipe.supernet.inplace_weight * kd_loss(student, largest[1][nearest], 3.0).mean()
+            loss = loss + context.recipe.supernet.inplace_weight * kd_loss(student, largest[1][nearest], 3.0).mean()
         loss.backward()
         for own, name in shared_names(network).items():
             gradient = network.get_parameter(own).grad
             sums[name][tuple(slice(0, n) for n in gradient.shape)] += gradient
     leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
-    sandwich = Sandwich(shared, leaves, KD(3.0))
+    sandwich = Sandwich(context, leaves, KD(3.0))
     sandwich.backward(archs, 1, (chosen, images), 0.5, torch.Generator())
     for name, wanted in sums.items():
         found = leaves[name].grad
         torch.testing.assert_close(torch.zeros_like(wanted) if found is None else found, wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(shared: Shared, space: Space, tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(
+    context: TrainingContext, space: Space, tmp_path: Path
+) -> None:
     family = Family(space, "mobilenet")
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    train_family(family, shared, whole, quiet)
+    train_family(family, context, whole, quiet)
 
     def interrupt(done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_family(family, shared, parts, interrupt)
+        train_family(family, context, parts, interrupt)
     half = load(parts)
     assert half is not None
     assert (half.epochs, bool(half.momenta)) == (2, True)
     heard: list[int] = []
-    train_family(family, shared, parts, lambda done, total: heard.append(done))
+    train_family(family, context, parts, lambda done, total: heard.append(done))
     assert heard == [2, 3]
     one, other = load(whole), load(parts)
     assert one is not None
@@ -105,40 +107,42 @@ def test_an_interrupted_training_ends_with_the_same_weights(shared: Shared, spac
     assert any(not torch.equal(one.weights[name], half.weights[name]) for name in one.weights)
 
 
-def test_a_trained_supernet_is_left_alone(shared: Shared, space: Space, tmp_path: Path) -> None:
+def test_a_trained_supernet_is_left_alone(context: TrainingContext, space: Space, tmp_path: Path) -> None:
     path, family = tmp_path / "w.safetensors", Family(space, "resnet")
-    quick = with_training(shared, epochs=1)
+    quick = with_training(context, epochs=1)
     train_family(family, quick, path, quiet)
     before = path.stat().st_mtime_ns
     train_family(family, quick, path, quiet)
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(shared: Shared, space: Space, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training(context: TrainingContext, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(
         UserError, match=r"resnet could not be trained: .* nan in epoch 1 .*learning_rate \(now 1e\+30\)"
     ):
-        train_family(Family(space, "resnet"), with_training(shared, learning_rate=1e30), path, quiet)
+        train_family(Family(space, "resnet"), with_training(context, learning_rate=1e30), path, quiet)
     assert not path.exists()
 
 
-def test_candidates_of_a_trained_supernet_know_the_classes(shared: Shared, space: Space, tmp_path: Path) -> None:
+def test_candidates_of_a_trained_supernet_know_the_classes(
+    context: TrainingContext, space: Space, tmp_path: Path
+) -> None:
     family, path = Family(space, "resnet"), weights_file(tmp_path, "resnet")
-    train_family(family, with_training(shared, epochs=10, learning_rate=0.02), path, quiet)
-    make, validation = OneShot(tmp_path), shared.dataset.validation
+    train_family(family, with_training(context, epochs=10, learning_rate=0.02), path, quiet)
+    make, validation = OneShot(tmp_path), context.dataset.validation
     draws = np.random.default_rng(1)
     for arch in (family.smallest(draws), *(family.random(draws) for _ in range(2))):
-        network = make(arch, shared)
+        network = make(arch, context)
         assert network.arch == arch
         accuracy = (all_logits(network, validation.images).argmax(-1) == validation.labels).mean(1)
         assert accuracy[-1] > 0.6, "a third is chance"
 
 
-def test_statistics_are_the_means_over_batches(shared: Shared, space: Space) -> None:
+def test_statistics_are_the_means_over_batches(context: TrainingContext, space: Space) -> None:
     arch = Family(space, "mobilenet").largest(np.random.default_rng(0))
-    network = EarlyExitNetwork(arch, shared.dataset.mean, shared.dataset.std)
-    batches = [shared.views.view(0)[:40], shared.views.view(1)[40:60]]
+    network = EarlyExitNetwork(arch, context.dataset.mean, context.dataset.std)
+    batches = [context.views.view(0)[:40], context.views.view(1)[40:60]]
     seen: dict[nn.BatchNorm2d, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -174,13 +178,13 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
         load(path)
 
 
-def test_the_recipe_says_how_candidates_are_made(shared: Shared, tmp_path: Path) -> None:
-    make = candidate_maker(tmp_path, shared)
+def test_the_recipe_says_how_candidates_are_made(context: TrainingContext, tmp_path: Path) -> None:
+    make = candidate_maker(tmp_path, context)
     assert isinstance(make, OneShot)
     with pytest.raises(UserError, match=r"mobilenet\.safetensors is not a trained supernet"):
-        make(Space(shared.recipe.space, (1, 8, 8), 3).middle(), shared)
-    search = shared.recipe.search.model_copy(update={"evaluator": "train"})
+        make(Space(context.recipe.space, (1, 8, 8), 3).middle(), context)
+    search = context.recipe.search.model_copy(update={"evaluator": "train"})
     assert (
-        candidate_maker(tmp_path, replace(shared, recipe=shared.recipe.model_copy(update={"search": search})))
+        candidate_maker(tmp_path, replace(context, recipe=context.recipe.model_copy(update={"search": search})))
         is train_briefly
     )

@@ -132,7 +132,7 @@ def test_gradients_reach_the_slice_and_nothing_else(space: Space) -> None:
     bound = bind_(network_of(arch), weights).train()
     torch.stack(bound(IMAGES)).square().sum().backward()
     used = shared_names(network_of(arch))
-    sizes = {shared: network_of(arch).get_parameter(own).shape for own, shared in used.items()}
+    sizes = {context: network_of(arch).get_parameter(own).shape for own, context in used.items()}
     for key, weight in weights.items():
         if key not in sizes:
             assert weight.grad is None

@@ -5,7 +5,7 @@ import pytest
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection
 from erde_nas.recipe.recipe import SearchSection
-from erde_nas.searching.evaluate import objective_names, optimised, timed
+from erde_nas.searching.objectives import objective_names, optimised, timed
 
 NEAR, FAR = HardwareProfile(name="near"), HardwareProfile(name="far")
 LIMITED = HardwareProfile(name="limited", limits=LimitsSection(latency_ms=2.0))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from erde_nas.distil.context import Shared
+from erde_nas.distil.context import TrainingContext
 from erde_nas.progress.meter import Meter
 from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import Pace
@@ -10,11 +10,11 @@ from erde_nas.space.space import Space
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContext:
     """The run folder, what all candidates share, what may vary, the progress meter, and how fast all of it is."""
 
     store: RunStore
-    shared: Shared
+    context: TrainingContext
     space: Space
     meter: Meter
     pace: Pace = field(default_factory=Pace)
