@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 PACKAGE = Path(__file__).parents[1]
-PARTS = ("__init__.py", "device")  # of the package; they import nothing else of it
+PARTS = ("__init__.py", "errors.py", "registry.py", "device")  # of the package; they import nothing else of it
 LEAST_PYTHON = (3, 10)
 
 START = f"""\

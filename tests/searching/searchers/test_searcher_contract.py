@@ -13,7 +13,8 @@ import pytest
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.recipe.recipe import SearcherName
-from erde_nas.searching.searchers import STRATEGIES, make_searcher
+from erde_nas.registry import SEARCHERS
+from erde_nas.searching.searchers import make_searcher
 from erde_nas.space.trial import Proposal, Trial
 
 
@@ -288,7 +289,7 @@ def test_every_searcher_has_joined():
         cls = waiting.pop()
         waiting += cls.__subclasses__()
         found |= {cls.name} if hasattr(cls, "name") else set()
-    assert found == set(STRATEGIES) == set(get_args(SearcherName))
+    assert found == set(SEARCHERS) == set(get_args(SearcherName))
 
 
 def test_an_unknown_name_lists_the_choices(small):

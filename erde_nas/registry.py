@@ -1,0 +1,199 @@
+"""The names that recipes, profiles and commands may give, each said once, and what other packages add to them.
+
+A table below maps a name to its implementation as "module:attribute", which is imported when the name is used. Another
+package adds a name by an entry point in the table's group. Such a plug-in is named and left out where it cannot be
+imported, lacks something, or takes a name that is taken: it breaks nothing else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from erde_nas.errors import UserError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+T = TypeVar("T")
+
+
+class UnknownName(UserError):
+    """A name that is in no table. The message lists the choices."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A name that does not come with erde-nas: where its implementation is, and the package that brings it."""
+
+    name: str
+    at: str  # module:attribute
+    package: str
+
+
+class Registry(Generic[T]):
+    """Names of one kind, such as losses, in their order: first those of erde-nas, then those of plug-ins.
+
+    `at` says where each implementation is, `group` is the entry points' group, and `needs` are the attributes that an
+    implementation must have.
+    """
+
+    def __init__(self, kind: str, group: str, at: Mapping[str, str], needs: Sequence[str] = ()) -> None:
+        self.kind, self.group, self.needs = kind, group, tuple(needs)
+        self._at = dict(at)
+        self._added: dict[str, Plugin] = {}
+        self._tried: dict[Plugin, tuple[T] | str] = {}  # the implementation, or why the plug-in is left out
+
+    def __getitem__(self, name: str) -> T:
+        """The implementation. Raises UnknownName, and UserError where a plug-in has to be left out."""
+        if name in self._at:
+            return load(self._at[name])
+        plugin = self.plugins().get(name)
+        if plugin is None:
+            raise UnknownName(self.unknown(name))
+        found = self._usable(plugin)
+        if isinstance(found, str):
+            raise UserError(found)
+        return found[0]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the name can be used. No plug-in is looked for where the name is one of erde-nas."""
+        return name in self._at or (
+            isinstance(name, str) and name in self.plugins() and not isinstance(self._usable(self.plugins()[name]), str)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """Every name that can be used."""
+        yield from self._at
+        yield from (name for name, plugin in self.plugins().items() if not isinstance(self._usable(plugin), str))
+
+    def unknown(self, name: object) -> str:
+        """What to say of a name that cannot be used: the choices, the nearest, or why its plug-in is left out."""
+        if isinstance(name, str) and name in self.plugins():
+            found = self._usable(self.plugins()[name])
+            if isinstance(found, str):
+                return found
+        names = list(self)
+        near = get_close_matches(str(name), names, n=1)
+        nearest = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown {self.kind} '{name}': choose one of {', '.join(names)}{nearest}"
+
+    def plugins(self) -> dict[str, Plugin]:
+        """The names of other packages, none of which is imported for it. A name that is taken is not among them."""
+        found = dict(self._added)
+        for plugin in _entry_points(self.group):
+            if plugin.name not in self._at:
+                found.setdefault(plugin.name, plugin)
+        return found
+
+    def noticed(self) -> list[str]:
+        """One line for each plug-in that was tried until now and had to be left out."""
+        return [found for found in self._tried.values() if isinstance(found, str)]
+
+    def left_out(self) -> list[str]:
+        """One line for each plug-in that cannot be used. Imports them all."""
+        known, lines = self.plugins(), []
+        for plugin in _entry_points(self.group):
+            if plugin.name in self._at:
+                lines.append(self._line(plugin, f"erde-nas has a {self.kind} of that name itself"))
+            elif known[plugin.name] != plugin:
+                lines.append(self._line(plugin, f"{known[plugin.name].package} has a {self.kind} of that name, too"))
+        return lines + [found for plugin in known.values() if isinstance(found := self._usable(plugin), str)]
+
+    def register(self, name: str, at: str) -> None:
+        """Add a name in this process alone; `at` is "module:attribute". Raises UserError where it is taken."""
+        if name in self._at or name in self.plugins():
+            raise UserError(f"there is a {self.kind} '{name}' already; choose another name")
+        self._added[name] = Plugin(name, at, "this process")
+
+    @contextmanager
+    def registered(self, name: str, at: str) -> Iterator[None]:
+        """As `register`, for a while."""
+        self.register(name, at)
+        try:
+            yield
+        finally:
+            del self._added[name]
+
+    def _usable(self, plugin: Plugin) -> tuple[T] | str:
+        """The implementation, or the line that says why the plug-in is left out."""
+        if plugin not in self._tried:
+            self._tried[plugin] = self._try(plugin)
+        return self._tried[plugin]
+
+    def _try(self, plugin: Plugin) -> tuple[T] | str:
+        try:
+            found = load(plugin.at)
+        except (Exception, SystemExit) as error:  # whatever its code raises, it is the plug-in that is broken
+            return self._line(plugin, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        lacking = [name for name in self.needs if not hasattr(found, name)]
+        if lacking:
+            return self._line(plugin, f"{plugin.at} has no {', '.join(lacking)}; it may be for another erde-nas")
+        return (found,)
+
+    def _line(self, plugin: Plugin, why: str) -> str:
+        return f"{self.kind} '{plugin.name}' of {plugin.package} is left out: {why}"
+
+
+def load(at: str) -> Any:
+    """What "module:attribute" names, or "module" alone."""
+    module, _, attribute = at.partition(":")
+    found = import_module(module)
+    return attrgetter(attribute)(found) if attribute else found
+
+
+def _entry_points(group: str) -> list[Plugin]:
+    import sys
+
+    return [_plugin(point) for point in _all_entry_points(tuple(sys.path)) if point.group == group]
+
+
+@lru_cache(maxsize=1)
+def _all_entry_points(path: tuple[str, ...]) -> "list[EntryPoint]":
+    """Those of erde-nas. Looking for them takes 10 ms, so it is done once for a search path, and not for `--help`."""
+    from importlib.metadata import entry_points
+
+    found = entry_points()
+    return [point for group in found.groups if group.startswith("erde_nas.") for point in found.select(group=group)]
+
+
+def _plugin(point: "EntryPoint") -> Plugin:
+    package = point.dist
+    return Plugin(point.name, point.value, f"{package.name} {package.version}" if package else "an unknown package")
+
+
+SEARCHERS: Registry[Any] = Registry(
+    "searcher",
+    "erde_nas.searchers",
+    {
+        "nsga2": "erde_nas.searching.searchers.nsga2:Strategy",
+        "nsga3": "erde_nas.searching.searchers.nsga3:Strategy",
+        "regularized-evolution": "erde_nas.searching.searchers.regularized_evolution:Strategy",
+        "surrogate": "erde_nas.searching.searchers.surrogate:Strategy",
+        "tpe": "erde_nas.searching.searchers.tpe:Strategy",
+        "random": "erde_nas.searching.searchers.uniform:Strategy",
+        "nni-tpe": "erde_nas.searching.searchers.nni_tpe:Strategy",
+        "nni-evolution": "erde_nas.searching.searchers.nni_evolution:Strategy",
+        "nni-gridsearch": "erde_nas.searching.searchers.nni_gridsearch:Strategy",
+    },
+    needs=("suggest", "tell"),
+)
+
+RUNTIMES: Registry[Any] = Registry(
+    "runtime",
+    "erde_nas.runtimes",
+    {
+        "onnxruntime": "erde_nas.device.runtimes.onnxruntime",
+        "openvino": "erde_nas.device.runtimes.openvino",
+        "torch": "erde_nas.device.runtimes.torch",
+        "torch-compile": "erde_nas.device.runtimes.torch_compile",
+        "executorch": "erde_nas.device.runtimes.executorch",
+    },
+    needs=("PACKAGE", "EXTRA", "PRECISIONS", "DEVICES", "versions", "prepare", "load"),
+)
+
+EXIT_RULES: Registry[Any] = Registry("exit rule", "erde_nas.exit_rules", {})
