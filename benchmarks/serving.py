@@ -162,6 +162,7 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     from erde_nas.bundle.write import write_bundle
     from erde_nas.data.load import load_dataset
     from erde_nas.files import read_json
+    from erde_nas.front.report_file import read_report
     from erde_nas.networks.network import drop_early_exits
     from erde_nas.networks.weights import load_network
     from erde_nas.onnx_files.write import make_segments, write_file
@@ -170,7 +171,7 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     store = existing_run(run)
     saved, recipe = store.manifest().get("data_dir"), store.recipe()
     dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-    source = find_student(run, student, read_json(run / "pareto.json"))
+    source = find_student(run, student, read_report(run))
     write_bundle(source, folder / "bundle")
     described = read_json(folder / "bundle" / "student.json")
     default = described["default"]

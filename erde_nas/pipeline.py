@@ -22,7 +22,7 @@ from erde_nas.distil.teacher_check import Verdict, check_teacher, learns_from_te
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.distil.training.train import Compute
 from erde_nas.errors import UserError
-from erde_nas.files import read_json
+from erde_nas.front.report_file import read_report
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.int8_form import explained, int8_form
 from erde_nas.measurement.target import machine_of, obstacle
@@ -162,7 +162,7 @@ def compress(
         _check_front(store)
         if target is not None and (found := already_reached(store, profiles, *target, students)):
             meter.say("the run holds a student that reaches the goal already: nothing is trained or measured")
-            return read_json(out / "pareto.json") | {"target": found}
+            return read_report(out) | {"target": found}
         check_hardware(profiles)
         saved = store.manifest().get("data_dir")
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)

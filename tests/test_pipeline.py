@@ -181,13 +181,13 @@ def test_searched_points_are_estimates_and_not_offered(report):
 
 
 def test_the_baselines_are_there(report):
-    labels = [point["label"] for point in report["baselines"]]
-    assert {"teacher with its own exits", "best student without exits"} <= set(labels)
-    assert report["teacher"]["label"] == "teacher"
+    roles = [point["role"] for point in report["baselines"]]
+    assert {"teacher_with_exits", "student_without_exits"} <= set(roles)
+    assert report["teacher"]["role"] == "teacher"
     assert report["teacher"]["thresholds"] == []
-    plain = next(point for point in report["baselines"] if point["label"] == "best student without exits")
+    plain = next(point for point in report["baselines"] if point["role"] == "student_without_exits")
     assert plain["thresholds"] == []
-    own = next(point for point in report["baselines"] if point["label"] == "teacher with its own exits")
+    own = next(point for point in report["baselines"] if point["role"] == "teacher_with_exits")
     assert len(own["thresholds"]) == 2
 
 

@@ -25,6 +25,7 @@ from erde_nas.files import read_json, write_json
 from erde_nas.onnx_files.nest import split
 from erde_nas.recipe.profile import HERE
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.report.points import baseline_name
 from erde_nas.run.folder import existing_run
 
 SCHEMA = 1
@@ -80,7 +81,7 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
         names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
         for segment_name, segment in zip(names, segments, strict=True):
             onnx.save(segment, folder / segment_name)
-        reasons = dict.fromkeys(point["label"] for point in source.points_of(name) if point["label"])
+        reasons = dict.fromkeys(point["reason"] for point in source.points_of(name) if point["reason"])
         models[name] = {
             "format": "onnx",
             "runtime": "onnxruntime",
@@ -157,8 +158,8 @@ def _profile(profile: dict[str, Any]) -> dict[str, Any]:
 
 
 def _baseline(point: dict[str, Any]) -> dict[str, Any]:
-    keys = ("label", "stage", "val_accuracy", "test_accuracy", "test_accuracy_ci95", "macs")
-    return {**{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
+    keys = ("role", "stage", "val_accuracy", "test_accuracy", "test_accuracy_ci95", "macs")
+    return {"label": baseline_name(point), **{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
 
 
 def _teacher(recipe: Recipe, report: dict[str, Any]) -> str:

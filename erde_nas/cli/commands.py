@@ -9,7 +9,8 @@ from typing import Any
 from tabulate import tabulate
 
 from erde_nas.errors import DataMissing, UserError
-from erde_nas.files import read_json, write_atomic
+from erde_nas.files import write_atomic
+from erde_nas.front.report_file import read_report
 from erde_nas.recipe import shipped as resources
 
 EVERYDAY = ("kd+entropy", "erde", "kd", "ce")  # losses that are compared where none is named
@@ -107,7 +108,7 @@ def _read_report(out: Path) -> dict[str, Any]:
         begun = (out / "manifest.json").is_file()
         known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
         raise UserError(f"{out} {known} with `erde-nas search RECIPE --out {out}`")
-    return read_json(out / "pareto.json")
+    return read_report(out)
 
 
 def compress(

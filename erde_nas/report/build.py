@@ -16,10 +16,11 @@ from erde_nas.report.plots import front_png
 from erde_nas.report.points import MACS, Report, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
 
 FIELDS = (
+    "role",
     "student",
     "stage",
-    "label",
     "offered",
+    "reason",
     "val_accuracy",
     "test_accuracy",
     "macs",
@@ -87,7 +88,7 @@ def pareto_csv(report: Report) -> str:
     """
     fronts = {cost: {row.index for row in front_rows(report, cost)} for cost in (MACS, *profile_names(report))}
     rows = [_csv_row(report, row, fronts) for row in student_rows(report) + comparison_rows(report)]
-    header = ["role", "fronts", *FIELDS, "exits", *LISTS]
+    header = ["fronts", *FIELDS, "exits", *LISTS]
     for name in profile_names(report):
         times = [f"{key}_ms" for key in (*LATENCY, "mean_low", "mean_high")]
         header += [f"{name}.{key}" for key in (*times, *CONDITIONS, "speed_up")]
@@ -99,8 +100,8 @@ def pareto_csv(report: Report) -> str:
 
 
 def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str, Any]:
-    on = [cost for cost, indices in fronts.items() if row.role == "student" and row.index in indices]
-    cells: dict[str, Any] = {"role": row.role, "fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
+    on = [cost for cost, indices in fronts.items() if row.kind == "student" and row.index in indices]
+    cells: dict[str, Any] = {"fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
     cells |= {key: row.point.get(key) for key in FIELDS}
     cells |= {key: " ".join(map(str, row.point.get(key) or ())) for key in LISTS}
     for name in profile_names(report):

@@ -117,8 +117,8 @@ def _hover(report: Report, row: Row, cost: str) -> str:
         facts += _latency_facts(report, row, cost)
     if point.get("size_bytes") is not None:
         facts.append(f"file {size_unit([point['size_bytes']]).show_with_symbol(point['size_bytes'])}")
-    if row.role == "student" and not row.offered:
-        facts.append(f"not offered: {one_line(str(point.get('label') or 'no reason recorded'))}")
+    if row.kind == "student" and not row.offered:
+        facts.append(f"not offered: {one_line(str(point.get('reason') or 'no reason recorded'))}")
     return "<br>".join(html.escape(fact) for fact in facts if fact)
 
 
@@ -134,6 +134,6 @@ def _latency_facts(report: Report, row: Row, profile: str) -> list[str]:
     factor = show_speed_up(report, row, profile)
     return [
         f"measured mean {unit.show_with_symbol(entry['mean'], off)}, {quantiles}".rstrip(", "),
-        f"speed-up over the teacher {factor}" if factor != MISSING and row.role != "teacher" else "",
+        f"speed-up over the teacher {factor}" if factor != MISSING and row.kind != "teacher" else "",
         *([f"! in doubt: {'; '.join(found)}"] if (found := doubts(entry)) else []),
     ]

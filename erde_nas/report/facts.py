@@ -143,7 +143,7 @@ def not_offered_table(report: Report) -> Table:
             row.name,
             row.stage,
             " ".join(significant(threshold) for threshold in row.point.get("thresholds") or ()),
-            one_line(str(row.point.get("label") or "no reason recorded")),
+            one_line(str(row.point.get("reason") or "no reason recorded")),
         )
         for row in student_rows(report)
         if not row.offered

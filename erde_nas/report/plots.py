@@ -120,14 +120,14 @@ def _name(axis: Axes, rows: list[Row], cost: str) -> None:
     """Names the teacher above its mark and numbers the baselines below theirs, as the figure's footnote lists them."""
     for row, *anchor in zip(rows, *coordinates(rows, cost), strict=True):
         place = axis.transAxes.inverted().transform(axis.transData.transform(anchor))[0]
-        name = row.name if row.role == "teacher" else str(row.index + 1)
+        name = row.name if row.kind == "teacher" else str(row.index + 1)
         axis.annotate(
             name,
             (anchor[0], anchor[1]),
-            xytext=(0, 9 if row.role == "teacher" else -11),
+            xytext=(0, 9 if row.kind == "teacher" else -11),
             textcoords="offset points",
             ha="left" if place < 0.15 else "right" if place > 0.85 else "center",
-            va="bottom" if row.role == "teacher" else "top",
+            va="bottom" if row.kind == "teacher" else "top",
             fontsize=10,
             color="#333333",
             parse_math=False,

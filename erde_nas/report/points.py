@@ -7,29 +7,37 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Any, Literal
 
+from erde_nas.front.point import Role
 from erde_nas.front.uncertainty import doubts, known, uncertainty
 from erde_nas.report.units import MISSING, one_line
 
 Report = dict[str, Any]
-Role = Literal["student", "baseline", "teacher"]
+Kind = Literal["student", "baseline", "teacher"]
 MACS = "macs"  # the cost that needs no profile
+ROLE_NAMES: dict[Role, str] = {
+    "student": "student",
+    "teacher": "teacher",
+    "teacher_with_exits": "teacher with its own exits",
+    "student_without_exits": "best student without exits",
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One operating point and the part it plays. `index` counts within "points", "baselines" or is 0."""
+    """One operating point, and where it stands in the report. `index` counts within "points", "baselines" or is 0."""
 
-    role: Role
+    kind: Kind
     index: int
     point: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """What a reader calls it: the student's id, the baseline's label, "teacher"."""
-        if self.role == "teacher":
-            return "teacher"
-        label = self.point.get("label") if self.role == "baseline" else ""
-        return one_line(str(label or self.point.get("student") or "unnamed"))
+        """What a reader calls it: the student's id, the baseline's role, "teacher"."""
+        if self.kind == "teacher":
+            return ROLE_NAMES["teacher"]
+        if self.kind == "baseline" and self.point.get("role", "student") != "student":
+            return baseline_name(self.point)
+        return one_line(str(self.point.get("student") or "unnamed"))
 
     @property
     def stage(self) -> str:
@@ -44,7 +52,7 @@ class Row:
     @property
     def deployed(self) -> bool:
         """Whether it is a student that was trained to the end and exists as a file."""
-        return self.role == "student" and self.stage != "searched"
+        return self.kind == "student" and self.stage != "searched"
 
     def latency(self, profile: str) -> dict[str, Any] | None:
         """Its latency entry under `profile`, if any."""
@@ -61,6 +69,12 @@ class Row:
     def exit_blocks(self) -> tuple[int, ...]:
         """The blocks, counted from 0, on which its exits sit; empty where the architecture is not known."""
         return tuple(exit_["block"] for exit_ in (self.point.get("arch") or {}).get("exits", ()))
+
+
+def baseline_name(point: dict[str, Any]) -> str:
+    """What a reader calls a baseline: its role, and its precision where that is not fp32."""
+    precisions = {entry["precision"] for entry in point["latency_ms"].values()} - {"fp32"}
+    return ", ".join([ROLE_NAMES[point["role"]], *sorted(precisions)])
 
 
 def student_rows(report: Report) -> list[Row]:
@@ -147,7 +161,7 @@ def show_speed_up(report: Report, row: Row, profile: str) -> str:
 
 def speed_up_uncertainty(report: Report, row: Row, profile: str) -> float:
     """How far the speed-up may be off, relative to itself: both latencies may."""
-    if row.role == "teacher":
+    if row.kind == "teacher":
         return 0.0
     return hypot(uncertainty(row.latency(profile)), uncertainty(teacher_latency(report, row, profile)))
 

@@ -160,8 +160,8 @@ def _plottable(rows: Iterable[Row]) -> list[Row]:
 
 
 def _look(row: Row) -> str:
-    if row.role != "student":
-        return row.role
+    if row.kind != "student":
+        return row.kind
     if row.deployed and not row.offered:
         return "not offered"
     return row.stage if row.stage in STYLES else "finished"

@@ -72,7 +72,7 @@ def _apart(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]
     """The baselines that are no student of the table, and a note on each that is: nothing stands in a table twice."""
     shown = {row.point.get("file"): row.name for row in students if not row.point.get("thresholds")}
     shown.pop(None, None)
-    twins = [row for row in others if row.role == "baseline" and row.point.get("file") in shown]
+    twins = [row for row in others if row.kind == "baseline" and row.point.get("file") in shown]
     notes = [f"{shown[row.point['file']]} is the {row.name} as well." for row in twins]
     return [row for row in others if row not in twins], notes
 

@@ -14,7 +14,7 @@ from torch import nn
 from erde_nas.compression.int8 import Quantized, accurate, calibration_images, quantized
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
-from erde_nas.front.point import Stage
+from erde_nas.front.point import Role, Stage
 from erde_nas.measurement.brief import QUICK, allowed, settings
 from erde_nas.measurement.latency import Deployed
 from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
@@ -49,7 +49,7 @@ class Entry:
     stage: Stage
     macs_per_exit: tuple[float, ...]
     file_stem: str = "model"
-    label: str = ""
+    role: Role = "student"
     points: int = 3  # operating points at most
 
 
@@ -68,7 +68,7 @@ class File:
 
     @property
     def is_student(self) -> bool:
-        return not self.entry.label and isinstance(self.entry.network, EarlyExitNetwork)
+        return self.entry.role == "student" and isinstance(self.entry.network, EarlyExitNetwork)
 
     @property
     def instructions(self) -> tuple[str, ...]:

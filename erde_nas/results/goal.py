@@ -8,7 +8,7 @@ from erde_nas.front.point import Point
 from erde_nas.front.uncertainty import doubts_of_both
 from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.recipe.goal import GoalSection, describe, misses
-from erde_nas.results.offer import DOMINATED, mean_latency
+from erde_nas.results.offer import mean_latency
 
 SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
 CLOSE = 0.01  # below the teacher: what is meant where a goal says nothing of accuracy
@@ -61,7 +61,7 @@ def choose(
     nothing else, and as a miss. None where nothing was measured under `profile`.
     """
     timed = [p for p in points if mean_latency(p, profile)]
-    usable = [p for p in timed if p.offered or p.label == DOMINATED]
+    usable = [p for p in timed if p.offered or p.dominated]
     choices = [(point, values_of(point, teacher, profile, teacher_ms)) for point in usable or timed]
     if not choices:
         return None
@@ -76,7 +76,7 @@ def choose(
     missed = [key for key, miss in misses(reached, goal).items() if miss > 0]
     text = describe({key: reached[key] for key in missed}, goal)
     return Choice(
-        point, reached, text if usable else ", ".join(filter(None, [text, f"and is not offered ({point.label})"]))
+        point, reached, text if usable else ", ".join(filter(None, [text, f"and is not offered ({point.reason})"]))
     )
 
 

@@ -29,6 +29,7 @@ from erde_nas.onnx_files.write import arithmetic
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report.points import ROLE_NAMES
 from erde_nas.results.files import (
     WITHOUT_EXITS,
     Entry,
@@ -44,8 +45,6 @@ from erde_nas.results.undeployed import confidence, without_file
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
-
-BEST = "best student without exits"
 
 
 @dataclass(frozen=True)
@@ -89,24 +88,23 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     teacher, baselines = _teacher_entries(run)
     entries = _student_entries(run, students, left_out)
     twin = None
-    with sparing(left_out, BEST):
+    with sparing(left_out, ROLE_NAMES["student_without_exits"]):
         whole = _without_exits(run, entries)
         twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
         baselines += [] if twin else [whole]
     points = measure_entries([teacher, *baselines, *entries], run, ledger, left_out, goal)
-    labels = {entry.label for entry in (teacher, *baselines)}
-    compared = [point for point in points if point.label in labels]
-    if all(point.label != teacher.label or point.stage == "quantized" for point in compared):
+    compared = [point for point in points if point.role != "student"]
+    if all(point.role != "teacher" or point.stage == "quantized" for point in compared):
         compared.insert(0, without_file(teacher, run.context.dataset))
     if twin:
-        compared += [replace(point, label=BEST) for point in points if point.student == twin.name]
-    first = _teacher_point([point for point in compared if point.label == teacher.label])
+        compared += [replace(point, role="student_without_exits") for point in points if point.student == twin.name]
+    first = _teacher_point([point for point in compared if point.role == "teacher"])
     write_json(
         run.store.folder / "measured.json",
         {
             "students": list(students),
             "teacher": first.to_dict(),
-            "baselines": [_named(point).to_dict() for point in compared if point.file != first.file],
+            "baselines": [point.to_dict() for point in compared if point.file != first.file],
             "points": [point.to_dict() for point in points if point not in compared],
             "unmeasured": ledger.lost,
             "left_out": left_out,
@@ -126,12 +124,6 @@ def _teacher_point(points: Sequence[Point]) -> Point:
     return replace(whole[0], latency_ms=latency)
 
 
-def _named(point: Point) -> Point:
-    """A baseline says its precision where that is not fp32."""
-    found = {latency.precision for latency in point.latency_ms.values()} - {"fp32"}
-    return replace(point, label=", ".join([point.label, *sorted(found)]))
-
-
 def _teacher_entries(run: RunContext) -> tuple[Entry, list[Entry]]:
     """The teacher without early exits, and with them as a baseline where it has some."""
     folder, teacher, macs = run.store.folder / "teacher", run.context.teacher, run.context.teacher_macs
@@ -141,7 +133,7 @@ def _teacher_entries(run: RunContext) -> tuple[Entry, list[Entry]]:
         return Entry("teacher", last, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
     whole = drop_early_exits(network)
     plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
-    own = Entry("teacher", network, folder, "finished", macs, "model", "teacher with its own exits", 1)
+    own = Entry("teacher", network, folder, "finished", macs, "model", "teacher_with_exits", 1)
     return plain, [own] if len(network.segments) > 1 else []
 
 
@@ -168,7 +160,7 @@ def _without_exits(run: RunContext, entries: Sequence[Entry]) -> Entry:
 
     best = max((entry for entry in entries if entry.stage == "finished"), key=accuracy)
     network = drop_early_exits(best.network)  # type: ignore[arg-type]
-    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", BEST, 1)
+    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", "student_without_exits", 1)
 
 
 def _same(entry: Entry, other: Entry) -> bool:
@@ -228,7 +220,7 @@ def _pointed(
 ) -> list[File]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
     context, kinds = run.context, len({file.precision for file in files})
-    teacher = next((file for file in files if file.entry.label == "teacher" and file.precision == "fp32"), None)
+    teacher = next((file for file in files if file.entry.role == "teacher" and file.precision == "fp32"), None)
     wanted = wanted_points(goal, teacher, ledger.quick, context.dataset.validation.labels)
     pointed = []
     for file in files:
@@ -236,7 +228,7 @@ def _pointed(
             continue
         with sparing(left_out, file.key):
             found = with_points(file, ledger.quick[file.key], context, wanted)
-            if found.mismatch and file.entry.label:
+            if found.mismatch and file.entry.role != "student":
                 left_out[file.key] = found.mismatch
             else:
                 pointed.append(found)
@@ -296,7 +288,7 @@ def _points(
     served = [p for p in context.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
-    if wrong and entry.label:
+    if wrong and entry.role != "student":
         left_out[file.key] = obstacle
     points = []
     for number, chosen in enumerate(file.points):
@@ -322,8 +314,9 @@ def _points(
                 size_bytes=file.path.stat().st_size,
                 latency_ms=latency,
                 file=str(file.path.relative_to(run_folder)),
-                label=entry.label or obstacle,
+                role=entry.role,
                 offered=bool(latency) and not file.mismatch,
+                reason=obstacle,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
                 quantization="" if file.quantized is None else file.quantized.text,
                 instructions=file.instructions,

@@ -22,7 +22,7 @@ Fronts = dict[str, list[int]]
 def offer(
     points: Sequence[Point], profiles: Sequence[HardwareProfile], parents: dict[str, str]
 ) -> tuple[list[Point], Fronts]:
-    """The points with `offered` and, where they are not, the reason in `label`; and indices of each front, by cost.
+    """The points with `offered` and, where they are not, the `reason`; and indices of each front, by cost.
 
     `parents` maps a pruned student to the one it was made from.
     """
@@ -32,7 +32,7 @@ def offer(
         fronts[profile.name] = _front(marked, partial(_usable_latency, profile=profile))
     kept = {index for front in fronts.values() for index in front}
     return [
-        point if index in kept or not point.offered else replace(point, offered=False, label=DOMINATED)
+        point if index in kept or not point.offered else replace(point, offered=False, reason=DOMINATED, dominated=True)
         for index, point in enumerate(marked)
     ], fronts
 
@@ -57,7 +57,7 @@ def _with_obstacle(
     if not point.offered:
         return point
     reason = _beyond_limits(point, profiles) or _not_faster(point, points, parents) or _no_exits_pay(point)
-    return replace(point, offered=False, label=reason) if reason else point
+    return replace(point, offered=False, reason=reason) if reason else point
 
 
 def _beyond_limits(point: Point, profiles: Sequence[HardwareProfile]) -> str:

@@ -41,7 +41,7 @@ def came_of(
     points, _ = offer(measured.points, profiles, parents_of(store, measured.students))
     if students:
         points = [point for point in points if _origin(store, point.student) in students]
-    teachers = [p for p in (measured.teacher, *measured.baselines) if p.label.split(",")[0] == "teacher"]
+    teachers = [p for p in (measured.teacher, *measured.baselines) if p.role == "teacher"]
     timed = [teacher for teacher in teachers if mean_latency(teacher, profile.name) is not None]
     if not timed:
         raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")

@@ -174,6 +174,6 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
         size_bytes=metrics["size_bytes"],
         latency_ms=latency,
         file=None,
-        label=why,
         offered=False,
+        reason=why,
     )

@@ -31,7 +31,7 @@ def without_file(entry: Entry, dataset: Dataset) -> Point:
         size_bytes=None,
         latency_ms={},
         file=None,
-        label=entry.label,
+        role=entry.role,
         offered=False,
         exit_accuracy=(accuracy["test"],),
     )

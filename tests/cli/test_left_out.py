@@ -40,12 +40,12 @@ def test_failing_files_cost_nothing_but_themselves(cli, run: Path, broken: None,
     assert {(p["student"], p["stage"]) for p in report["points"]} >= {(shortlisted, "finished")}
     assert any(point["offered"] for point in report["points"])
     teacher = report["teacher"]
-    assert (teacher["label"], teacher["file"], teacher["latency_ms"]) == ("teacher", None, {})
+    assert (teacher["role"], teacher["file"], teacher["latency_ms"]) == ("teacher", None, {})
     assert teacher["test_accuracy"] == pytest.approx(teacher["exit_accuracy"][-1])
     assert 0 < teacher["test_accuracy_ci95"][0] <= teacher["test_accuracy"] <= teacher["test_accuracy_ci95"][1]
-    labels = [point["label"] for point in report["baselines"]]
-    assert "teacher with its own exits" in labels
-    assert "best student without exits" in labels
+    roles = [point["role"] for point in report["baselines"]]
+    assert "teacher_with_exits" in roles
+    assert "student_without_exits" in roles
     for text in ((run / "report.md").read_text(), (run / "report.html").read_text()):
         assert f"could not be deployed and measured: {refused}" in text
     assert f"teacher/no-exits.onnx is left out: {refused}" in done.err

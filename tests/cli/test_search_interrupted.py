@@ -105,7 +105,7 @@ def test_ctrl_c_in_the_middle_writes_a_report(cli, tiny, tmp_path, calibrated):
     report = json.loads((out / "pareto.json").read_text())
     assert report["interrupted"] is True
     assert report["searched"]
-    assert report["points"][0]["label"] == "the run was interrupted before it was finished"
+    assert report["points"][0]["reason"] == "the run was interrupted before it was finished"
     assert "Report: " in shown
     done = cli("report", out)
     assert done.code == 0, done.err

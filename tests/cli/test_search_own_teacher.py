@@ -57,7 +57,7 @@ def test_a_teacher_without_a_file(cli, own, tmp_path, calibrated):
     assert teacher["test_accuracy"] == pytest.approx(right)
     assert (teacher["file"], teacher["latency_ms"], teacher["macs"]) == (None, {}, 256 * 10)
     assert any(point["latency_ms"] and point["test_accuracy"] for point in report["points"])
-    assert report["baselines"][0]["label"] == "best student without exits"
+    assert report["baselines"][0]["role"] == "student_without_exits"
     student = next(point["student"] for point in report["points"] if point["file"])
     done = cli("export", tmp_path / "run", "--student", student, "--to", tmp_path / "shipped", "--format", "onnx")
     assert done.code == 0, done.err

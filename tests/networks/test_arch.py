@@ -98,7 +98,7 @@ def test_other_dictionaries_are_no_architectures(data):
         POINT,
         dataclasses.replace(POINT, arch=None, macs=None, macs_per_exit=None, params=None, size_bytes=None, file=None),
         dataclasses.replace(POINT, test_accuracy=None, test_accuracy_ci95=None, exit_accuracy=None, latency_ms={}),
-        dataclasses.replace(POINT, stage="quantized", label="int8 is slower here", offered=False),
+        dataclasses.replace(POINT, stage="quantized", offered=False, reason="int8 is slower here"),
     ],
     ids=["full", "foreign teacher", "searched", "not offered"],
 )
@@ -124,3 +124,23 @@ def test_a_point_says_for_which_cpus_its_accuracy_holds_and_an_older_int8_one_ha
         old = through_json(point.to_dict())
         del old["instructions"]
         assert Point.from_dict(old) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "role", "reason", "dominated"),
+    [
+        ("", "student", "", False),
+        ("teacher", "teacher", "", False),
+        ("teacher, int8", "teacher", "", False),
+        ("teacher with its own exits, bf16, int8", "teacher_with_exits", "", False),
+        ("best student without exits", "student_without_exits", "", False),
+        ("not faster than fp32: 2 against 1 ms", "student", "not faster than fp32: 2 against 1 ms", False),
+        ("dominated: others are cheaper", "student", "dominated: others are cheaper", True),
+    ],
+)
+def test_what_earlier_versions_said_in_one_label(label, role, reason, dominated):
+    old = through_json(POINT.to_dict()) | {"label": label}
+    for key in ("role", "reason", "dominated"):
+        del old[key]
+    expected = dataclasses.replace(POINT, role=role, reason=reason, dominated=dominated)
+    assert Point.from_dict(old) == expected

@@ -89,7 +89,7 @@ def _students() -> list[dict]:
                 macs,
                 {"cpu-1thread-int8": latency(mean / 1.7, "cpu-1thread-int8", iqr=0.14 if index == 1 else 0.02)},
                 offered=index != 3,
-                label="slower than its fp32 file under cpu-1thread: 0.21 ms against 0.19 ms" if index == 3 else "",
+                reason="slower than its fp32 file under cpu-1thread: 0.21 ms against 0.19 ms" if index == 3 else "",
             ),
         ]
     return points
@@ -150,10 +150,10 @@ def _report() -> dict[str, Any]:
             "name": "fashion-mnist", "classes": 10, "train": 54000, "validation": 6000, "test": 10000,
             "image_shape": [1, 28, 28],
         },
-        "teacher": point("teacher", "finished", 0.932, 41e6, {fp32: latency(2.31, fp32)}),
+        "teacher": point("teacher", "finished", 0.932, 41e6, {fp32: latency(2.31, fp32)}, role="teacher"),
         "baselines": [
-            point("teacher", "finished", 0.931, 17e6, {fp32: latency(1.12, fp32)}, label="teacher with its own exits"),
-            point("1b5c0de001", "finished", 0.914, 4e6, {fp32: latency(0.36, fp32)}, label="best student, no exits"),
+            point("teacher", "finished", 0.931, 17e6, {fp32: latency(1.12, fp32)}, role="teacher_with_exits"),
+            point("1b5c0de001", "finished", 0.914, 4e6, {fp32: latency(0.36, fp32)}, role="student_without_exits"),
         ],
         "points": students + searched,
         "hypervolume": {"macs": 0.8123, fp32: 0.7745},

@@ -55,9 +55,9 @@ def hostile(report: Report) -> Report:
     """Every free text of the report tries to break out."""
     for point in report["points"]:
         point["student"] = HOSTILE
-        point["label"] = HOSTILE
+        point["reason"] = HOSTILE
     for baseline in report["baselines"]:
-        baseline["label"] = HOSTILE
+        baseline["student"] = HOSTILE
     for key in ("recipe", "created"):
         report[key] = HOSTILE
     report["dataset"] |= {"name": HOSTILE, "classes": [HOSTILE, "b"], "remarks": [HOSTILE, "left out: 1 hidden (.a)"]}
@@ -85,12 +85,13 @@ def test_json_has_null_for_what_json_cannot_say(report: Report) -> None:
 
 
 def test_csv_parses_back(report: Report) -> None:
-    report["points"][0]["label"] = 'a, "b"\nc'
+    report["points"][0]["reason"] = 'a, "b"\nc'
     lines = list(csv.DictReader(io.StringIO(pareto_csv(report), newline="")))
     points = [*report["points"], *report["baselines"], report["teacher"]]
-    assert [line["role"] for line in lines] == ["student"] * len(report["points"]) + ["baseline", "baseline", "teacher"]
+    others = ["teacher_with_exits", "student_without_exits", "teacher"]
+    assert [line["role"] for line in lines] == ["student"] * len(report["points"]) + others
     for line, point in zip(lines, points, strict=True):
-        for key in ("student", "stage", "label"):
+        for key in ("student", "stage", "role", "reason"):
             assert line[key] == point[key]
         for key in ("val_accuracy", "test_accuracy", "macs", "params", "size_bytes"):
             assert (float(line[key]) if line[key] else None) == point[key]
@@ -173,7 +174,7 @@ def test_all_files_can_be_written_with_hostile_text(tmp_path: Path, hostile: Rep
 def test_every_extension_may_be_absent(tmp_path: Path, report: Report, teacher: bool) -> None:
     bare = {**BARE, "teacher": report["teacher"]} if teacher else BARE
     assert len(write_report(tmp_path, bare)) == 5
-    extensions = ("label", "offered", "exit_accuracy")
+    extensions = ("role", "reason", "dominated", "offered", "exit_accuracy")
     points = [{key: value for key, value in point.items() if key not in extensions} for point in report["points"]]
     for point in points:
         for entry in point["latency_ms"].values():

@@ -23,7 +23,7 @@ def test_students_are_sorted_by_cost_and_the_teacher_is_last(report: Report, ful
     means = [float(text.split(" (")[0].rstrip("!")) for text in _column(fp32, "mean\n" if not full else "mean (")]
     assert means[:-3] == sorted(means[:-3])
     names = [name.replace("\n", " ") for name in _column(fp32, "student")[-3:]]
-    assert names == ["teacher with its own exits", "best student, no exits", "teacher"]
+    assert names == ["teacher with its own exits", "best student without exits", "teacher"]
     assert _column(int8, "student") == ["04bd77e1aa", "9f3a1c2b7e", "c51e0f9a33"]
 
 
@@ -41,7 +41,7 @@ def test_a_student_that_is_a_baseline_is_listed_once(report: Report, full: bool)
     """It has one exit: it is the best student without exits, too."""
     twin = next(point for point in report["points"] if point["student"] == "c51e0f9a33")
     twin |= {"thresholds": [], "exit_fractions": [1.0]}
-    report["baselines"][1] = {**twin, "label": "best student without exits"}
+    report["baselines"][1] = {**twin, "role": "student_without_exits"}
     before = front_tables(report, full)[0]
     names = [name.replace("\n", " ") for name in _column(before, "student")]
     stages = _column(before, "stage")
@@ -118,5 +118,5 @@ def test_summary_is_reachable_from_tables(report: Report) -> None:
 
 def test_points_of_one_file_that_are_not_offered_are_told_apart(report: Report) -> None:
     point = next(p for p in report["points"] if p["thresholds"])
-    report["points"] = [{**point, "offered": False, "label": "slow", "thresholds": [t]} for t in (0.51234, 1.25)]
+    report["points"] = [{**point, "offered": False, "reason": "slow", "thresholds": [t]} for t in (0.51234, 1.25)]
     assert _column(not_offered_table(report), "thresholds") == ["0.512", "1.25"]

@@ -122,8 +122,8 @@ def test_accuracy_is_held_against_the_teachers_on_validation():
 
 
 def test_points_that_are_broken_or_were_not_measured_do_not_count():
-    slow = point("b", 0.9, 1.0, fast=0.1, offered=False, label=DOMINATED)
-    points = [point("a", 0.94, 1.0, fast=0.1, offered=False, label="wrong answers"), point("c", 0.94, 1.0), slow]
+    slow = point("b", 0.9, 1.0, fast=0.1, offered=False, reason=DOMINATED, dominated=True)
+    points = [point("a", 0.94, 1.0, fast=0.1, offered=False, reason="wrong answers"), point("c", 0.94, 1.0), slow]
     assert choose(points, TEACHER, 10.0, "fast", GoalSection(speedup=2)).point is slow
     assert choose(points[1:2], TEACHER, 10.0, "fast", GoalSection(speedup=2)) is None
     last_resort = choose(points[:2], TEACHER, 10.0, "fast", GoalSection(speedup=2))

@@ -6,10 +6,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from erde_nas.front.point import Role
 from erde_nas.networks.network import drop_early_exits, keep_exits
 from erde_nas.results import measured as finals
 from erde_nas.results.files import Entry
-from erde_nas.results.measured import BEST, measure_run, read_measured
+from erde_nas.results.measured import measure_run, read_measured
 from erde_nas.run.folder import RunStore
 from tests.networks.builders import build, small_arch
 from tests.results.test_offer import point
@@ -17,20 +18,20 @@ from tests.results.test_offer import point
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """`measured(networks)` measures students by name; the teacher aside, what was measured by label or name."""
+    """`measured(networks)` measures students by name; the teacher aside, what was measured by role or name."""
 
     def run(networks: dict[str, Any]) -> tuple[list[str], Any]:
         seen = []
 
         def stand_in(entries, run, ledger, left_out, goal):
-            seen.extend(entry.label or entry.name for entry in entries)
+            seen.extend(entry.name if entry.role == "student" else entry.role for entry in entries)
             return [
-                point(entry.name, 0.9, 1.0, fast=1.0, label=entry.label, file=f"{entry.name}/{entry.file_stem}.onnx")
+                point(entry.name, 0.9, 1.0, fast=1.0, role=entry.role, file=f"{entry.name}/{entry.file_stem}.onnx")
                 for entry in entries
             ]
 
-        def entry(name: str, label: str = "") -> Entry:
-            return Entry(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", label)
+        def entry(name: str, role: Role = "student") -> Entry:
+            return Entry(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
 
         monkeypatch.setattr(finals, "measure_entries", stand_in)
         monkeypatch.setattr(finals, "_teacher_entries", lambda run: (entry("teacher", "teacher"), []))
@@ -49,20 +50,22 @@ def measured(tmp_path, monkeypatch):
 def test_a_student_with_one_exit_is_its_own_baseline_and_measured_once(measured):
     seen, found = measured({"one": build(small_arch("resnet", ("gap",)))})
     assert seen == ["teacher", "one"]
-    assert [(p.student, p.label) for p in found.points] == [("one", "")]
-    assert [(p.student, p.label, p.file) for p in found.baselines] == [("one", BEST, found.points[0].file)]
+    assert [(p.student, p.role) for p in found.points] == [("one", "student")]
+    assert [(p.student, p.role, p.file) for p in found.baselines] == [
+        ("one", "student_without_exits", found.points[0].file)
+    ]
 
 
 def test_so_is_one_that_was_made_of_the_best_by_dropping_its_exits(measured):
     best = build(small_arch("resnet", ("gap", "gap")))
     seen, found = measured({"best": best, "best-x1": keep_exits(best, [1])})
     assert seen == ["teacher", "best", "best-x1"]
-    assert [(p.student, p.label) for p in found.baselines] == [("best-x1", BEST)]
+    assert [(p.student, p.role) for p in found.baselines] == [("best-x1", "student_without_exits")]
 
 
 def test_a_student_with_exits_is_measured_without_them_too(measured):
     best = build(small_arch("resnet", ("gap", "gap")))
     seen, found = measured({"best": best})
-    assert seen == ["teacher", BEST, "best"]
-    assert [(p.label, p.file) for p in found.baselines] == [(BEST, "best/no-exits.onnx")]
+    assert seen == ["teacher", "student_without_exits", "best"]
+    assert [(p.role, p.file) for p in found.baselines] == [("student_without_exits", "best/no-exits.onnx")]
     assert len(drop_early_exits(best).segments) == 1

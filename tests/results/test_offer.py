@@ -90,7 +90,7 @@ def test_fronts_are_those_of_brute_force(seed: int) -> None:
         assert got == brute_force(points, cost)
     kept = {i for front in fronts.values() for i in front}
     for i, (before, after) in enumerate(zip(points, marked, strict=True)):
-        assert after == (before if i in kept else replace(before, offered=False, label=DOMINATED))
+        assert after == (before if i in kept else replace(before, offered=False, reason=DOMINATED, dominated=True))
 
 
 def test_equal_points_are_offered_once_and_the_first_is() -> None:
@@ -111,7 +111,7 @@ def test_a_quantized_student_that_is_not_faster_is_not_offered_however_accurate(
     marked, fronts = offer([float32, int8], (FAST,), {})
     assert fronts == {"macs": [0], "fast": [0]}
     assert not marked[1].offered
-    assert marked[1].label == "not faster than fp32: 2.50 against 2.00 ms on fast at the last exit"
+    assert marked[1].reason == "not faster than fp32: 2.50 against 2.00 ms on fast at the last exit"
 
 
 @pytest.mark.parametrize(("last", "offered"), [(1.9, True), (2.0, False)])
@@ -124,7 +124,7 @@ def test_a_pruned_student_is_compared_with_the_one_it_was_made_from() -> None:
     parent, stranger = point("a", 0.9, 9, fast=3.0, last=3.0), point("b", 0.7, 8, fast=2.5, last=0.1)
     pruned = point("a-p50", 0.85, 3, stage="pruned", fast=1.0, last=3.5)
     marked, _ = offer([parent, stranger, pruned], (FAST,), {"a-p50": "a"})
-    assert marked[2].label == "not faster than unpruned: 3.50 against 3.00 ms on fast at the last exit"
+    assert marked[2].reason == "not faster than unpruned: 3.50 against 3.00 ms on fast at the last exit"
     assert offer([parent, stranger, replace(pruned, latency_ms={"fast": latency(1.0, 2.0)})], (FAST,), {"a-p50": "a"})[
         0
     ][2].offered
@@ -139,15 +139,15 @@ def test_faster_under_one_profile_is_enough() -> None:
     int8 = point("a", 0.9, 5, stage="quantized", latency_ms={"fast": latency(0.9, 1.5), "slow": latency(4.0, 9.0)})
     assert offer([float32, int8], (FAST, SLOW), {})[0][1].offered
     slower = replace(int8, latency_ms={"fast": latency(0.9, 2.0), "slow": latency(4.0, 9.0)})
-    label = offer([float32, slower], (FAST, SLOW), {})[0][1].label
-    assert "2.00 against 2.00 ms on fast, 9.00 against 8.00 ms on slow" in label
+    reason = offer([float32, slower], (FAST, SLOW), {})[0][1].reason
+    assert "2.00 against 2.00 ms on fast, 9.00 against 8.00 ms on slow" in reason
 
 
 def test_a_point_beyond_every_profiles_limits_says_by_how_much() -> None:
     profiles = (limited(FAST, latency_ms=1.0, params=900), limited(SLOW, size_bytes=3999, macs=4.0))
     marked, fronts = offer([point("a", 0.9, 5, fast=1.5, slow=2.0)], profiles, {})
     assert fronts == {"macs": [], "fast": [], "slow": []}
-    assert marked[0].label == (
+    assert marked[0].reason == (
         "latency_ms 1.5 is over fast's limit 1; params 1000 is over fast's limit 900; "
         "macs 5 is over slow's limit 4; size_bytes 4000 is over slow's limit 3999"
     )
@@ -182,7 +182,7 @@ def test_a_slower_compressed_student_dominates_nobody() -> None:
 
 
 def test_what_was_not_offered_before_keeps_its_reason() -> None:
-    broken = point("a", 0.99, 1, fast=0.1, offered=False, label="answers differently")
+    broken = point("a", 0.99, 1, fast=0.1, offered=False, reason="answers differently")
     marked, fronts = offer([broken, point("b", 0.8, 5, fast=1.0)], (FAST,), {})
     assert marked[0] == broken
     assert fronts == {"macs": [1], "fast": [1]}
@@ -217,7 +217,7 @@ def test_exits_that_make_the_median_worse_are_not_offered() -> None:
     bad = with_median(point("bad", 0.95, 2, fast=3.0), "fast", 1.2, 1.1)
     points, fronts = offer([good, bad], [FAST], {})
     assert [p.offered for p in points] == [True, False]
-    assert points[1].label.startswith("p50 is worse than that of the same student without exits: 1.20 against 1.10")
+    assert points[1].reason.startswith("p50 is worse than that of the same student without exits: 1.20 against 1.10")
     assert fronts["fast"] == [0]
 
 

@@ -128,8 +128,8 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
                 folder / "measured.json",
                 {
                     "students": ["student0", "student0-p50"],
-                    "teacher": measured("teacher", 0.95, 4.0, label="teacher").to_dict(),
-                    "baselines": [measured("student0", 0.9, 3.0, label="best student without exits").to_dict()],
+                    "teacher": measured("teacher", 0.95, 4.0, role="teacher").to_dict(),
+                    "baselines": [measured("student0", 0.9, 3.0, role="student_without_exits").to_dict()],
                     "points": [measured("student0", 0.9, 2.0).to_dict(), slower.to_dict()],
                 },
             )
@@ -165,8 +165,8 @@ def test_a_finished_run_keeps_the_contract(found: dict[str, Any]) -> None:
         assert one.keys() >= POINT
         assert one["latency_ms"].keys() == {"fast", "int8"}
         assert all(entry.keys() >= LATENCY for entry in one["latency_ms"].values())
-    assert found["teacher"]["label"] == "teacher"
-    assert [one["label"] for one in found["baselines"]] == ["best student without exits"]
+    assert found["teacher"]["role"] == "teacher"
+    assert [one["role"] for one in found["baselines"]] == ["student_without_exits"]
     assert not found["interrupted"]
     assert found["profiles"]["int8"]["precision"] == "int8"
     assert found["environment"]["timings_s"].keys() == {"start", "search"}
@@ -179,8 +179,8 @@ def test_a_finished_run_offers_what_is_worth_it_and_says_why_not(found: dict[str
     # What was measured, then the rest of the search's front, estimated.
     assert [one["student"] for one in found["points"]] == ["student0", "student0-p50", "student1", "student5"]
     assert [one["offered"] for one in found["points"]] == [True, False, False, False]
-    assert "not faster than unpruned: 6.00 against 4.00 ms on fast" in found["points"][1]["label"]
-    assert found["points"][2]["label"] == found["points"][3]["label"] == "not on the shortlist"
+    assert "not faster than unpruned: 6.00 against 4.00 ms on fast" in found["points"][1]["reason"]
+    assert found["points"][2]["reason"] == found["points"][3]["reason"] == "not on the shortlist"
     assert found["fronts"] == {"macs": [0], "fast": [0], "int8": [0]}
     # Half of the teacher's cost at an error of 0.1.
     assert found["hypervolume"] == pytest.approx({"macs": 0.45, "fast": 0.45, "int8": 0.45})
@@ -218,7 +218,7 @@ def test_an_interrupted_search_shows_what_it_has(tmp_path: Path) -> None:
     assert found["baselines"] == []
     assert found["hypervolume"] == {}
     assert [one["student"] for one in found["points"]] == ["student0", "student1", "student5"]
-    assert {one["label"] for one in found["points"]} == {"the run was interrupted before it was finished"}
+    assert {one["reason"] for one in found["points"]} == {"the run was interrupted before it was finished"}
     assert found["fronts"] == {"macs": [], "fast": [], "int8": []}
 
 
