@@ -16,6 +16,9 @@ Made from the help texts by `python docs/make_cli.py`; a test fails when it is o
 
 Exit codes: 0 done; 1 internal error; 2 user error, with one message on the standard error; 130 interrupted, and the
 same command continues.
+
+`erde-nas --install-completion` teaches your shell (bash, zsh, fish or PowerShell) to complete commands, options and the
+names of recipes, profiles, losses, data sets and a run's students.
 """
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from erde_nas import __version__
-from erde_nas.cli import commands, doctor, option_values
+from erde_nas.cli import commands, completion, doctor, option_values
 from erde_nas.cli.option_values import above_zero, whole
 from erde_nas.cli.yaml_files import profiles, recipes
 from erde_nas.errors import UserError
@@ -23,7 +23,6 @@ from erde_nas.report.profiled import profile_table
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Search early-exit image classifiers for a device: distil, measure, prune, quantize, export, report.",
 )
 data = typer.Typer(no_args_is_help=True, help="Data sets: what is here, and fetching the rest.")
@@ -39,10 +38,21 @@ NO_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.
 Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
 Profile = Annotated[
     list[str] | None,
-    typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile, instead of the recipe's; repeatable."),
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE",
+        autocompletion=completion.profiles,
+        help="Hardware profile, instead of the recipe's; repeatable.",
+    ),
 ]
 Device = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", parser=option_values.device, help="Where students are trained.")
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        parser=option_values.device,
+        autocompletion=completion.devices,
+        help="Where students are trained.",
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -77,7 +87,12 @@ def root(
 @app.command()
 def search(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Name or file of a recipe; see `erde-nas recipes list`.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            autocompletion=completion.recipes,
+            help="Name or file of a recipe; see `erde-nas recipes list`.",
+        ),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="The run's folder; the same command continues what it holds.")
@@ -164,7 +179,10 @@ def report(out: Out, as_json: AsJson = False) -> None:
 @app.command()
 def compress(
     out: Out,
-    student: Annotated[list[str] | None, typer.Option(metavar="ID", help="A candidate of the run; repeatable.")] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", autocompletion=completion.students, help="A candidate of the run; repeatable."),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,7 +192,12 @@ def compress(
         ),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The run's profile that --target is about, where it has several.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.run_profiles,
+            help="The run's profile that --target is about, where it has several.",
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -193,7 +216,9 @@ def compress(
 @app.command()
 def export(
     out: Out,
-    student: Annotated[str, typer.Option(metavar="ID", help="A student of the run.")],
+    student: Annotated[
+        str, typer.Option(metavar="ID", autocompletion=completion.students, help="A student of the run.")
+    ],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
     form: Annotated[
         list[str] | None,
@@ -210,7 +235,15 @@ def export(
 @app.command("profile")
 def profile_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student, or any ONNX classifier.")],
-    profile: Annotated[list[str], typer.Option("--profile", metavar="NAME|FILE", help="Hardware profile; repeatable.")],
+    profile: Annotated[
+        list[str],
+        typer.Option(
+            "--profile",
+            metavar="NAME|FILE",
+            autocompletion=completion.profiles,
+            help="Hardware profile; repeatable.",
+        ),
+    ],
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to time the stream over.")] = None,
     compare: Annotated[
         Path | None, typer.Option(metavar="OTHER.onnx", help="A second file, and its ratio to the first.")
@@ -248,12 +281,20 @@ def predict(
 
 @app.command()
 def distil(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name or file of a recipe, or the folder of a run.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            autocompletion=completion.recipes,
+            help="Name or file of a recipe, or the folder of a run.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The comparison's folder; the same command continues it.")],
     loss: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[:KEY=VALUE,...]",
+            autocompletion=completion.losses,
             help="A loss, with keys of the recipe's distil section; repeatable, the first is the reference. "
             "Without it: kd+entropy, erde, kd and ce, or the recipe's own with its preset.",
         ),
@@ -263,7 +304,12 @@ def distil(
         typer.Option(parser=whole("--seeds", 1, 1000), metavar="N", help="Trainings per loss, from different seeds."),
     ] = 3,
     student: Annotated[
-        str | None, typer.Option(metavar="ID", help="A candidate of the run, instead of the recipe's student.")
+        str | None,
+        typer.Option(
+            metavar="ID",
+            autocompletion=completion.students,
+            help="A candidate of the run, instead of the recipe's student.",
+        ),
     ] = None,
     epochs_scale: EpochsScale = None,
     device: Device = "auto",
@@ -299,7 +345,10 @@ def data_list(data_dir: DataDir = None) -> None:
 
 @data.command("fetch")
 def data_fetch(
-    name: Annotated[str, typer.Argument(help="Name of a data set; see `erde-nas data list`.")], data_dir: DataDir = None
+    name: Annotated[
+        str, typer.Argument(autocompletion=completion.datasets, help="Name of a data set; see `erde-nas data list`.")
+    ],
+    data_dir: DataDir = None,
 ) -> None:
     """Download a data set from its official address, verify it, and unpack it."""
     with _continuable():

@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
-from erde_nas.cli import commands
+from erde_nas.cli import commands, completion
 from erde_nas.measurement import detect
 from erde_nas.recipe import shipped as resources
 
 recipes = typer.Typer(no_args_is_help=True, help="Search recipes: list, show, copy and check them.")
 profiles = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, copy, check and detect them.")
 
-RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe.")]
-ProfileName = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A hardware profile.")]
-Shipped = Annotated[str, typer.Argument(help="Name of a shipped one.")]
+RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", autocompletion=completion.recipes, help="A recipe.")]
+ProfileName = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", autocompletion=completion.profiles, help="A hardware profile.")
+]
+ShippedRecipe = Annotated[str, typer.Argument(autocompletion=completion.recipes, help="Name of a shipped one.")]
+ShippedProfile = Annotated[str, typer.Argument(autocompletion=completion.profiles, help="Name of a shipped one.")]
 CopyTo = Annotated[Path, typer.Argument(help="A new .yaml file, or a folder.")]
 
 
@@ -36,7 +39,7 @@ def recipes_show(name: RecipeName) -> None:
 
 
 @recipes.command("copy")
-def recipes_copy(name: Shipped, to: CopyTo) -> None:
+def recipes_copy(name: ShippedRecipe, to: CopyTo) -> None:
     """Copy a shipped recipe, to edit it."""
     print(resources.copy("search", name, to))
 
@@ -60,7 +63,7 @@ def profiles_show(name: ProfileName) -> None:
 
 
 @profiles.command("copy")
-def profiles_copy(name: Shipped, to: CopyTo) -> None:
+def profiles_copy(name: ShippedProfile, to: CopyTo) -> None:
     """Copy a shipped hardware profile, to edit it."""
     print(resources.copy("profiles", name, to))
 
