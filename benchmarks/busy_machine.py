@@ -22,11 +22,12 @@ from repeatability import write_students
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -56,7 +57,7 @@ def load(name: str, cores: int) -> Iterator[None]:
             process.wait()
 
 
-def write_teacher(dataset: Dataset, folder: Path) -> Deployed:
+def write_teacher(dataset: Dataset, folder: Path) -> Workload:
     """The quickstart's teacher without its early exits."""
     stages = [StageChoice(2, width) for width in (32, 64, 128)]
     arch = make_arch(
@@ -70,7 +71,7 @@ def write_teacher(dataset: Dataset, folder: Path) -> Deployed:
     network = EarlyExitNetwork(arch, dataset.mean, dataset.std).eval()
     path = folder / "teacher.onnx"
     write_file(make_segments(network, ["fp32"], dataset.validation.images)["fp32"], (), path, {})
-    return Deployed("teacher", path, 1, ((),), network)
+    return Workload("teacher", DeployableFile(path, network), 1, ((),))
 
 
 def speed_up(timings: dict[str, Timing], key: str) -> float:

@@ -32,11 +32,12 @@ import torch
 from erde_nas.device.machine import describe_machine
 from erde_nas.files import write_atomic
 from erde_nas.measurement.brief import QUICK
-from erde_nas.measurement.latency import Deployed, measure
+from erde_nas.measurement.latency import Workload, measure
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import PerExit, cross_predict, judge, order
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe import shipped as resources
 from erde_nas.recipe.profile import load_profile
@@ -96,7 +97,7 @@ def time_quickly(network: EarlyExitNetwork, images: np.ndarray) -> Timing:
     with TemporaryDirectory() as folder:
         path, exits = Path(folder) / "fp32.onnx", len(network.segments)
         write_file(make_segments(network, ["fp32"], images[:1])["fp32"], [0.0] * (exits - 1), path, {})
-        file = Deployed("fp32", path, exits, network=network)
+        file = Workload("fp32", DeployableFile(path, network), exits)
         return measure([file], load_profile(resources.find("profiles", PROFILE)), images, QUICK)["fp32"]
 
 

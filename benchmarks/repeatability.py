@@ -21,11 +21,12 @@ import numpy as np
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import entropies
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -37,7 +38,7 @@ PROCESSES = 5
 STUDENTS = 4
 
 
-def write_students(space: Space, dataset: Dataset, folder: Path) -> list[Deployed]:
+def write_students(space: Space, dataset: Dataset, folder: Path) -> list[Workload]:
     """Students of different size, each with thresholds that let about half of what arrives leave."""
     generator = random.Random(0)
     networks: list[EarlyExitNetwork] = []
@@ -51,7 +52,7 @@ def write_students(space: Space, dataset: Dataset, folder: Path) -> list[Deploye
         thresholds = tuple(float(np.median(values)) for values in entropy[:-1])
         path = folder / f"{network.arch.id}.onnx"
         write_file(make_segments(network, ["fp32"], dataset.validation.images)["fp32"], thresholds, path, {})
-        files.append(Deployed(network.arch.id, path, len(entropy), (thresholds,), network))
+        files.append(Workload(network.arch.id, DeployableFile(path, network), len(entropy), (thresholds,)))
     return files
 
 

@@ -38,10 +38,11 @@ from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
 from erde_nas.distil.context import TrainingContext, prepare
 from erde_nas.distil.training.train import Compute
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit, parameter_count
 from erde_nas.networks.operating_points import cheapest_within, operating_curve
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -169,7 +170,10 @@ def rows_of(batch: list[Params], pool: ProcessPoolExecutor, dataset: Dataset) ->
     with TemporaryDirectory() as name:
         folder = Path(name)
         rows = list(pool.map(train_one, batch, [folder] * len(batch)))
-        files = [Deployed(row["student"], folder / f"{row['student']}.onnx", len(row["exits"].split())) for row in rows]
+        files = [
+            Workload(row["student"], DeployableFile(folder / f"{row['student']}.onnx"), len(row["exits"].split()))
+            for row in rows
+        ]
         timings = measure(files, profile, dataset.validation.images, EFFORT)
     for row in rows:
         timing = timings[row["student"]]

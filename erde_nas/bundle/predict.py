@@ -6,7 +6,7 @@ from typing import Any
 
 from erde_nas.device import bundle_runner as run
 from erde_nas.errors import UserError
-from erde_nas.onnx_files.exported import read_exported
+from erde_nas.onnx_files.metadata import read_metadata
 
 
 def predict_files(
@@ -17,7 +17,7 @@ def predict_files(
     `say` hears what is left out of a folder, and of a file that is for other CPUs.
     Raises UserError for a file that is no exported student, and for images that it cannot take.
     """
-    exported = read_exported(model)
+    exported = read_metadata(model)
     try:
         paths = run.find_images(images, say)
         if lacks := run.missing(exported.instructions):

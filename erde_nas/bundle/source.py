@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.errors import UserError
-from erde_nas.onnx_files.exported import Exported, read_exported
+from erde_nas.onnx_files.metadata import Metadata, read_metadata
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Source:
         return {Path(point["file"]).name: self.run / point["file"] for point in self.points}
 
     @cached_property
-    def exported(self) -> dict[str, Exported]:
+    def exported(self) -> dict[str, Metadata]:
         """What every file says of itself. Raises UserError where one is missing or damaged."""
-        return {name: read_exported(path) for name, path in self.files.items()}
+        return {name: read_metadata(path) for name, path in self.files.items()}
 
     def points_of(self, model: str) -> list[dict[str, Any]]:
         """The operating points of one file."""

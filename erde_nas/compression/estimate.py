@@ -10,10 +10,11 @@ import numpy as np
 from erde_nas.distil.context import TrainingContext
 from erde_nas.measurement.brief import QUICK, QUICK_CALIBRATION, latency_per_exit, precisions
 from erde_nas.measurement.int8_form import int8_form
-from erde_nas.measurement.latency import Deployed, measure
+from erde_nas.measurement.latency import Workload, measure
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
 
@@ -41,7 +42,8 @@ class Yardstick:
         with TemporaryDirectory(prefix="erde-nas-") as folder:
             path = Path(folder) / "teacher.onnx"
             write_file(segments, [], path, {})
-            timing = measure([Deployed("teacher", path, 1, network=network)], self.profile, self.images, QUICK)
+            workload = Workload("teacher", DeployableFile(path, network), 1)
+            timing = measure([workload], self.profile, self.images, QUICK)
         return timing["teacher"].per_exit[-1]
 
     def point(self, network: EarlyExitNetwork) -> OperatingPoint:

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from erde_nas.measurement.int8_form import int8_form
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.onnx_files.write import arithmetic, make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
@@ -38,9 +39,9 @@ def latency_per_exit(
     by_setting: dict[str, dict[str, Timing]] = {}
     kinds = allowed(profiles)
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        files = _files(network, kinds, images, Path(folder), int8_form(profiles) if "int8" in kinds else None)
+        made = _workloads(network, kinds, images, Path(folder), int8_form(profiles) if "int8" in kinds else None)
         for setting, group in settings(profiles).items():
-            wanted = [files[precision] for precision in allowed(group)]
+            wanted = [made[precision] for precision in allowed(group)]
             known = None if reference_ms is None else reference_ms[group[0].name]
             effort = ALONE if known is None else replace(QUICK, reference_ms=known)
             by_setting[setting] = measure(wanted, group[0], images, effort)
@@ -60,29 +61,30 @@ def latencies_side_by_side(
     kinds = precisions(profile)
     how = int8_form((profile,)) if "int8" in kinds else None
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        files = []
+        workloads: list[Workload] = []
         for number, (name, network) in enumerate(networks.items()):
             place = Path(folder) / str(number)
             place.mkdir()
-            found = _files(network, kinds, images, place, how).values()
-            files += [replace(file, key=f"{name}/{file.key}") for file in found]
-        timed = measure(files, profile, images, ALONE) if files else {}
+            found = _workloads(network, kinds, images, place, how).values()
+            workloads += [replace(workload, key=f"{name}/{workload.key}") for workload in found]
+        timed = measure(workloads, profile, images, ALONE) if workloads else {}
     return {
         name: min((timed[f"{name}/{kind}"].per_exit for kind in kinds), key=lambda per_exit: per_exit[-1])
         for name in networks
     }
 
 
-def _files(
+def _workloads(
     network: EarlyExitNetwork, kinds: Sequence[str], images: np.ndarray, folder: Path, how: Quantization | None
-) -> dict[str, Deployed]:
+) -> dict[str, Workload]:
     """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
-    never, files = [0.0] * (len(network.segments) - 1), {}
+    never, workloads = [0.0] * (len(network.segments) - 1), {}
     for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION], how).items():
         path = folder / f"{kind}.onnx"
         write_file(segments, never, path, {})
-        files[kind] = Deployed(kind, path, len(network.segments), network=network, precision=arithmetic(kind))
-    return files
+        deployable = DeployableFile(path, network)
+        workloads[kind] = Workload(kind, deployable, len(network.segments), precision=arithmetic(kind))
+    return workloads
 
 
 def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]:
@@ -92,12 +94,11 @@ def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]
     """
     found: dict[str, float] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        student = write_reference(Path(folder) / "reference.onnx")
-        file = Deployed("reference", student.file, 1, network=student.network)
+        workload = Workload("reference", write_reference(Path(folder) / "reference.onnx"), 1)
         for group in settings(profiles).values():
             effort = Effort(group[0].measure.processes, group[0].measure.blocks)
             images = np.zeros((2 * group[0].batch_size, *IMAGE_SHAPE), np.uint8)
-            timing = measure([file], group[0], images, effort)["reference"]
+            timing = measure([workload], group[0], images, effort)["reference"]
             found |= {profile.name: timing.reference_ms for profile in group}
     return found
 

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
-from erde_nas.device.runtimes.foreign import Feed
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import RuntimeRefused, UserError
 from erde_nas.front.latency import Latency
@@ -36,21 +34,19 @@ CHECKED_IMAGES = 256  # whose logits in the runtime are compared with those expe
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """A file to be measured, and the operating points (thresholds in nats) at which its stream is run.
+class Workload:
+    """What is timed of a deployable: each of its exits, and its stream at the operating points (thresholds in nats).
 
-    `network` is for runtimes that start from PyTorch, `expected` the logits (exits, n, classes) of the images that the
-    measuring is given; where they are, the runtime must answer like that.
+    `precision` is what it is calculated in, `expected` the logits (exits, n, classes) of the images that the measuring
+    is given; where they are, the runtime must answer like that.
     """
 
     key: str
-    path: Path
+    deployable: DeployableFile
     exits: int
     operating_points: tuple[tuple[float, ...], ...] = ()
-    network: nn.Module | None = None
     precision: str = "fp32"
     expected: np.ndarray | None = None
-    feed: Feed | None = None  # of a classifier of other makes
 
 
 @dataclass(frozen=True)
@@ -74,25 +70,26 @@ class Effort:
 
 
 def measure(
-    files: Sequence[Deployed],
+    workloads: Sequence[Workload],
     profile: HardwareProfile,
     images: np.ndarray,
     effort: Effort,
     progress: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Timing]:
-    """Time every file in fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
+    """Time every workload in fresh processes. `images` are (n, channels, h, w) uint8 of the validation split.
 
     Raises UserError where the runtime cannot run the files here.
     """
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
         work = partial(run_there, profile) if profile.elsewhere else run_here
-        found = _run_processes(_job(files, profile, images, Path(folder), effort), Path(folder), effort, progress, work)
+        job = _job(workloads, profile, images, Path(folder), effort)
+        found = _run_processes(job, Path(folder), effort, progress, work)
     reference_ms = effort.reference_ms or float(np.median(found.reference_ms))
     contention = contention_text(found.contention)
 
-    def timing(file: Deployed) -> Timing:
-        reports = found.files[file.key]
-        pooled = pool(reports, reference_ms, profile.batch_size, file.exits)
+    def timing(workload: Workload) -> Timing:
+        reports = found.files[workload.key]
+        pooled = pool(reports, reference_ms, profile.batch_size, workload.exits)
         wide = effort.interval is not None and not narrow(reports, effort.interval)
         return replace(
             pooled,
@@ -100,10 +97,10 @@ def measure(
             contention=contention,
             reference_ms=reference_ms,
             versions=found.versions,
-            disagreement=disagreement(reports[0].get("logits"), file.expected, file.precision),
+            disagreement=disagreement(reports[0].get("logits"), workload.expected, workload.precision),
         )
 
-    return {file.key: timing(file) for file in files}
+    return {workload.key: timing(workload) for workload in workloads}
 
 
 @dataclass
@@ -147,20 +144,20 @@ def _run_processes(
 
 
 def _job(
-    files: Sequence[Deployed], profile: HardwareProfile, images: np.ndarray, folder: Path, effort: Effort
+    workloads: Sequence[Workload], profile: HardwareProfile, images: np.ndarray, folder: Path, effort: Effort
 ) -> dict[str, Any]:
     """Write everything that the agent reads into `folder`; the job names it relative to that."""
     used = runtime(profile.runtime)
 
-    def prepared(student: DeployableFile, precision: str, name: str) -> list[str]:
+    def prepared(deployable: DeployableFile, precision: str, name: str) -> list[str]:
         (folder / name).mkdir()
         setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
         try:
-            return [str(path.relative_to(folder)) for path in used.prepare(student, setting, folder / name)]
+            return [str(path.relative_to(folder)) for path in used.prepare(deployable, setting, folder / name)]
         except (UserError, OSError):
             raise
         except Exception as error:  # whatever the runtime raises
-            raise RuntimeRefused(f"{profile.runtime} cannot prepare {student.file.name}: {short(error)}") from error
+            raise RuntimeRefused(f"{profile.runtime} cannot prepare {deployable.file.name}: {short(error)}") from error
 
     count = max(profile.measure.stream_images, 2 * profile.batch_size)
     kept = max(profile.batch_size, min(count, len(images)))
@@ -183,13 +180,13 @@ def _job(
         "answers": CHECKED_IMAGES if effort.thorough else 0,
         "models": [
             {
-                "key": file.key,
-                "precision": file.precision,
-                "files": prepared(DeployableFile(file.path, file.network, file.feed), file.precision, f"model{number}"),
-                "exits": file.exits,
-                "streams": [list(point) for point in file.operating_points],
+                "key": workload.key,
+                "precision": workload.precision,
+                "files": prepared(workload.deployable, workload.precision, f"model{number}"),
+                "exits": workload.exits,
+                "streams": [list(point) for point in workload.operating_points],
             }
-            for number, file in enumerate(files)
+            for number, workload in enumerate(workloads)
         ],
     }
 

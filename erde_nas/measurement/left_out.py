@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.timing import Timing
 from erde_nas.recipe.profile import HardwareProfile
 
@@ -34,7 +34,7 @@ def reason_of(error: Exception) -> str:
 
 
 def measure_each(
-    files: Sequence[Deployed],
+    workloads: Sequence[Workload],
     profile: HardwareProfile,
     images: np.ndarray,
     effort: Effort,
@@ -46,16 +46,16 @@ def measure_each(
     Those get their reason in `left_out`. Raises UserError where no file can be measured, or each of them can alone.
     """
     try:
-        return measure(files, profile, images, effort, progress)
+        return measure(workloads, profile, images, effort, progress)
     except DeviceLost:
         raise
     except Exception as error:  # of a runtime, which may raise any
         failed, bad = error, LeftOut()
     brief = replace(effort, processes=1, blocks=1, interval=None, allowance_s=0.0)
-    for file in files if len(files) > 1 else ():
-        with sparing(bad, file.key):
-            measure([file], profile, images, brief)
-    good = [file for file in files if file.key not in bad]
+    for workload in workloads if len(workloads) > 1 else ():
+        with sparing(bad, workload.key):
+            measure([workload], profile, images, brief)
+    good = [workload for workload in workloads if workload.key not in bad]
     if not bad or not good:
         raise failed if isinstance(failed, UserError) else RuntimeRefused(reason_of(failed)) from failed
     left_out |= {key: f"{profile.name}: {why}" for key, why in bad.items()}

@@ -11,8 +11,8 @@ import numpy as np
 from erde_nas.device.instructions import exact_int8, in_words
 from erde_nas.device.machine import Machine
 from erde_nas.errors import UserError
+from erde_nas.measurement.given_file import GivenFile, read_given_file, read_images
 from erde_nas.measurement.latency import Effort, latency_record, measure
-from erde_nas.measurement.subject import Subject, read_images, read_subject
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.measurement.timing import Timing, median_interval
 from erde_nas.recipe.profile import HardwareProfile
@@ -46,56 +46,57 @@ def profile_files(
     if reason := obstacle(profile, machine):
         raise UserError(reason)
     with TemporaryDirectory(prefix="erde-nas-") as name:
-        subjects = _read(models, Path(name), size)
-        for subject in subjects:
-            for remark in subject.remarks_for(profile):
-                say(f"{subject.name}: {remark}")
-        pixels = read_images(images, subjects[0].image_shape, profile.batch_size)
-        files = [subject.deployed(profile, pixels, images is not None) for subject in subjects]
-        timings = measure(files, profile, pixels, Effort.full(profile), progress)
-    cautions = {subject.name: caution(subject, machine) for subject in subjects}
+        files = _read(models, Path(name), size)
+        for file in files:
+            for remark in file.remarks_for(profile):
+                say(f"{file.name}: {remark}")
+        pixels = read_images(images, files[0].metadata.image_shape, profile.batch_size)
+        workloads = [file.workload(profile, pixels, images is not None) for file in files]
+        timings = measure(workloads, profile, pixels, Effort.full(profile), progress)
+    cautions = {file.name: caution(file, machine) for file in files}
     for file in files:
-        if (wrong := timings[file.key].disagreement) and not cautions[file.key]:
-            raise UserError(f"profile '{profile.name}': {file.key}: {wrong}")
-    rows = [_row(subject, timings[subject.name], profile) for subject in subjects]
+        if (wrong := timings[file.name].disagreement) and not cautions[file.name]:
+            raise UserError(f"profile '{profile.name}': {file.name}: {wrong}")
+    rows = [_row(file, timings[file.name], profile) for file in files]
     rows = [{**row, "caution": cautions[row["file"]]} for row in rows]
-    pair = [_per_process(timings[subject.name], row) for subject, row in zip(subjects, rows, strict=True)]
+    pair = [_per_process(timings[file.name], row) for file, row in zip(files, rows, strict=True)]
     return rows, _ratio(pair[0], pair[1]) if len(pair) > 1 else None
 
 
-def caution(subject: Subject, machine: Machine) -> str:
+def caution(file: GivenFile, machine: Machine) -> str:
     """What a reader must know of a file whose sums that machine cuts off; empty where it does not."""
-    if not subject.instructions or exact_int8(machine):
+    if not file.metadata.instructions or exact_int8(machine):
         return ""
+    needed = in_words(file.metadata.instructions)
     return (
-        f"its answers are less accurate on {machine.cpu}: 8-bit weights are exact on {in_words(subject.instructions)} "
-        "only; search or compress for this machine to get 7-bit ones"
+        f"its answers are less accurate on {machine.cpu}: 8-bit weights are exact on {needed} only; "
+        " search or compress for this machine to get 7-bit ones"
     )
 
 
-def _read(models: Sequence[Path], folder: Path, size: int | None) -> list[Subject]:
+def _read(models: Sequence[Path], folder: Path, size: int | None) -> list[GivenFile]:
     """The files; one that leaves the size of its images open takes that of the other. Raises UserError."""
     square = None if size is None else (size, size)
-    subjects = [read_subject(path, folder, square) for path in models]
-    fixed = {subject.image_shape for subject in subjects if not subject.open_size}
-    if size is not None and len(fixed) == len(subjects):
+    files = [read_given_file(path, folder, square) for path in models]
+    fixed = {file.metadata.image_shape for file in files if not file.open_size}
+    if size is not None and len(fixed) == len(files):
         raise UserError(f"--size {size} is for a file that leaves the size of its images open; leave it away")
     if size is None and len(fixed) == 1:
         ((_, height, width),) = fixed
-        subjects = [s if not s.open_size else read_subject(Path(s.name), folder, (height, width)) for s in subjects]
-    if len({subject.image_shape for subject in subjects}) > 1:
-        both = ", ".join(f"{subject.name} takes {subject.image_shape}" for subject in subjects)
+        files = [f if not f.open_size else read_given_file(Path(f.name), folder, (height, width)) for f in files]
+    if len({file.metadata.image_shape for file in files}) > 1:
+        both = ", ".join(f"{file.name} takes {file.metadata.image_shape}" for file in files)
         raise UserError(f"the files cannot be compared on the same images: {both}")
-    return subjects
+    return files
 
 
-def _row(subject: Subject, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:
+def _row(file: GivenFile, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:
     stream = 0 if timing.streams else None
-    fractions = subject.exit_fractions if stream is None else timing.streams[0].exit_fractions
+    fractions = file.metadata.exit_fractions if stream is None else timing.streams[0].exit_fractions
     record = asdict(latency_record(timing, stream, fractions, profile))
-    record["precision"] = subject.run_in(profile.precision)
-    row = {"profile": profile.name, "file": subject.name, "exit_fractions": list(fractions), **record}
-    return {**row, "remarks": list(subject.remarks_for(profile))} if subject.feed else row
+    record["precision"] = file.run_in(profile.precision)
+    row = {"profile": profile.name, "file": file.name, "exit_fractions": list(fractions), **record}
+    return {**row, "remarks": list(file.remarks_for(profile))} if file.deployable.feed else row
 
 
 def _per_process(timing: Timing, row: dict[str, Any]) -> np.ndarray:

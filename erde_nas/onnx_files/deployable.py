@@ -1,4 +1,4 @@
-"""A student that is to be prepared for a runtime: its file, and its segments as ONNX files or as modules.
+"""A file to measure or ship, and what a runtime is prepared from: its segments as ONNX files or as modules.
 
 On the machine that prepares only.
 """
@@ -21,9 +21,9 @@ from erde_nas.onnx_files.segments import segment_modules
 
 @dataclass(frozen=True)
 class DeployableFile:
-    """A student's nested ONNX file, and its network for the runtimes that start from PyTorch.
+    """A nested ONNX file, and its network for the runtimes that start from PyTorch.
 
-    `feed` is for a classifier of other makes. See `erde_nas.device.runtimes.interface.Deployable`.
+    `feed` is for a classifier of other makes. This is what `erde_nas.device.runtimes.interface.Deployable` asks for.
     """
 
     file: Path

@@ -17,7 +17,7 @@ from erde_nas.files import read_json, write_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point, Stage
 from erde_nas.measurement.brief import QUICK, allowed, precisions, settings
-from erde_nas.measurement.latency import Deployed, Effort, latency_record
+from erde_nas.measurement.latency import Effort, Workload, latency_record
 from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
@@ -30,10 +30,10 @@ from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report.points import ROLE_NAMES
-from erde_nas.results.files import (
+from erde_nas.results.network_files import (
     WITHOUT_EXITS,
-    Entry,
-    File,
+    NetworkFile,
+    TrainedNetwork,
     all_without_exits,
     settle_int8,
     wanted_points,
@@ -124,20 +124,20 @@ def _teacher_point(points: Sequence[Point]) -> Point:
     return replace(whole[0], latency_ms=latency)
 
 
-def _teacher_entries(run: RunContext) -> tuple[Entry, list[Entry]]:
+def _teacher_entries(run: RunContext) -> tuple[TrainedNetwork, list[TrainedNetwork]]:
     """The teacher without early exits, and with them as a baseline where it has some."""
     folder, teacher, macs = run.store.folder / "teacher", run.context.teacher, run.context.teacher_macs
     network = teacher.early_exit
     if network is None:
         last = teacher.network.exit(-1) if isinstance(teacher.network, ForeignTeacher) else teacher.network
-        return Entry("teacher", last, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
+        return TrainedNetwork("teacher", last, folder, "finished", macs[-1:], "no-exits", "teacher", 1), []
     whole = drop_early_exits(network)
-    plain = Entry("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
-    own = Entry("teacher", network, folder, "finished", macs, "model", "teacher_with_exits", 1)
+    plain = TrainedNetwork("teacher", whole, folder, "finished", _macs(whole), "no-exits", "teacher", 1)
+    own = TrainedNetwork("teacher", network, folder, "finished", macs, "model", "teacher_with_exits", 1)
     return plain, [own] if len(network.segments) > 1 else []
 
 
-def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[Entry]:
+def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[TrainedNetwork]:
     entries = []
     for name in students:
         with sparing(left_out, name):
@@ -145,25 +145,27 @@ def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut
     return entries
 
 
-def _student_entry(run: RunContext, name: str) -> Entry:
+def _student_entry(run: RunContext, name: str) -> TrainedNetwork:
     network = load_network(run.store.student(name) / "weights.safetensors")
     stage: Stage = "pruned" if run.store.metrics(name)["stage"] == "pruned" else "finished"
-    return Entry(name, network, run.store.student(name), stage, _macs(network))
+    return TrainedNetwork(name, network, run.store.student(name), stage, _macs(network))
 
 
-def _without_exits(run: RunContext, entries: Sequence[Entry]) -> Entry:
+def _without_exits(run: RunContext, entries: Sequence[TrainedNetwork]) -> TrainedNetwork:
     """The finished student that is best on validation when nothing leaves early, with its early heads removed."""
     validation = run.context.dataset.validation
 
-    def accuracy(entry: Entry) -> float:
+    def accuracy(entry: TrainedNetwork) -> float:
         return float((all_logits(entry.network, validation.images)[-1].argmax(-1) == validation.labels).mean())
 
     best = max((entry for entry in entries if entry.stage == "finished"), key=accuracy)
     network = drop_early_exits(best.network)  # type: ignore[arg-type]
-    return Entry(best.name, network, best.folder, "finished", _macs(network), "no-exits", "student_without_exits", 1)
+    return TrainedNetwork(
+        best.name, network, best.folder, "finished", _macs(network), "no-exits", "student_without_exits", 1
+    )
 
 
-def _same(entry: Entry, other: Entry) -> bool:
+def _same(entry: TrainedNetwork, other: TrainedNetwork) -> bool:
     """Whether two entries are one network: a student with one exit is the same without exits."""
     ours, theirs = entry.network.state_dict(), other.network.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -174,7 +176,11 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 
 
 def measure_entries(
-    entries: Sequence[Entry], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None = None
+    entries: Sequence[TrainedNetwork],
+    run: RunContext,
+    ledger: Ledger,
+    left_out: LeftOut,
+    goal: GoalSection | None = None,
 ) -> list[Point]:
     """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
 
@@ -193,7 +199,7 @@ def measure_entries(
         files = settle_int8(files, context, lambda text: run.meter.add(EXPORT, 0.0, text))
     ledger.open([file.key for file in files])
     for group in settings(context.profiles).values():
-        fresh = [file.deployed for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
+        fresh = [file.workload for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
         if fresh:
             timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
             ledger.time_quickly(group, timed_quickly)
@@ -216,8 +222,8 @@ def measure_entries(
 
 
 def _pointed(
-    files: Sequence[File], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
-) -> list[File]:
+    files: Sequence[NetworkFile], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
+) -> list[NetworkFile]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
     context, kinds = run.context, len({file.precision for file in files})
     teacher = next((file for file in files if file.entry.role == "teacher" and file.precision == "fp32"), None)
@@ -237,8 +243,8 @@ def _pointed(
 
 
 def _measure_all(
-    files: Sequence[File],
-    extra: Mapping[str, Deployed],
+    files: Sequence[NetworkFile],
+    extra: Mapping[str, Workload],
     run: RunContext,
     ledger: Ledger,
     left_out: LeftOut,
@@ -249,11 +255,11 @@ def _measure_all(
     groups = settings(run.context.profiles)
     for setting, group in groups.items():
         served = [file for file in files if file.precision in allowed(group)]
-        deployed = [file.deployed for file in served] + [extra[f.key] for f in served if f.key in extra]
+        workloads = [file.workload for file in served] + [extra[f.key] for f in served if f.key in extra]
         images, effort = run.context.dataset.validation.images, Effort.full(group[0])
         names = ", ".join(profile.name for profile in group)
         on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
-        timed = partial(measure_each, deployed, group[0], images, effort, left_out, on_process)
+        timed = partial(measure_each, workloads, group[0], images, effort, left_out, on_process)
         measured = ledger.time_fully(setting, group, timed)
         timings.update({profile.name: measured for profile in group if measured})
     return timings
@@ -276,7 +282,11 @@ class _Processes:
 
 
 def _points(
-    file: File, context: TrainingContext, timings: dict[str, dict[str, Timing]], run_folder: Path, left_out: LeftOut
+    file: NetworkFile,
+    context: TrainingContext,
+    timings: dict[str, dict[str, Timing]],
+    run_folder: Path,
+    left_out: LeftOut,
 ) -> list[Point]:
     """Read test, and write down every operating point of one file."""
     dataset, entry = context.dataset, file.entry
@@ -325,7 +335,7 @@ def _points(
     return points
 
 
-def _latency(timings: Mapping[str, Timing], file: File, stream: int, profile: HardwareProfile) -> Latency:
+def _latency(timings: Mapping[str, Timing], file: NetworkFile, stream: int, profile: HardwareProfile) -> Latency:
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
     whole = timings.get(file.key + WITHOUT_EXITS)
     p50 = None if whole is None else whole.streams[0].p50

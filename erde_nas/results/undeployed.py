@@ -6,10 +6,10 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.front.point import Point
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.results.files import Entry
+from erde_nas.results.network_files import TrainedNetwork
 
 
-def without_file(entry: Entry, dataset: Dataset) -> Point:
+def without_file(entry: TrainedNetwork, dataset: Dataset) -> Point:
     """A baseline of which no fp32 file could be deployed and measured: what PyTorch says of it."""
     right = {
         name: all_logits(entry.network, split.images)[-1].argmax(-1) == split.labels

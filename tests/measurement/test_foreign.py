@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.errors import RuntimeRefused, UserError
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.given_file import read_given_file
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.profiling import profile_files
-from erde_nas.measurement.subject import read_subject
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest, split
@@ -48,11 +48,11 @@ def numbers(outputs):
 def test_it_is_fed_and_answers_as_in_plain_onnx_runtime(kind, tmp_path):
     path, feed = write(kind, tmp_path), FILES[kind][1]
     outputs = [plainly(path, feed(IMAGES[i : i + 1])) for i in range(len(IMAGES))]
-    subject = read_subject(path, tmp_path)
-    assert subject.file == path  # as it stands
-    assert (subject.thresholds, subject.exit_fractions) == ((), (1.0,))
-    assert np.prod(subject.image_shape) == 768
-    expected = subject.deployed(PROFILE, IMAGES, stream=True).expected
+    given = read_given_file(path, tmp_path)
+    assert given.deployable.file == path  # as it stands
+    assert (given.metadata.thresholds, given.metadata.exit_fractions) == ((), (1.0,))
+    assert np.prod(given.metadata.image_shape) == 768
+    expected = given.workload(PROFILE, IMAGES, stream=True).expected
     if kind in NO_NUMBERS:
         assert expected is None
     else:
@@ -65,8 +65,8 @@ def test_bf16_which_numpy_lacks_is_cast(tmp_path):
     inputs = [value("image", ["n", *SHAPE], TensorProto.BFLOAT16)]
     outputs = [value("answer", ["n", 10], TensorProto.BFLOAT16)]
     onnx.save(model(nodes, inputs, outputs), tmp_path / "bf16.onnx")
-    subject = read_subject(tmp_path / "bf16.onnx", tmp_path)
-    (found,) = subject.deployed(PROFILE, IMAGES, stream=True).expected
+    given = read_given_file(tmp_path / "bf16.onnx", tmp_path)
+    (found,) = given.workload(PROFILE, IMAGES, stream=True).expected
     wanted = [numbers(plainly(write("plain", tmp_path), files.unit(image[None]))) for image in IMAGES]
     np.testing.assert_allclose(found, wanted, rtol=0.02, atol=0.02)  # 8 bits
     assert np.array_equal(found.view(np.uint32) & 0xFFFF, np.zeros_like(found, np.uint32))  # and no more
@@ -104,19 +104,19 @@ def test_images_are_a_stream_for_other_makes_too(tmp_path):
 def test_a_fixed_batch_of_four_is_filled_up(tmp_path):
     path = tmp_path / "four.onnx"
     onnx.save(files.static_batch(4)(), path)
-    subject = read_subject(path, tmp_path)
-    (row,) = subject.deployed(PROFILE, IMAGES[:1], stream=False).expected[0]
+    given = read_given_file(path, tmp_path)
+    (row,) = given.workload(PROFILE, IMAGES[:1], stream=False).expected[0]
     (logits,) = plainly(path, files.unit(np.repeat(IMAGES[:1], 4, axis=0)))
     np.testing.assert_allclose(row, logits.ravel(), rtol=1e-5)
-    assert "4 images a call: what is left over costs a whole call" in subject.remarks_for(PROFILE)[-1]
-    assert subject.remarks_for(PROFILE.model_copy(update={"batch_size": 8})) == subject.remarks
+    assert "4 images a call: what is left over costs a whole call" in given.remarks_for(PROFILE)[-1]
+    assert given.remarks_for(PROFILE.model_copy(update={"batch_size": 8})) == given.remarks
 
 
 def test_an_open_size_can_be_given_and_follows_the_other_file(tmp_path):
     nodes = files.BODY
     onnx.save(model(nodes, [value("image", ["n", 3, "h", "w"])]), tmp_path / "open.onnx")
-    assert read_subject(tmp_path / "open.onnx", tmp_path).image_shape == (3, 224, 224)
-    assert read_subject(tmp_path / "open.onnx", tmp_path, (20, 20)).image_shape == (3, 20, 20)
+    assert read_given_file(tmp_path / "open.onnx", tmp_path).metadata.image_shape == (3, 224, 224)
+    assert read_given_file(tmp_path / "open.onnx", tmp_path, (20, 20)).metadata.image_shape == (3, 20, 20)
     said = []
     profile_files([tmp_path / "open.onnx", write("plain", tmp_path)], PROFILE, None, say=said.append)
     assert any("open.onnx: it leaves the size of its images open: taken as 16x16, --size" in text for text in said)
@@ -128,11 +128,11 @@ def test_an_open_size_can_be_given_and_follows_the_other_file(tmp_path):
 def test_flattened_images_are_square_where_they_can_be(values, image, tmp_path):
     nodes, tensors = [node("MatMul", ["x", "v"], ["logits"])], [files.noise("v", values, 10)]
     onnx.save(model(nodes, [value("x", ["n", values])], tensors=tensors), tmp_path / "flat.onnx")
-    assert read_subject(tmp_path / "flat.onnx", tmp_path).image_shape == image
+    assert read_given_file(tmp_path / "flat.onnx", tmp_path).metadata.image_shape == image
 
 
 def test_what_is_no_classifier_is_timed_and_named(tmp_path):
-    (_, remark) = read_subject(write("whole-image", tmp_path), tmp_path).remarks
+    (_, remark) = read_given_file(write("whole-image", tmp_path), tmp_path).remarks
     assert "none of its outputs looks like scores of classes, 'r' [1, 8, 8, 8]" in remark
 
 
@@ -210,7 +210,7 @@ def test_what_onnx_runtime_does_not_run_gets_one_line(kind, tmp_path):
     make, message = REFUSED[kind]
     path = make(tmp_path)
     with pytest.raises(UserError, match=message) as caught:
-        read_subject(path, tmp_path).deployed(PROFILE, IMAGES, stream=False)
+        read_given_file(path, tmp_path).workload(PROFILE, IMAGES, stream=False)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
@@ -243,7 +243,7 @@ def test_openvino_runs_them_too_or_says_in_one_line_why_not(tmp_path):
 def test_a_folder_in_place_of_a_file_says_which_to_give(tmp_path):
     file = write("plain", tmp_path)
     with pytest.raises(UserError, match=f"is a folder with 1 model file; give one of them: {file}"):
-        read_subject(tmp_path, tmp_path)
+        read_given_file(tmp_path, tmp_path)
 
 
 def test_pytorch_wants_weights(tmp_path):
@@ -252,8 +252,8 @@ def test_pytorch_wants_weights(tmp_path):
 
 
 def test_a_failure_in_the_measuring_process_names_the_file(tmp_path):
-    feed = read_subject(write("plain", tmp_path), tmp_path).feed
-    broken = Deployed("mine", write("fp16", tmp_path), 1, feed=feed)  # fp32 for a file that takes fp16
+    feed = read_given_file(write("plain", tmp_path), tmp_path).deployable.feed
+    broken = Workload("mine", DeployableFile(write("fp16", tmp_path), feed=feed), 1)  # fp32 for a file that takes fp16
     with pytest.raises(RuntimeRefused, match=r"mine: InvalidArgument: .*tensor\(float16\)") as caught:
         measure([broken], PROFILE, IMAGES, Effort(1, 3))
     assert "\n" not in str(caught.value)

@@ -8,12 +8,13 @@ import torch
 
 from erde_nas.errors import UserError
 from erde_nas.measurement import latency
-from erde_nas.measurement.latency import Deployed, Effort, latency_record, measure
+from erde_nas.measurement.latency import Effort, Workload, latency_record, measure
 from erde_nas.measurement.timing import Stream, Timing
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile, MeasureSection
 from tests.networks.builders import build, digits, medians, small_arch, write_onnx
 
@@ -42,7 +43,7 @@ def student(tmp_path_factory):
 @pytest.mark.parametrize(("batch_size", "streamed"), [(1, 32), (12, 24)])
 def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
     network, path, points = student
-    file = Deployed("a", path, 3, points)
+    file = Workload("a", DeployableFile(path), 3, points)
     timing = measure([file], profile(batch_size=batch_size), IMAGES, Effort(1, 3))["a"]
     assert len(timing.per_exit) == 3
     assert min(timing.per_exit) > 0
@@ -66,10 +67,10 @@ def test_leaving_early_is_faster_and_all_files_of_a_job_are_measured(tmp_path, s
     network = build(arch)
     first, last = macs_per_exit(network)
     assert last > 50 * first
-    heavy = Deployed("heavy", write_onnx(network, [0.0], tmp_path / "heavy.onnx"), 2)
+    heavy = Workload("heavy", DeployableFile(write_onnx(network, [0.0], tmp_path / "heavy.onnx")), 2)
     images = np.zeros((3, 1, 32, 32), np.uint8)
     done = []
-    timings = measure([heavy, Deployed("again", heavy.path, 2)], profile(), images, Effort(1, 3), done.append)
+    timings = measure([heavy, Workload("again", heavy.deployable, 2)], profile(), images, Effort(1, 3), done.append)
     for timing in timings.values():
         assert timing.per_exit[0] < timing.per_exit[1]
         assert timing.streams == ()
@@ -81,7 +82,7 @@ def test_a_file_that_the_runtime_refuses(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match=r"measuring failed in the runtime: .*broken\.onnx.*erde-nas doctor"):
-        measure([Deployed("a", path, 2)], profile(), IMAGES, Effort(1, 3))
+        measure([Workload("a", DeployableFile(path), 2)], profile(), IMAGES, Effort(1, 3))
 
 
 def canned(reference_ms, ratios, stream, taken):
@@ -102,7 +103,7 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
     )
     monkeypatch.setattr(latency, "run_here", lambda job: next(answers))
     done = []
-    file = Deployed("a", student[1], 2, ((0.5,),))
+    file = Workload("a", DeployableFile(student[1]), 2, ((0.5,),))
     timing = measure([file], profile(), IMAGES, Effort(3, 3), done.append)["a"]
     assert done == [1, 2, 3]
     assert timing.per_exit == (2.0 * 2.0, 5.0 * 2.0)
@@ -125,7 +126,9 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
 
 def test_a_batch_takes_its_time_divided_by_its_images(monkeypatch, student):
     monkeypatch.setattr(latency, "run_here", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
-    timing = measure([Deployed("a", student[1], 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3))["a"]
+    timing = measure(
+        [Workload("a", DeployableFile(student[1]), 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3)
+    )["a"]
     assert timing.per_exit == (3.0, 6.0)
     assert timing.streams[0].mean == 3.0
     assert timing.streams[0].exit_fractions == (0.25, 0.75)
@@ -166,7 +169,7 @@ def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
         return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": [1.0], "models": models}
 
     monkeypatch.setattr(latency, "run_here", agent)
-    files = [Deployed(key, student[1], 2, ((0.5,),)) for key in "ab"]
+    files = [Workload(key, DeployableFile(student[1]), 2, ((0.5,),)) for key in "ab"]
     timings = measure(files, profile(), IMAGES, Effort(6, 3, interval=0.02, allowance_s=1e6))
     assert asked == [["a", "b"]] * 6 + [["b"]] * 3  # the second smallest and largest of nine hold the median
     assert not timings["a"].noisy
@@ -181,8 +184,8 @@ def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
 def test_a_thorough_measurement_compares_answers_and_reads_memory_once(student):
     network, path, points = student
     expected = all_logits(network, IMAGES)
-    right = Deployed("right", path, 3, points, expected=expected)
-    wrong = Deployed("wrong", path, 3, points, expected=expected + 1.0)
+    right = Workload("right", DeployableFile(path), 3, points, expected=expected)
+    wrong = Workload("wrong", DeployableFile(path), 3, points, expected=expected + 1.0)
     timings = measure([right, wrong], profile(), IMAGES, Effort(2, 3, thorough=True))
     assert timings["right"].disagreement == ""
     assert "the runtime's logits differ by up to" in timings["wrong"].disagreement

@@ -8,8 +8,9 @@ import pytest
 
 from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
 from erde_nas.measurement import left_out as module
-from erde_nas.measurement.latency import Deployed, Effort
+from erde_nas.measurement.latency import Effort, Workload
 from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 
 IMAGES = np.zeros((1, 1, 8, 8), np.uint8)
@@ -39,7 +40,7 @@ def profile(tiny) -> HardwareProfile:
 def run(monkeypatch, profile, names, errors):
     machine, left = Machine(errors, []), LeftOut()
     monkeypatch.setattr(module, "measure", machine.measure)
-    files = [Deployed(name, Path(name), 1) for name in names]
+    files = [Workload(name, DeployableFile(Path(name)), 1) for name in names]
     return measure_each(files, profile, IMAGES, EFFORT, left), left, machine
 
 

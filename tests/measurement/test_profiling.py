@@ -12,8 +12,8 @@ from PIL import Image
 from erde_nas.device.instructions import EXACT_INT8
 from erde_nas.device.machine import describe_machine
 from erde_nas.errors import UserError
+from erde_nas.measurement.given_file import read_given_file, read_images
 from erde_nas.measurement.profiling import caution, profile_files
-from erde_nas.measurement.subject import read_images, read_subject
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
@@ -124,9 +124,13 @@ def classifier(tmp_path, input_shape=("batch", 1, 8, 8), outputs=("logits",), el
 @pytest.mark.parametrize(("element", "largest"), [(TensorProto.FLOAT, 255), (TensorProto.UINT8, 1)])
 def test_any_classifier_is_a_baseline_that_answers_as_before(tmp_path, element, largest):
     path, weights = classifier(tmp_path, element=element)
-    subject = read_subject(path, tmp_path)
-    assert (subject.image_shape, subject.thresholds, subject.exit_fractions) == ((1, 8, 8), (), (1.0,))
-    (logits,) = subject.deployed(PROFILE, IMAGES, stream=False).expected
+    given = read_given_file(path, tmp_path)
+    assert (given.metadata.image_shape, given.metadata.thresholds, given.metadata.exit_fractions) == (
+        (1, 8, 8),
+        (),
+        (1.0,),
+    )
+    (logits,) = given.workload(PROFILE, IMAGES, stream=False).expected
     np.testing.assert_allclose(logits, IMAGES.reshape(len(IMAGES), 64) / np.float32(largest) @ weights, rtol=1e-4)
 
 
@@ -180,11 +184,11 @@ def test_a_file_that_this_cpu_would_answer_wrong_is_measured_with_a_caution(netw
                 del model.graph.output[1:]
             onnx.save(model, files[name, bits])
     for (name, bits), file in files.items():
-        subject = read_subject(file, tmp_path)
-        assert subject.precision == "int8"
-        assert subject.instructions == (EXACT_INT8 if bits == 8 else ()), name
-        assert caution(subject, new) == ""
-        assert ("8-bit weights are exact on AVX-512 VNNI" in caution(subject, machine)) is (bits == 8)
+        given = read_given_file(file, tmp_path)
+        assert given.metadata.precision == "int8"
+        assert given.metadata.instructions == (EXACT_INT8 if bits == 8 else ()), name
+        assert caution(given, new) == ""
+        assert ("8-bit weights are exact on AVX-512 VNNI" in caution(given, machine)) is (bits == 8)
     monkeypatch.setattr("erde_nas.measurement.profiling.machine_of", lambda profile: machine)
     monkeypatch.setattr("erde_nas.measurement.profiling.obstacle", lambda profile, machine: None)
     rows, _ = profile_files([files["own", 8], files["own", 7]], PROFILE, None)

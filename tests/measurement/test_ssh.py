@@ -18,12 +18,13 @@ from erde_nas.errors import DeviceLost, UserError
 from erde_nas.measurement import latency
 from erde_nas.measurement import remote as devices
 from erde_nas.measurement.detect import describe_machine
-from erde_nas.measurement.latency import Deployed, Effort, measure
+from erde_nas.measurement.given_file import read_given_file
+from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.profiling import profile_files
 from erde_nas.measurement.remote import Device
-from erde_nas.measurement.subject import read_subject
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.networks.logits import all_logits
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile, MeasureSection
 from tests.measurement.foreign_files import write
 from tests.networks.builders import build, digits, medians, small_arch, write_onnx
@@ -69,13 +70,13 @@ def job(tmp_path):
 def test_a_student_measured_there(elsewhere, student, batch_size):
     network, path, thresholds = student
     expected = all_logits(network, IMAGES)
-    file = Deployed("a", path, 2, (thresholds,), network, expected=expected)
+    file = Workload("a", DeployableFile(path, network), 2, (thresholds,), expected=expected)
     timing = measure([file], profile(batch_size=batch_size), IMAGES, Effort(2, 3, thorough=True))["a"]
     assert timing.disagreement == ""
     assert min(timing.per_exit) > 0
     assert timing.memory_bytes > 0
     assert "onnxruntime" in timing.versions
-    wrong = Deployed("a", path, 2, (thresholds,), network, expected=expected + 1)
+    wrong = Workload("a", DeployableFile(path, network), 2, (thresholds,), expected=expected + 1)
     assert "logits differ" in measure([wrong], profile(), IMAGES, Effort(1, 3, thorough=True))["a"].disagreement
 
 
@@ -164,7 +165,7 @@ def test_the_runtimes_own_words(elsewhere, tmp_path, student):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match=r"ssh:device: measuring failed in the runtime of /.* there: .*broken\.onnx"):
-        measure([Deployed("a", path, 2)], profile(), IMAGES, Effort(1, 3))
+        measure([Workload("a", DeployableFile(path), 2)], profile(), IMAGES, Effort(1, 3))
 
 
 def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
@@ -173,12 +174,12 @@ def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="sub.bin", size_threshold=0)
     ((row,), _) = profile_files([path], profile(), None)
     assert row["expected_mean"] > 0
-    feed = read_subject(path, tmp_path).feed
+    feed = read_given_file(path, tmp_path).deployable.feed
     with pytest.raises(
         UserError, match=r"ssh:device: measuring failed in the runtime of /.* there: mine: .*float16"
     ) as caught:
         measure(
-            [Deployed("mine", write("fp16", tmp_path), 1, feed=feed)],
+            [Workload("mine", DeployableFile(write("fp16", tmp_path), feed=feed), 1)],
             profile(),
             np.zeros((2, 3, 16, 16), np.uint8),
             Effort(1, 3),
@@ -201,13 +202,15 @@ def test_a_connection_that_is_cut_once_and_always(elsewhere, student):
     mark = elsewhere.folder / "mark"
     mark.unlink(missing_ok=True)
     cut = f'case "$2" in work) [ -e {mark} ] || {{ touch {mark}\n{CUT}sleep 1; exit 1\n}};; esac; exec "$PYTHON" "$@"'
-    timing = measure([Deployed("a", path, 2)], profile(python=elsewhere.python("once", cut)), IMAGES, Effort(1, 3))["a"]
+    timing = measure(
+        [Workload("a", DeployableFile(path), 2)], profile(python=elsewhere.python("once", cut)), IMAGES, Effort(1, 3)
+    )["a"]
     assert mark.exists()
     assert min(timing.per_exit) > 0
 
     always = profile(python=elsewhere.python("always", cut.replace(f"[ -e {mark} ]", "false")))
     with pytest.raises(DeviceLost, match="ssh:device: the connection was cut"):
-        measure([Deployed("a", path, 2)], always, IMAGES, Effort(1, 3))
+        measure([Workload("a", DeployableFile(path), 2)], always, IMAGES, Effort(1, 3))
 
 
 def test_a_job_that_takes_too_long(elsewhere, student, monkeypatch):
@@ -215,7 +218,7 @@ def test_a_job_that_takes_too_long(elsewhere, student, monkeypatch):
     monkeypatch.setattr("erde_nas.measurement.target.START_S", 0)
     slow = profile(measure=QUICK.model_copy(update={"warmup_calls": FOREVER, "timeout_s": 1}))
     with pytest.raises(DeviceLost, match=r"no result within 1 s; raise measure\.timeout_s"):
-        measure([Deployed("a", path, 2)], slow, IMAGES, Effort(1, 3))
+        measure([Workload("a", DeployableFile(path), 2)], slow, IMAGES, Effort(1, 3))
 
 
 def test_a_device_that_comes_back_is_waited_for(elsewhere, job, monkeypatch):
@@ -281,7 +284,7 @@ def endless_job(student, tmp_path, monkeypatch):
 
     monkeypatch.setattr(latency, "run_there", keep)
     with pytest.raises(KeyError):
-        measure([Deployed("a", student[1], 2)], profile(), IMAGES, Effort(1, FOREVER))
+        measure([Workload("a", DeployableFile(student[1]), 2)], profile(), IMAGES, Effort(1, FOREVER))
     return tmp_path / "endless" / "job.json"
 
 

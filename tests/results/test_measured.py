@@ -9,8 +9,8 @@ import pytest
 from erde_nas.front.point import Role
 from erde_nas.networks.network import drop_early_exits, keep_exits
 from erde_nas.results import measured as finals
-from erde_nas.results.files import Entry
 from erde_nas.results.measured import measure_run, read_measured
+from erde_nas.results.network_files import TrainedNetwork
 from erde_nas.run.folder import RunStore
 from tests.networks.builders import build, small_arch
 from tests.results.test_offer import point
@@ -30,8 +30,8 @@ def measured(tmp_path, monkeypatch):
                 for entry in entries
             ]
 
-        def entry(name: str, role: Role = "student") -> Entry:
-            return Entry(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
+        def entry(name: str, role: Role = "student") -> TrainedNetwork:
+            return TrainedNetwork(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
 
         monkeypatch.setattr(finals, "measure_entries", stand_in)
         monkeypatch.setattr(finals, "_teacher_entries", lambda run: (entry("teacher", "teacher"), []))

@@ -1,4 +1,4 @@
-"""Networks -> files in every precision, in their best form, with the operating points chosen on validation.
+"""Trained networks -> deployables in every precision, in their best form, with operating points chosen on validation.
 
 Exported, quantized (int8.py), checked against PyTorch; what is measured briefly on the way decides between forms.
 """
@@ -16,13 +16,14 @@ from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
 from erde_nas.front.point import Role, Stage
 from erde_nas.measurement.brief import QUICK, allowed, settings
-from erde_nas.measurement.latency import Deployed
+from erde_nas.measurement.latency import Workload
 from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
 from erde_nas.onnx_files.curve import write_curve
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.write import (
     ExportMismatch,
@@ -40,8 +41,8 @@ WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which alw
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A trained network to deploy: a student, the teacher, or a baseline."""
+class TrainedNetwork:
+    """A trained network that waits to become files: a student, the teacher, or a baseline."""
 
     name: str
     network: nn.Module
@@ -54,10 +55,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class File:
-    """One entry in one precision, with the operating points chosen on validation."""
+class NetworkFile:
+    """A trained network's deployable in one precision, with the operating points chosen on validation."""
 
-    entry: Entry
+    entry: TrainedNetwork
     precision: str
     path: Path
     segments: Segments
@@ -80,17 +81,18 @@ class File:
         return f"{self.entry.name}/{self.path.name}"
 
     @property
-    def deployed(self) -> Deployed:
+    def workload(self) -> Workload:
+        """What is timed of it: every exit, and the stream at its operating points."""
         points = tuple(point.thresholds for point in self.points)
-        exits, network = len(self.val_logits), self.entry.network
-        return Deployed(self.key, self.path, exits, points, network, arithmetic(self.precision), self.val_logits)
+        deployable = DeployableFile(self.path, self.entry.network)
+        return Workload(self.key, deployable, len(self.val_logits), points, arithmetic(self.precision), self.val_logits)
 
 
-def write_files(entry: Entry, context: TrainingContext, left_out: LeftOut) -> list[File]:
+def write_files(entry: TrainedNetwork, context: TrainingContext, left_out: LeftOut) -> list[NetworkFile]:
     """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
     validation, how = context.dataset.validation, context.int8
     network, calibration = entry.network.cpu().eval(), calibration_images(context)
-    files: list[File] = []
+    files: list[NetworkFile] = []
     with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
         for precision in allowed(context.profiles):
@@ -100,11 +102,11 @@ def write_files(entry: Entry, context: TrainingContext, left_out: LeftOut) -> li
                 own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
                 write_file(made, [0.0] * (len(own) - 1), path, {})
                 static = Quantized(made, how, "static") if precision == "int8" else None
-                files.append(File(entry, precision, path, made, own, quantized=static))
+                files.append(NetworkFile(entry, precision, path, made, own, quantized=static))
     return files
 
 
-def _path(entry: Entry, precision: str) -> Path:
+def _path(entry: TrainedNetwork, precision: str) -> Path:
     return entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
 
 
@@ -112,7 +114,7 @@ Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
 
 
 def wanted_points(
-    goal: GoalSection | None, teacher: File | None, quick: Mapping[str, Timing], labels: np.ndarray
+    goal: GoalSection | None, teacher: NetworkFile | None, quick: Mapping[str, Timing], labels: np.ndarray
 ) -> Wanted:
     """Which points of a curve a goal asks for, given the teacher's file; none where that is not there."""
     if goal is None or teacher is None or teacher.key not in quick:
@@ -122,7 +124,7 @@ def wanted_points(
     return lambda curve: points_for(curve, goal, accuracy, ms)
 
 
-def with_points(file: File, timing: Timing, context: TrainingContext, wanted: Wanted) -> File:
+def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wanted: Wanted) -> NetworkFile:
     """Choose operating points by the file's own cost per exit, and write the file with the default one."""
     labels = context.dataset.validation.labels
     tolerance = context.recipe.search.accuracy_tolerance
@@ -152,8 +154,8 @@ def with_points(file: File, timing: Timing, context: TrainingContext, wanted: Wa
 
 
 def all_without_exits(
-    files: Sequence[File], context: TrainingContext, folder: Path, left_out: LeftOut
-) -> Iterator[tuple[str, Deployed]]:
+    files: Sequence[NetworkFile], context: TrainingContext, folder: Path, left_out: LeftOut
+) -> Iterator[tuple[str, Workload]]:
     """For every file of a student with early exits, by its key, the same network that always runs to the end."""
     for number, file in enumerate(files):
         network = file.entry.network
@@ -167,10 +169,12 @@ def all_without_exits(
                 how = replace(file.quantized.how, kept=())  # the fastest that it could be
                 segments = quantized(segments.models, how, calibration_images(context)).segments
             write_file(segments, [], path, {})
-            yield file.key, Deployed(key, path, 1, ((),), whole, arithmetic(file.precision))
+            yield file.key, Workload(key, DeployableFile(path, whole), 1, ((),), arithmetic(file.precision))
 
 
-def settle_int8(files: Sequence[File], context: TrainingContext, say: Callable[[str], None]) -> list[File]:
+def settle_int8(
+    files: Sequence[NetworkFile], context: TrainingContext, say: Callable[[str], None]
+) -> list[NetworkFile]:
     """Students' int8 files in their best form: heads in int8 where measured faster, and accurate enough where the file
     is faster than fp32 at all. Measured briefly under the first profile that allows int8.
 
@@ -182,16 +186,17 @@ def settle_int8(files: Sequence[File], context: TrainingContext, say: Callable[[
         return list(files)
     images, heads, failed = calibration_images(context), dict[str, Quantized](), LeftOut()
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        deployed = [choice.deployed for file in students for choice in (file, fp32[file.entry])]
+        workloads = [choice.workload for file in students for choice in (file, fp32[file.entry])]
         for number, file in enumerate(students):
             path = Path(folder) / f"{number}.onnx"
             with sparing(failed, f"{file.key} heads"):
                 made = quantized(fp32[file.entry].segments.models, replace(context.int8, heads=True), images)
                 write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {})
-                deployed.append(replace(file.deployed, key=f"{file.key} heads", path=path))
+                heads_file = DeployableFile(path, file.entry.network)
+                workloads.append(replace(file.workload, key=f"{file.key} heads", deployable=heads_file))
                 heads[file.key] = made
         try:
-            timed = measure_each(deployed, groups[0][0], context.dataset.validation.images, QUICK, failed)
+            timed = measure_each(workloads, groups[0][0], context.dataset.validation.images, QUICK, failed)
         except UserError:  # said where all is measured
             return list(files)
     settled = {}
@@ -203,8 +208,8 @@ def settle_int8(files: Sequence[File], context: TrainingContext, say: Callable[[
 
 
 def _best_form(
-    file: File,
-    fp32: File,
+    file: NetworkFile,
+    fp32: NetworkFile,
     heads: Quantized | None,
     timed: Mapping[str, Timing],
     context: TrainingContext,
@@ -223,7 +228,7 @@ def _best_form(
     return accurate(known[fastest], fp32.segments.models, file.entry.folder, context, say)
 
 
-def _requantized(file: File, made: Quantized, context: TrainingContext) -> File:
+def _requantized(file: NetworkFile, made: Quantized, context: TrainingContext) -> NetworkFile:
     logits = made.segments.logits(context.dataset.validation.images)
     write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
     return replace(file, segments=made.segments, val_logits=logits, quantized=made)

@@ -1,4 +1,4 @@
-"""A file to be measured by itself: a student that erde-nas exported, or a classifier of other makes as it stands."""
+"""A deployable that is given by its path: a student that erde-nas exported, or a classifier of other makes."""
 
 import time
 from dataclasses import dataclass
@@ -8,19 +8,18 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto, numpy_helper
-from torch import nn
 
 from erde_nas.data.images import list_images, read_image
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.instructions import EXACT_INT8, exact_int8, this_cpu
-from erde_nas.device.runtimes.foreign import Feed
 from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session, run_segments
 from erde_nas.errors import UserError
 from erde_nas.measurement.foreign import Size, find_feed
-from erde_nas.measurement.latency import Deployed
+from erde_nas.measurement.latency import Workload
 from erde_nas.networks.weights import load_network
-from erde_nas.onnx_files.exported import is_exported, read_exported, what_file, what_folder
+from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.foreign import copy_weights, precision_of, without_bf16_ends
+from erde_nas.onnx_files.metadata import Metadata, made_by_export, read_metadata, what_file, what_folder
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.quantize import WEIGHT_LIMIT
 from erde_nas.recipe.profile import HardwareProfile
@@ -31,25 +30,17 @@ WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A deployable file. `image_shape` is (channels, h, w), thresholds are in nats; a baseline has none.
-
-    `feed` and what was assumed (`remarks`) are there for files of other makes; `open_size`: the size is our choice.
-    """
+class GivenFile:
+    """A deployable, its network where weights lie beside it, and what is known of it: for files of other makes what
+    their graph shows, and what was assumed (`remarks`). `open_size`: the size of images is our choice."""
 
     name: str
-    file: Path
-    image_shape: tuple[int, ...]
-    thresholds: tuple[float, ...]
-    exit_fractions: tuple[float, ...]  # on validation
-    precision: str
-    network: nn.Module | None = None  # where its weights lie beside it
-    instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
-    feed: Feed | None = None
+    deployable: DeployableFile
+    metadata: Metadata
     open_size: bool = False
     remarks: tuple[str, ...] = ()
 
-    def deployed(self, profile: HardwareProfile, images: np.ndarray, stream: bool) -> Deployed:
+    def workload(self, profile: HardwareProfile, images: np.ndarray, stream: bool) -> Workload:
         """How it is measured under the profile; `stream`: over the images, not each exit alone.
 
         Raises UserError where ONNX Runtime does not run it here.
@@ -58,25 +49,23 @@ class Subject:
             expected = self._answers(images[:CHECKED_IMAGES], profile)
         except Exception as error:  # whatever the runtime raises
             raise UserError(f"{self.name}: {short(error)}") from error
-        return Deployed(
+        return Workload(
             self.name,
-            self.file,
-            len(self.exit_fractions),
-            (self.thresholds,) if stream else (),
-            self.network,
+            self.deployable,
+            len(self.metadata.exit_fractions),
+            (self.metadata.thresholds,) if stream else (),
             self.run_in(profile.precision),
             expected,
-            self.feed,
         )
 
     def _answers(self, images: np.ndarray, profile: HardwareProfile) -> np.ndarray | None:
         """What it answers in ONNX Runtime here: (exits, n, classes); None where that cannot be compared."""
-        exact = not exact_int8(this_cpu())
-        if self.feed is None:
-            segments = [segment.SerializeToString() for segment in split(onnx.load(self.file))]
+        exact, file, feed = not exact_int8(this_cpu()), self.deployable.file, self.deployable.feed
+        if feed is None:
+            segments = [segment.SerializeToString() for segment in split(onnx.load(file))]
             return run_segments(segments, images, exact=exact)
-        file, threads = str(self.file), profile.threads
-        model = as_foreign(open_session(file, threads=threads, device="cpu", exact=exact, severity=FATAL), self.feed)
+        threads = profile.threads
+        model = as_foreign(open_session(str(file), threads=threads, device="cpu", exact=exact, severity=FATAL), feed)
         size, deadline = profile.batch_size, time.monotonic() + CHECK_S
         first, again = model.answers(images[:size]), model.answers(images[:size])
         if first is None or again is None or not np.array_equal(first, again, equal_nan=True):
@@ -93,13 +82,15 @@ class Subject:
 
     def run_in(self, precision: str) -> str:
         """The arithmetic under a profile of that precision: int8 is the file's matter, bf16 the runtime's."""
-        if self.feed is not None and precision == "fp32":
-            return self.precision
-        return self.precision if self.precision == "int8" or precision == "int8" else precision
+        own = self.metadata.precision
+        if self.deployable.feed is not None and precision == "fp32":
+            return own
+        return own if own == "int8" or precision == "int8" else precision
 
     def remarks_for(self, profile: HardwareProfile) -> tuple[str, ...]:
         """What is to be known of the numbers under the profile."""
-        batch, wanted = self.feed.batch if self.feed else None, profile.batch_size
+        feed, wanted = self.deployable.feed, profile.batch_size
+        batch = feed.batch if feed else None
         if batch == 1 and wanted > 1:
             return (*self.remarks, f"it takes one image a call: {wanted} images are {wanted} calls")
         if batch and wanted % batch:
@@ -107,7 +98,7 @@ class Subject:
         return self.remarks
 
 
-def read_subject(path: Path, folder: Path, size: Size | None = None) -> Subject:
+def read_given_file(path: Path, folder: Path, size: Size | None = None) -> GivenFile:
     """Read the file. Where one of other makes leaves the size of images open, `size` (h, w) is taken.
 
     What must be changed of it is written into `folder`. Raises UserError for what is missing, damaged or refused by
@@ -123,20 +114,11 @@ def read_subject(path: Path, folder: Path, size: Size | None = None) -> Subject:
         raise UserError(f"{path} is {what_file(path)}") from error
     if not model.HasField("graph"):
         raise UserError(f"{path} is {what_file(path)}")
-    if is_exported(model):
-        found = read_exported(path)
+    if made_by_export(model):
+        found = read_metadata(path)
         weights = path.parent / WEIGHTS
         network = load_network(weights) if weights.is_file() and found.precision == "fp32" else None
-        return Subject(
-            str(path),
-            path,
-            found.image_shape,
-            found.thresholds,
-            found.exit_fractions,
-            found.precision,
-            network,
-            found.instructions,
-        )
+        return GivenFile(str(path), DeployableFile(path, network), found)
     return _foreign(path, model, folder, size)
 
 
@@ -148,7 +130,7 @@ def instructions_for(model: ModelProto, folder: Path) -> tuple[str, ...]:
     return EXACT_INT8 if any(np.abs(w).max(initial=0) > WEIGHT_LIMIT[7] for w in weights) else ()
 
 
-def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> Subject:
+def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> GivenFile:
     file, precision = path, precision_of(model)
     if without_bf16_ends(model):
         file = folder / f"{len(list(folder.iterdir()))}" / path.name
@@ -156,18 +138,8 @@ def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> 
         onnx.save(model, file)
         copy_weights(model, path.parent, file.parent)
     found = find_feed(file, str(path), size)
-    return Subject(
-        str(path),
-        file,
-        found.image_shape,
-        (),
-        (1.0,),
-        precision,
-        instructions=instructions_for(model, path.parent),
-        feed=found.feed,
-        open_size=found.open_size,
-        remarks=found.remarks,
-    )
+    metadata = Metadata((), found.image_shape, (), (1.0,), precision, instructions_for(model, path.parent))
+    return GivenFile(str(path), DeployableFile(file, feed=found.feed), metadata, found.open_size, found.remarks)
 
 
 def read_images(folder: Path | None, shape: tuple[int, ...], least: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from erde_nas.errors import UserError
-from erde_nas.onnx_files.exported import Exported, read_exported
+from erde_nas.onnx_files.metadata import Metadata, read_metadata
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.segments import export_segments
 from tests.networks.builders import build, small_arch, write_onnx
@@ -12,7 +12,7 @@ from tests.networks.builders import build, small_arch, write_onnx
 
 def test_a_file_says_what_it_is(tmp_path):
     model = write_onnx(build(small_arch("resnet", ("erde", "gap"))), [0.5], tmp_path / "model.onnx")
-    assert read_exported(model) == Exported(tuple("abcdefghij"), (1, 8, 8), (0.5,), (0.25, 0.75), "fp32")
+    assert read_metadata(model) == Metadata(tuple("abcdefghij"), (1, 8, 8), (0.5,), (0.25, 0.75), "fp32")
 
 
 def other_file(kind, folder):
@@ -47,7 +47,7 @@ def other_file(kind, folder):
 )
 def test_other_files_are_refused(kind, reason, tmp_path):
     with pytest.raises(UserError, match=reason):
-        read_exported(other_file(kind, tmp_path))
+        read_metadata(other_file(kind, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_a_folder_is_called_what_it_is(files, said, tmp_path):
         (tmp_path / name).write_text("{}")
     ship = tmp_path / "ship"
     with pytest.raises(UserError) as caught:
-        read_exported(ship)
+        read_metadata(ship)
     assert f"{ship} is {said.format(ship)}" in str(caught.value)

@@ -1,4 +1,4 @@
-"""What a deployable file says of itself."""
+"""What the metadata of a deployable say: written at export, read here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,23 @@ LFS = b"version https://git-lfs"  # how its pointers begin
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What the file says of itself. `image_shape` is (channels, size, size), thresholds are in nats."""
+class Metadata:
+    """What is known of a deployable. `image_shape` is (channels, h, w), thresholds are in nats; a baseline has none."""
 
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     thresholds: tuple[float, ...]
-    exit_fractions: tuple[float, ...]
+    exit_fractions: tuple[float, ...]  # on validation
     precision: str
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
 
 
-def is_exported(model: ModelProto) -> bool:
+def made_by_export(model: ModelProto) -> bool:
     """Whether its metadata say that erde-nas exported it. Other files may have an `If`, and nodes of any name."""
     return made_here(model) and {entry.key for entry in model.metadata_props} >= NOTES
 
 
-def read_exported(path: Path) -> Exported:
+def read_metadata(path: Path) -> Metadata:
     """Raises UserError for a file that is missing, damaged, or was not exported by erde-nas."""
     if path.is_dir():
         raise UserError(f"{path} is {what_folder(path)}")
@@ -52,9 +52,9 @@ def read_exported(path: Path) -> Exported:
     if missing := NOTES - notes.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
     shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
-    return Exported(
+    return Metadata(
         tuple(notes["classes"].split("\n")),
-        (shape[0], shape[1], shape[2]),
+        shape,
         thresholds_of(model),
         tuple(float(share) for share in notes["exit_fractions"].split()),
         notes["precision"],
