@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.blocks import BLOCK_CLASSES, BLOCKS
 from erde_nas.networks.families import last_blocks, with_exits
@@ -125,8 +127,10 @@ class EarlyExitNetwork(nn.Module):
         return logits, features
 
     @torch.no_grad()
-    def forward_until_exit(self, images: Tensor, thresholds: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Route each image by itself: it leaves where its entropy (nats) is below the exit's threshold.
+    def forward_until_exit(
+        self, images: Tensor, thresholds: Sequence[float], rule: ExitRule = ENTROPY
+    ) -> tuple[Tensor, Tensor]:
+        """Route each image by itself: it leaves where its score is below the exit's threshold.
 
         `thresholds` has one value per exit but the last. Returns logits (batch, classes) and exit index (batch,).
         """
@@ -135,16 +139,16 @@ class EarlyExitNetwork(nn.Module):
         waiting = torch.arange(len(images), device=images.device)
         logits = torch.empty(len(images), self.arch.classes, device=images.device)
         exit_index = torch.full((len(images),), len(self.segments) - 1, device=images.device)
-        x = images
+        x, so_far = images, list[np.ndarray]()
         for number, segment in enumerate(self.segments):
             if not len(waiting):
                 break
             x, out = segment(x)
-            leaves = (
-                entropy(out) < thresholds[number]
-                if number < len(thresholds)
-                else torch.ones(len(out), dtype=torch.bool, device=out.device)
-            )
+            so_far.append(out.float().cpu().numpy())
+            leaves = torch.ones(len(out), dtype=torch.bool)
+            if number < len(thresholds):
+                leaves = torch.from_numpy(rule.score(so_far) < thresholds[number])
+            so_far, leaves = [early[~leaves.numpy()] for early in so_far], leaves.to(out.device)
             logits[waiting[leaves]] = out[leaves].float()
             exit_index[waiting[leaves]] = number
             x, waiting = x[~leaves], waiting[~leaves]

@@ -1,4 +1,4 @@
-"""The exit rule's operating points: thresholds chosen after training, on the validation split, at no training cost.
+"""An exit rule's operating points: thresholds chosen after training, on the validation split, at no training cost.
 
 One trained student gives a whole curve of (error, expected cost): every combination of a grid of thresholds per exit is
 evaluated on the cached logits, and the non-dominated ones are kept.
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule, entropy
+from erde_nas.errors import UserError
 from erde_nas.pareto import non_dominated
 
 COMBINATIONS = 1024  # more would fit the validation split's noise
@@ -18,7 +19,7 @@ COMBINATIONS = 1024  # more would fit the validation split's noise
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Thresholds (nats, one per exit but the last) and what they give. `cost` is in the unit of the costs given."""
+    """Thresholds (one per exit but the last) and what they give. `cost` is in the unit of the costs given."""
 
     thresholds: tuple[float, ...]
     exit_fractions: tuple[float, ...]
@@ -28,21 +29,43 @@ class OperatingPoint:
 
 def entropies(logits: np.ndarray) -> np.ndarray:
     """Entropy in nats of softmax over the last axis: (..., classes) -> (...), in float64."""
-    log_p = log_softmax(logits.astype(np.float64), axis=-1)
-    return -(np.exp(log_p) * log_p).sum(-1)
+    return entropy(logits.astype(np.float64))
 
 
-def exit_indices(entropy: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """The exit (n,) at which each image leaves: entropy is (exits, n), thresholds one per exit but the last."""
-    leaves = np.vstack([entropy[:-1] < np.reshape(thresholds, (-1, 1)), np.ones((1, entropy.shape[1]), bool)])
-    return leaves.argmax(0)
+def scores(rule: ExitRule, logits: np.ndarray) -> np.ndarray:
+    """Logits (exits, n, classes) -> the rule's score at every exit but the last (exits - 1, n), in float64.
+
+    Raises UserError for scores that no threshold can be found for: the rule is wrong.
+    """
+    exits, count, _ = logits.shape
+    precise = logits.astype(np.float64)
+    found = [rule.score(precise[: number + 1]) for number in range(exits - 1)]
+    for number, score in enumerate(found):
+        if score.shape != (count,) or (score < 0).any():
+            least = f"one as low as {score.min():.3g}" if score.size else "none"
+            raise UserError(
+                f"the exit rule '{rule.name}' must give {count} scores of at least 0 at exit {number}, but gives "
+                f"{score.shape} with {least}; correct the rule, or choose another with exit_rule"
+            )
+    return np.reshape(found, (exits - 1, count))
+
+
+def exit_indices(score: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """The exit (n,) at which each image leaves: score is (exits, n) or (exits - 1, n), thresholds one per exit but the
+    last, which answers always."""
+    leaves = score[: len(thresholds)] < np.reshape(thresholds, (-1, 1))
+    return np.vstack([leaves, np.ones((1, leaves.shape[1]), bool)]).argmax(0)
 
 
 def operate(
-    logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], thresholds: Sequence[float]
+    logits: np.ndarray,
+    labels: np.ndarray,
+    costs: Sequence[float],
+    thresholds: Sequence[float],
+    rule: ExitRule = ENTROPY,
 ) -> OperatingPoint:
     """Logits (exits, n, classes), labels (n,), cost per exit -> the operating point of `thresholds`."""
-    taken = exit_indices(entropies(logits), thresholds)
+    taken = exit_indices(scores(rule, logits), thresholds)
     correct = logits.argmax(-1) == labels  # (exits, n)
     return _point(taken, correct, np.asarray(costs, float), tuple(float(t) for t in thresholds))
 
@@ -55,18 +78,20 @@ def _point(taken: np.ndarray, correct: np.ndarray, costs: np.ndarray, thresholds
     )
 
 
-def operating_curve(logits: np.ndarray, labels: np.ndarray, costs: Sequence[float]) -> list[OperatingPoint]:
+def operating_curve(
+    logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], rule: ExitRule = ENTROPY
+) -> list[OperatingPoint]:
     """The non-dominated operating points by rising cost; equal ones once.
 
-    Thresholds lie halfway between neighbouring entropies seen at the exit, at evenly spaced quantiles, or are 0 (nobody
+    Thresholds lie halfway between neighbouring scores seen at the exit, at evenly spaced quantiles, or are 0 (nobody
     leaves). Logits (exits, n, classes), labels (n,), cost per exit.
     """
-    entropy = entropies(logits)
+    score = scores(rule, logits)
     correct = logits.argmax(-1) == labels
     exits = len(logits)
     levels = max(2, math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9))
-    grids = [_grid(entropy[i], levels) for i in range(exits - 1)]
-    leaving, right = _routed(entropy, correct, grids)
+    grids = [_grid(score[i], levels, rule.resolution) for i in range(exits - 1)]
+    leaving, right = _routed(score, correct, grids)
     accuracy, fractions = right.sum(-1) / len(labels), leaving / len(labels)
     cost = (fractions * np.asarray(costs, float)).sum(-1)
     unique: dict[tuple[float, float], OperatingPoint] = {}
@@ -79,16 +104,16 @@ def operating_curve(logits: np.ndarray, labels: np.ndarray, costs: Sequence[floa
 
 
 def _routed(
-    entropy: np.ndarray, correct: np.ndarray, grids: Sequence[Sequence[float]]
+    score: np.ndarray, correct: np.ndarray, grids: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many images leave at each exit, and how many of them are right, for every combination of thresholds.
 
-    Entropy and correct (exits, n), a grid for each exit but the last -> (*lengths of the grids, exits) each. Images are
-    counted once by the thresholds that let them out: everything else is sums of these counts.
+    Score (exits - 1, n), correct (exits, n), a grid for each exit but the last -> (*lengths of the grids, exits) each.
+    Images are counted once by the thresholds that let them out: everything else is sums of these counts.
     """
     shape = tuple(len(grid) + 1 for grid in grids)
-    passed = [np.searchsorted(grid, entropy[i], side="right") for i, grid in enumerate(grids)]  # from here they leave
-    cell = np.ravel_multi_index(passed, shape) if grids else np.zeros(entropy.shape[1], int)
+    passed = [np.searchsorted(grid, score[i], side="right") for i, grid in enumerate(grids)]  # from here they leave
+    cell = np.ravel_multi_index(passed, shape) if grids else np.zeros(correct.shape[1], int)
     leaving: list[np.ndarray] = []
     right: list[np.ndarray] = []
     for exit_, here in enumerate(correct):
@@ -105,9 +130,9 @@ def _routed(
     return np.stack(leaving, -1), np.stack(right, -1)
 
 
-def _grid(entropy: np.ndarray, levels: int) -> tuple[float, ...]:
+def _grid(score: np.ndarray, levels: int, resolution: float) -> tuple[float, ...]:
     """At most `levels` thresholds for one exit, from "nobody leaves" to "everybody leaves"."""
-    seen = np.unique(entropy)
+    seen = np.unique(np.round(score / resolution) * resolution if resolution else score)
     between = np.concatenate([[0.0], (seen[1:] + seen[:-1]) / 2, [seen[-1] + 1e-3]])
     chosen = np.unique(np.linspace(0, len(between) - 1, min(levels, len(between))).round().astype(int))
     return tuple(float(value) for value in between[chosen])

@@ -7,18 +7,21 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.device.instructions import EXACT_INT8
 from erde_nas.errors import UserError
 from erde_nas.files import read_json
 from erde_nas.onnx_files.nest import made_here, split, thresholds_of
 
 NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
+EXIT_RULE = "exit_rule"  # also there, where it is not entropy
 LFS = b"version https://git-lfs"  # how its pointers begin
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is known of a deployable. `image_shape` is (channels, h, w), thresholds are in nats; a baseline has none."""
+    """What is known of a deployable. `image_shape` is (channels, h, w), thresholds are those of the exit rule's score;
+    a baseline has none."""
 
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]
@@ -26,6 +29,7 @@ class Metadata:
     exit_fractions: tuple[float, ...]  # on validation
     precision: str
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for its accuracy; none: any CPU will do
+    exit_rule: str = ENTROPY.name
 
 
 def made_by_export(model: ModelProto) -> bool:
@@ -59,6 +63,7 @@ def read_metadata(path: Path) -> Metadata:
         tuple(float(share) for share in notes["exit_fractions"].split()),
         notes["precision"],
         tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
+        notes.get(EXIT_RULE, ENTROPY.name),
     )
 
 

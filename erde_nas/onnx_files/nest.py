@@ -1,6 +1,6 @@
 """Segments -> one ONNX file with nested `If` nodes, and back.
 
-    image (1, c, h, w) uint8, thresholds (exits - 1,) float32 nats, with a default
+    image (1, c, h, w) uint8, thresholds (exits - 1,) float32, in the unit of the exit rule's score, with a default
         ->  logits (1, classes), exit_index (1,)
 
 Each branch holds its own initializers: ONNX Runtime optimises a branch only if the weights it uses are in it.
@@ -14,21 +14,23 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.device.runtimes.interface import ROUTE
 from erde_nas.onnx_files.names import input_name, output_names
+from erde_nas.onnx_files.rule_nodes import rule_nodes
 
 Part = TypeVar("Part", NodeProto, TensorProto)
 PRODUCER = "erde-nas"  # in the metadata of every file made here
 
 
-def nest(segments: Sequence[ModelProto], thresholds: Sequence[float]) -> ModelProto:
-    """One file of float or quantized segments. `thresholds` (nats) are the defaults of the input of that name.
+def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: ExitRule = ENTROPY) -> ModelProto:
+    """One file of float or quantized segments. `thresholds` are the defaults of the input of that name.
 
     The file answers one image at a time: an `If` has one condition for the whole batch.
     """
     if len(thresholds) != len(segments) - 1:
         raise ValueError(f"{len(segments)} segments need {len(segments) - 1} thresholds, but got {len(thresholds)}")
-    graph = _level(segments, 0)
+    graph = _level(segments, 0, rule)
     first = segments[0].graph.input[0]
     shape = [1, *(d.dim_value for d in first.type.tensor_type.shape.dim[1:])]
     graph.input.append(helper.make_tensor_value_info("image", first.type.tensor_type.elem_type, shape))
@@ -46,7 +48,7 @@ def nest(segments: Sequence[ModelProto], thresholds: Sequence[float]) -> ModelPr
     return model
 
 
-def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
+def _level(segments: Sequence[ModelProto], number: int, rule: ExitRule) -> GraphProto:
     """Segment `number` and, inside the `else` of its `If`, all later ones."""
     source = segments[number].graph
     logits = output_names(number, len(segments))[0]
@@ -69,7 +71,7 @@ def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
             [helper.make_tensor_value_info(branch_names[0], TensorProto.FLOAT, [1, classes]),
              helper.make_tensor_value_info(branch_names[1], TensorProto.INT64, [1])],
         )  # fmt: skip
-        condition, constants = _leaves(number, logits, len(segments) - 1)
+        condition, constants = _leaves(number, len(segments) - 1, rule)
         nodes += condition
         initializers += constants
         nodes.append(
@@ -79,7 +81,7 @@ def _level(segments: Sequence[ModelProto], number: int) -> GraphProto:
                 names,
                 name=f"{ROUTE}{number}/if",
                 then_branch=taken,
-                else_branch=_level(segments, number + 1),
+                else_branch=_level(segments, number + 1, rule),
             )
         )
     if number == 0:
@@ -98,11 +100,10 @@ def _answer(number: int, logits: str, names: Sequence[str]) -> list[NodeProto]:
     ]
 
 
-def _leaves(number: int, logits: str, early_exits: int) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes and constants of the exit rule: entropy(softmax(logits)) < thresholds[number], as one boolean.
+def _leaves(number: int, early_exits: int, rule: ExitRule) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Nodes and constants of the exit rule: score < thresholds[number], as one boolean.
 
-    In few nodes, since each costs a small student a share of its time: the matrix product -p · (log p)^T is the
-    entropy, and a single threshold need not be picked.
+    In few nodes, since each costs a small student a share of its time: a single threshold need not be picked.
     """
     at = f"{ROUTE}{number}"
     threshold, nodes, constants = "thresholds", [], []
@@ -110,15 +111,11 @@ def _leaves(number: int, logits: str, early_exits: int) -> tuple[list[NodeProto]
         threshold = f"{at}/threshold"
         nodes.append(helper.make_node("Gather", ["thresholds", f"{at}/number"], [threshold], axis=0))
         constants.append(numpy_helper.from_array(np.array(number, np.int64), f"{at}/number"))
-    nodes += [
-        helper.make_node("LogSoftmax", [logits], [f"{at}/log_p"], axis=-1),
-        helper.make_node("Exp", [f"{at}/log_p"], [f"{at}/p"]),
-        helper.make_node("Gemm", [f"{at}/p", f"{at}/log_p"], [f"{at}/entropy"], transB=1, alpha=-1.0),
-        helper.make_node("Less", [f"{at}/entropy", threshold], [f"{at}/leaves"]),
-    ]
+    scored = rule_nodes(rule.single or rule.graph, f"{at}/", number)
+    nodes += [*scored.nodes, helper.make_node("Less", [scored.score, threshold], [f"{at}/leaves"])]
     for node in nodes:
         node.name = node.output[0]
-    return nodes, constants
+    return nodes, [*constants, *scored.constants]
 
 
 def _without_metadata(part: Part) -> Part:
@@ -186,7 +183,7 @@ def _names_read(nodes: Iterable[NodeProto]) -> set[str]:
 
 
 def thresholds_of(model: ModelProto) -> tuple[float, ...]:
-    """The default thresholds (nats) of a nested file; empty where it has one exit."""
+    """The default thresholds of a nested file; empty where it has one exit."""
     for tensor in model.graph.initializer:
         if tensor.name == "thresholds":
             return tuple(float(value) for value in numpy_helper.to_array(tensor))

@@ -10,22 +10,24 @@ import onnx
 import torch
 from torch import nn
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.device.instructions import exact_int8, this_cpu
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.device.runtimes.onnxruntime import FATAL, NestedModel, open_session, run_segments
 from erde_nas.files import write_atomic
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.operating_points import entropies, exit_indices
+from erde_nas.networks.operating_points import exit_indices, scores
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.metadata import EXIT_RULE
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments, export_whole
 
 BATCH = 64  # images at once, in a runtime of which every exit's logits are wanted
 LOGITS_TOLERANCE = 1e-4  # of the largest logit of an image, at least 1
-ENTROPY_MARGIN = 1e-4  # nats: closer to its threshold than this, an image may leave at either exit
+SCORE_TOLERANCE = 1e-4  # of a threshold, at least 1: an image whose score is closer to it may leave at either exit
 
 
 class ExportMismatch(Exception):
@@ -118,23 +120,32 @@ def _differ(found: np.ndarray, expected: np.ndarray) -> float:
     return float((np.abs(found - expected) / size).max())
 
 
-def write_file(segments: Segments, thresholds: Sequence[float], path: Path, metadata: dict[str, str]) -> None:
-    """Nest the segments into one file with default `thresholds` (nats) and the metadata that `predict` reads."""
-    model = nest(segments.models, thresholds)
-    onnx.helper.set_model_props(model, metadata)
+def write_file(
+    segments: Segments,
+    thresholds: Sequence[float],
+    path: Path,
+    metadata: dict[str, str],
+    rule: ExitRule = ENTROPY,
+) -> None:
+    """Nest the segments into one file with default `thresholds` and the metadata that `predict` reads."""
+    model = nest(segments.models, thresholds, rule)
+    onnx.helper.set_model_props(model, metadata if rule == ENTROPY else {**metadata, EXIT_RULE: rule.name})
     write_atomic(path, lambda temporary: onnx.save(model, str(temporary)))
 
 
-def check_export(path: Path, network: nn.Module, images: np.ndarray, thresholds: Sequence[float]) -> None:
+def check_export(
+    path: Path, network: nn.Module, images: np.ndarray, thresholds: Sequence[float], rule: ExitRule = ENTROPY
+) -> None:
     """Run the fp32 file on every image and compare with PyTorch. Raises ExportMismatch.
 
-    The exits must agree for every image whose entropies are not within 1e-4 nats of a threshold, the logits to 1e-4 of
-    the largest.
+    The exits must agree for every image whose scores are not within 1e-4 of a threshold, the logits to 1e-4 of the
+    largest.
     """
     expected = all_logits(network, images)
-    entropy = entropies(expected)
-    taken = exit_indices(entropy, thresholds)
-    close = (np.abs(entropy[:-1] - np.reshape(thresholds, (-1, 1))) < ENTROPY_MARGIN).any(0)
+    score = scores(rule, expected)
+    taken = exit_indices(score, thresholds)
+    margins = SCORE_TOLERANCE * np.maximum(1.0, np.abs(np.reshape(thresholds, (-1, 1))))
+    close = (np.abs(score - np.reshape(thresholds, (-1, 1))) < margins).any(0)
     model = NestedModel(open_session(str(path), threads=1, device="cpu"))
     levels = np.array(thresholds, np.float32)
     for i in range(len(images)):

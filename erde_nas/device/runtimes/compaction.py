@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
+
 Segment = Callable[[np.ndarray], Sequence[np.ndarray]]
 """Images or features (n, ...) -> logits (n, classes) and, but for the last segment, features (n, ...)."""
 
 
 @dataclass(frozen=True)
 class Compacting:
-    """Segments of a student, in order."""
+    """Segments of a student, in order, and when images leave between them."""
 
     segments: Sequence[Segment]
+    rule: ExitRule = ENTROPY
 
     def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A batch (n, channels, h, w) uint8 -> logits (n, classes), exit index (n,)."""
@@ -24,6 +27,7 @@ class Compacting:
         last = len(self.segments) - 1
         exit_index = np.full(len(images), last)
         answer: np.ndarray | None = None
+        so_far: list[np.ndarray] = []  # the logits of the images that wait
         x = images
         for number, segment in enumerate(self.segments):
             outputs = segment(x)
@@ -33,7 +37,8 @@ class Compacting:
                     return logits, exit_index
                 answer[waiting] = logits
                 break
-            leaves = entropy(logits) < thresholds[number]
+            so_far.append(logits)
+            leaves = self.rule.score(so_far) < thresholds[number]
             if leaves.all():
                 exit_index[waiting] = number
                 if answer is None:
@@ -44,18 +49,11 @@ class Compacting:
                 answer = np.empty((len(images), logits.shape[1]), np.float32) if answer is None else answer
                 answer[waiting[leaves]] = logits[leaves]
                 exit_index[waiting[leaves]] = number
-                x, waiting = outputs[1][~leaves], waiting[~leaves]
+                x, waiting, so_far = outputs[1][~leaves], waiting[~leaves], [early[~leaves] for early in so_far]
             else:
                 x = outputs[1]
         assert answer is not None
         return answer, exit_index
-
-
-def entropy(logits: np.ndarray) -> np.ndarray:
-    """Entropy in nats of softmax over the last axis, in float32 as on the device."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return -(np.exp(log_p) * log_p).sum(-1)
 
 
 def every_exit(segments: Sequence[Segment], images: np.ndarray, batch_size: int = 256) -> np.ndarray:

@@ -57,7 +57,7 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     runtime = Runtime.get()
     _unsafe_reset_threadpool(setting.threads)  # before anything runs: its one way to choose a number of threads
     methods = [runtime.load_program(Path(path)).load_method("forward") for path in files]
-    return Compacting([_as_segment(method, setting.batch_size) for method in methods])
+    return Compacting([_as_segment(method, setting.batch_size) for method in methods], setting.rule)
 
 
 def _as_segment(method: Any, batch_size: int) -> Segment:

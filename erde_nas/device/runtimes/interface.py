@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from erde_nas.device.exit_rules import EXIT_RULES, ExitRule
 from erde_nas.device.runtimes.foreign import Feed
 
 if TYPE_CHECKING:
@@ -21,13 +22,20 @@ ROUTE = "route"  # how the names of the nodes that decide, in a nested file, beg
 
 @dataclass(frozen=True)
 class Setting:
-    """How a file is run. `precision` is that of the arithmetic: fp32, bf16 or int8."""
+    """How a file is run. `precision` is that of the arithmetic: fp32, bf16 or int8; `exit_rule` decides where a
+    runtime runs segments by themselves."""
 
     device: str = "cpu"
     threads: int = 1
     precision: str = "fp32"
     batch_size: int = 1
     provider: str | None = None  # of ONNX Runtime, where it is not that of the device
+    exit_rule: str = "entropy"  # a name in exit_rules.py
+
+    @property
+    def rule(self) -> ExitRule:
+        """The exit rule of that name."""
+        return EXIT_RULES[self.exit_rule]
 
 
 class Deployable(Protocol):
@@ -64,9 +72,9 @@ class Runner(Protocol):
     """A loaded student."""
 
     def run(self, images: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, channels, h, w) uint8, thresholds (exits - 1,) float32 nats -> logits (n, classes), exits (n,).
+        """Images (n, channels, h, w) uint8, thresholds (exits - 1,) float32 -> logits (n, classes), exits (n,).
 
-        An image leaves at the first exit whose entropy is below its threshold; nothing after that runs for it.
+        An image leaves at the first exit whose score is below its threshold; nothing after that runs for it.
         """
 
 

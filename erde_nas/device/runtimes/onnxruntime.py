@@ -51,7 +51,7 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     sessions = [open_session(path, threads=setting.threads, device=setting.device, provider=provider) for path in files]
     if setting.batch_size == 1 and len(sessions) == 1:
         return NestedModel(sessions[0])
-    return Compacting([as_segment(session) for session in sessions])
+    return Compacting([as_segment(session) for session in sessions], setting.rule)
 
 
 def open_session(

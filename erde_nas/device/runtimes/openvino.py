@@ -100,7 +100,8 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     models = [core.read_model(path) for path in files]
     if setting.batch_size == 1 and len(models) == 1:
         return NestedModel(openvino, core.compile_model(models[0], "CPU", options))
-    return Compacting(_segments(openvino, core, models, options, setting.batch_size))
+    segments = _segments(openvino, core, models, options, setting.batch_size)
+    return Compacting(segments, setting.rule)
 
 
 class NestedModel:

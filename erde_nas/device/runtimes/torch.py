@@ -66,7 +66,8 @@ def _in_precision(module: Any, precision: str) -> Any:
 
 def load(files: Sequence[str], setting: Setting) -> Runner:
     """The segments, on `threads` threads or the GPU. Raises RuntimeError where there is none."""
-    return Compacting([as_segment(module, setting.device) for module in load_modules(files, setting)])
+    segments = [as_segment(module, setting.device) for module in load_modules(files, setting)]
+    return Compacting(segments, setting.rule)
 
 
 def load_modules(files: Sequence[str], setting: Setting) -> list[Any]:

@@ -49,7 +49,7 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it uses what PyTorch itself deprecates
         modules = [torch.compile(module, dynamic=setting.batch_size > 1) for module in load_modules(segments, setting)]
-        runner = Compacting([as_segment(module, setting.device) for module in modules])
+        runner = Compacting([as_segment(module, setting.device) for module in modules], setting.rule)
         for count in {len(images), 1}:
             runner.run(images[:count], np.full(len(modules) - 1, -1, np.float32))
     return runner
