@@ -196,4 +196,13 @@ RUNTIMES: Registry[Any] = Registry(
     needs=("PACKAGE", "EXTRA", "PRECISIONS", "DEVICES", "versions", "prepare", "load"),
 )
 
-EXIT_RULES: Registry[Any] = Registry("exit rule", "erde_nas.exit_rules", {})
+EXIT_RULES: Registry[Any] = Registry(
+    "exit rule",
+    "erde_nas.exit_rules",
+    {
+        "entropy": "erde_nas.device.exit_rules:ENTROPY",
+        "max-prob": "erde_nas.device.exit_rules:MAX_PROB",
+        "margin": "erde_nas.device.exit_rules:MARGIN",
+    },
+    needs=("name", "text", "unit", "score", "graph", "single", "resolution"),
+)

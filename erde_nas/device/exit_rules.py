@@ -1,14 +1,17 @@
-"""When an image leaves at an exit: the rules, by name. Needs numpy alone, because it also runs on devices.
+"""When an image leaves at an exit: the rules. Needs numpy alone, because it also runs on devices.
 
 A rule says the same thing twice: in numpy, for batches and for choosing thresholds, and as an ONNX graph, for files
-that decide by themselves. To add one, add it here; another package brings one under the entry point
-`erde_nas.exit_rules` (docs/exit_rules.md).
+that decide by themselves. To add one, write it here and name it in `erde_nas/registry.py`; another package brings one
+under the entry point `erde_nas.exit_rules` (docs/exit_rules.md).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from erde_nas.errors import UserError
+from erde_nas.registry import EXIT_RULES
 
 Score = Callable[[Sequence[np.ndarray]], np.ndarray]
 """The logits of the exits so far, each (n, classes), this exit's last -> scores (n,), in the logits' precision."""
@@ -35,6 +38,14 @@ class ExitRule:
     def unit_text(self) -> str:
         """The unit in parentheses, to put behind a word; nothing where there is none."""
         return f" ({self.unit})" if self.unit else ""
+
+
+def exit_rule(name: str) -> ExitRule:
+    """The rule of that name. Raises UserError where there is none, or a plug-in's calls itself otherwise."""
+    rule = EXIT_RULES[name]
+    if not isinstance(rule, ExitRule) or rule.name != name:
+        raise UserError(f"the exit rule '{name}' must be an ExitRule of that name, but its plug-in brings {rule!r}")
+    return rule
 
 
 def entropy(logits: np.ndarray) -> np.ndarray:
@@ -100,4 +111,3 @@ MARGIN = ExitRule(
     }""",
     resolution=1e-6,
 )
-EXIT_RULES = {rule.name: rule for rule in (ENTROPY, MAX_PROB, MARGIN)}

@@ -39,7 +39,7 @@ def scores(rule: ExitRule, logits: np.ndarray) -> np.ndarray:
     """
     exits, count, _ = logits.shape
     precise = logits.astype(np.float64)
-    found = [rule.score(precise[: number + 1]) for number in range(exits - 1)]
+    found = [rule.score(list(precise[: number + 1])) for number in range(exits - 1)]
     for number, score in enumerate(found):
         if score.shape != (count,) or (score < 0).any():
             least = f"one as low as {score.min():.3g}" if score.size else "none"
@@ -103,9 +103,7 @@ def operating_curve(
     return sorted(unique.values(), key=lambda p: p.cost)
 
 
-def _routed(
-    score: np.ndarray, correct: np.ndarray, grids: Sequence[Sequence[float]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _routed(score: np.ndarray, correct: np.ndarray, grids: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
     """How many images leave at each exit, and how many of them are right, for every combination of thresholds.
 
     Score (exits - 1, n), correct (exits, n), a grid for each exit but the last -> (*lengths of the grids, exits) each.

@@ -9,7 +9,6 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.parser import parse_graph
 
 from erde_nas.device.exit_rules import ExitRule
-
 from erde_nas.onnx_files.names import output_names
 
 EARLIER = re.compile(r"logits\d+")  # what segments call the logits of their exits, see names.py

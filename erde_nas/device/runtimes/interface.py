@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from erde_nas.device.exit_rules import EXIT_RULES, ExitRule
+from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.device.runtimes.foreign import Feed
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ class Setting:
     precision: str = "fp32"
     batch_size: int = 1
     provider: str | None = None  # of ONNX Runtime, where it is not that of the device
-    exit_rule: str = "entropy"  # a name in exit_rules.py
+    exit_rule: str = "entropy"  # a name of registry.EXIT_RULES
 
     @property
     def rule(self) -> ExitRule:
         """The exit rule of that name."""
-        return EXIT_RULES[self.exit_rule]
+        return exit_rule(self.exit_rule)
 
 
 class Deployable(Protocol):
