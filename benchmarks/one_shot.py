@@ -149,7 +149,7 @@ def tau(stem: str, scale: dict[str, Any], count: int) -> None:
                 begin = time.process_time()
                 trial, _ = evaluate.evaluate(Proposal({}), arch, number, context, make)
                 row |= {name: accuracy(trial), f"{name}_cpu_s": round(time.process_time() - begin, 2)}
-                row |= {"macs": trial.metrics["macs_per_exit"][-1]} if trial.metrics else {}
+                row |= {"macs": trial.judged.macs_per_exit[-1]} if trial.judged else {}
             rows.append(row)
             print(f"{number + 1}/{count}: {row}", flush=True)
             write(Path(f"{stem}-tau.csv"), rows)
@@ -165,7 +165,7 @@ def train_fully(arch: Arch, context: TrainingContext) -> EarlyExitNetwork:
 
 def accuracy(trial: Trial) -> float:
     """On validation, at the most accurate thresholds; NaN for a failed candidate."""
-    return round(max(point[0] for point in trial.metrics["curve"]), 5) if trial.state == "complete" else float("nan")
+    return round(trial.judged.best_accuracy, 5) if trial.judged else float("nan")
 
 
 def tau_table(rows: list[dict[str, Any]]) -> str:
@@ -204,7 +204,7 @@ def budget(stem: str, scale: dict[str, Any], way: str, count: int) -> None:
             searcher.tell(trial)
             row = {"candidate": trial.student, **clock.row()}
             if trial.state == "complete":
-                front = np.vstack([front, [(1 - accuracy, macs) for accuracy, macs in trial.metrics["curve"]]])
+                front = np.vstack([front, [(1 - accuracy, macs) for accuracy, macs in trial.judged.curve]])
                 front = front[non_dominated(front)]
                 row |= dict(zip(("error", "macs"), trial.objectives, strict=True))
             rows.append(row | {"hypervolume": round(volume(front, largest), 5)})

@@ -31,14 +31,15 @@ import sqlalchemy
 from sqlalchemy import Engine, event
 
 from erde_nas.errors import UserError
-from erde_nas.files import write_json
 from erde_nas.networks.weights import save_packed
 from erde_nas.recipe.recipe import SpaceSection
+from erde_nas.run.students import StudentRecord, write_student
 from erde_nas.run.studies import shared
 from erde_nas.run.studies.interface import Study
 from erde_nas.run.studies.local import LocalStudy
 from erde_nas.run.studies.shared import Membership, SharedStudy
 from erde_nas.searching.searchers import Searcher, make_searcher
+from erde_nas.space.findings import Findings, Judged
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal, Trial
 
@@ -50,11 +51,8 @@ REPEATS = 48
 READ_EVERY = 16  # candidates: a shared study is read once a second, and 1,000 workers at 60 s finish 16.7 in that
 WEIGHTS = 1_000_000  # bytes of a student of 250,000 parameters
 SECTION = SpaceSection(depths=((1, 2, 3),) * 3, widths=((8, 16, 24), (16, 32, 48), (32, 64, 96)))
-METRICS = {
-    "latency_ms": {"cpu-1thread": 1 / 3},
-    "curve": [[i / 701, i / 907] for i in range(100)],
-    "macs_per_exit": [1, 2, 3],
-}
+CURVE = tuple((i / 701, i / 907) for i in range(100))
+JUDGED = Judged(0.9, (0.5, 0.5), (0.2, 0.3, 0.5), (0.7, 0.8, 0.9), 2.0, (1, 2, 3), 9, 36, {"cpu-1thread": 1 / 3}, CURVE)
 SERIES = "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {count}) "
 
 
@@ -168,7 +166,7 @@ def steps(
 
     def weights() -> None:
         save_packed(arch, bytes(WEIGHTS), student)
-        write_json(student / "metrics.json", done.metrics)
+        write_student(student, StudentRecord("searched", searched=done.findings))
 
     yield "weights", weights
     if study is not None:
@@ -180,7 +178,8 @@ def trial(space: Space, proposal: Proposal, generator: np.random.Generator, numb
     """A finished trial with a made-up result."""
     values = tuple(generator.random(2).tolist())
     student = space.identify(proposal.params)
-    return Trial(number, student, proposal.params, "complete", values, (-0.1,), METRICS, proposal.attrs)
+    found = Findings(space.decode(proposal.params), {"cpu-1thread": (0.1, 0.2, 0.4)}, JUDGED)
+    return Trial(number, student, proposal.params, "complete", values, (-0.1,), found, proposal.attrs)
 
 
 def random_proposal(space: Space, generator: np.random.Generator) -> Proposal:

@@ -4,9 +4,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from erde_nas.errors import UserError
+
+T = TypeVar("T")
 
 
 class DamagedJson(UserError, ValueError):
@@ -34,9 +36,29 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))
 
 
+def checked(path: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of the content of `path`. Raises UserError where it raises ValueError, as pydantic does."""
+    try:
+        return read()
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {problem(error)}; restore it, or use another folder") from error
+
+
+def problem(error: Exception) -> str:
+    """What an error says, in one line: of pydantic's problems the first, and where it is."""
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    first = errors(include_url=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in `path`. Raises DamagedJson for anything else."""
     try:
         return json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedJson(f"{path} is damaged ({error}); restore it, or use another folder") from error

@@ -200,8 +200,8 @@ def _check_candidates(store: RunStore, students: Sequence[str]) -> None:
 
 def _finished(store: RunStore) -> list[str]:
     """The candidates that were finished before, on a shortlist or at the user's wish."""
-    names = [trial.student for trial in store.trials() if trial.state == "complete"]
-    return [name for name in names if store.metrics(name).get("stage") == "finished"]
+    finished = {name for name, record in store.records().items() if record.stage == "finished"}
+    return [trial.student for trial in store.trials() if trial.state == "complete" and trial.student in finished]
 
 
 def check_hardware(profiles: Profiles) -> None:

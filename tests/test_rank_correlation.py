@@ -10,6 +10,7 @@ from erde_nas.rank_correlation import rank_correlation
 from erde_nas.report.facts import run_facts
 from erde_nas.results.report_model import searched_and_finished
 from erde_nas.space.trial import Trial
+from tests.space.builders import findings, judged
 
 
 def counted(first: list[float], second: list[float]) -> float:
@@ -53,7 +54,7 @@ def test_what_has_no_order_has_no_tau() -> None:
 
 
 def trial(student: str, curve: list[float]) -> Trial:
-    return Trial(0, student, {}, "complete", (0.1, 1.0), metrics={"curve": [[accuracy, 1.0] for accuracy in curve]})
+    return Trial(0, student, {}, "complete", (0.1, 1.0), findings=findings(judged(curve)))
 
 
 def point(student: str, accuracy: float, stage: str = "finished") -> Point:

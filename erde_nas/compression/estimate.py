@@ -13,7 +13,7 @@ from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Workload, measure
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
-from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve
+from erde_nas.networks.operating_points import OperatingPoint, best_accuracy, cheapest_within, operating_curve
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
@@ -46,6 +46,10 @@ class Yardstick:
             timing = measure([workload], self.profile, self.images, QUICK)
         return timing["teacher"].per_exit[-1]
 
+    def accuracy(self, network: EarlyExitNetwork) -> float:
+        """Of a student at its most accurate thresholds, on validation."""
+        return best_accuracy(all_logits(network, self.images), self.context.dataset.validation.labels)
+
     def point(self, network: EarlyExitNetwork) -> OperatingPoint:
         """Where a trained student would be run: its cheapest thresholds within the recipe's tolerance."""
         curve = operating_curve(
@@ -75,10 +79,3 @@ class Yardstick:
                 write_file(segments, [0.0] * (len(network.segments) - 1), path, {})
                 sizes.append(path.stat().st_size / 1000)
         return min(sizes)
-
-
-def best_accuracy(network: EarlyExitNetwork, context: TrainingContext) -> float:
-    """On validation, at the student's most accurate thresholds."""
-    validation = context.dataset.validation
-    logits = all_logits(network, validation.images)
-    return max(point.accuracy for point in operating_curve(logits, validation.labels, range(1, len(logits) + 1)))

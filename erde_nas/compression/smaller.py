@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.compression.prune import Gradients, Pruning, prune
 from erde_nas.errors import UserError
-from erde_nas.files import read_json
 from erde_nas.measurement.brief import latencies_side_by_side
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, keep_exits
@@ -36,12 +35,7 @@ def load_student(run: RunContext, name: str) -> EarlyExitNetwork:
 
 def made_of(run: RunContext, names: Sequence[str]) -> list[str]:
     """The fit students that were ever made of the finished students `names`."""
-    found = []
-    for path in sorted((run.store.folder / "students").glob("*/metrics.json")):
-        metrics = read_json(path)
-        if metrics.get("stage") == "pruned" and metrics.get("origin", metrics.get("parent")) in names:
-            found.append(path.parent.name)
-    return found
+    return [name for name, record in run.store.records().items() if record.stage == "pruned" and record.origin in names]
 
 
 def how_to_prune(run: RunContext) -> Pruning:
@@ -59,7 +53,7 @@ def gradients_of(run: RunContext) -> Gradients:
 def prune_and_train(run: RunContext, planned: Sequence[Planned]) -> None:
     """Prune and train what is not there yet, as many at once as the device takes, in the recipe's steps."""
     steps, how = run.context.recipe.compress.steps, how_to_prune(run)
-    missing = [(name, ratio) for name, ratio in planned if not run.store.metrics(pruned_name(name, ratio))]
+    missing = [(name, ratio) for name, ratio in planned if run.store.record(pruned_name(name, ratio)) is None]
     whole = {(name, ratio): load_student(run, name) for name, ratio in missing}
     networks = dict(whole)
     for step in range(1, steps + 1):
@@ -74,7 +68,7 @@ def prune_and_train(run: RunContext, planned: Sequence[Planned]) -> None:
         networks = _trained(run, networks, between=step < steps)
     for (name, ratio), network in networks.items():
         save_network(network, run.store.student(pruned_name(name, ratio)))
-        run.store.update_metrics(pruned_name(name, ratio), stage="pruned", parent=name, origin=name, ratio=ratio)
+        run.store.update_student(pruned_name(name, ratio), stage="pruned", parent=name, origin=name, ratio=ratio)
 
 
 def _trained(
@@ -122,7 +116,7 @@ def drop_unused_exits(run: RunContext, names: Sequence[str]) -> None:
             for used in found:
                 if after[_slim_name(name, used)][-1] < before[name][used[-1]]:
                     _keep_smaller(run, name, _slim_name(name, used), smaller[_slim_name(name, used)])
-            run.store.update_metrics(name, used_exits=found[0] if found else list(range(len(network.segments))))
+            run.store.update_student(name, used_exits=tuple(found[0] if found else range(len(network.segments))))
 
 
 def _slim_name(name: str, used: Sequence[int]) -> str:
@@ -130,8 +124,8 @@ def _slim_name(name: str, used: Sequence[int]) -> str:
 
 
 def _has_exits_to_judge(run: RunContext, name: str) -> bool:
-    metrics = run.store.metrics(name)
-    return "used_exits" not in metrics and metrics.get("stage") in ("finished", "pruned")
+    record = run.store.record(name)
+    return record is not None and record.used_exits is None and record.stage in ("finished", "pruned")
 
 
 def _worth_trying(run: RunContext, network: EarlyExitNetwork, per_exit_ms: Sequence[float]) -> list[list[int]]:
@@ -147,8 +141,9 @@ def _keep_smaller(run: RunContext, name: str, made: str, network: EarlyExitNetwo
     left, exits = len(network.segments), len(load_student(run, name).segments)
     run.meter.say(f"{made} is {name} with {left} of its {exits} exits: no image takes the others")
     save_network(network, run.store.student(made))
-    here = {"parent": name, "origin": run.store.metrics(name).get("origin", name), "used_exits": list(range(left))}
-    run.store.update_metrics(made, stage="pruned", **here)
+    record = run.store.record(name)
+    origin = (record and record.origin) or name
+    run.store.update_student(made, stage="pruned", parent=name, origin=origin, used_exits=tuple(range(left)))
 
 
 def used_exits(points: Sequence[OperatingPoint]) -> list[list[int]]:

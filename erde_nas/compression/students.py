@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from erde_nas.compression.estimate import Yardstick, best_accuracy
+from erde_nas.compression.estimate import Yardstick
 from erde_nas.compression.prune import shapes
 from erde_nas.compression.smaller import (
     drop_unused_exits,
@@ -77,8 +77,8 @@ def _small_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yard
             f"prune {name}: no shape reaches the goal on {yardstick.profile.name}; the cheapest is taken, "
             f"with {least:.0%} of the channels less"
         )
-        if run.store.metrics(pruned_name(name, least)):  # else its training failed
-            run.store.update_metrics(pruned_name(name, least), cheapest=True)
+        if run.store.record(pruned_name(name, least)):  # else its training failed
+            run.store.update_student(pruned_name(name, least), cheapest=True)
 
 
 def _accurate_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
@@ -88,9 +88,10 @@ def _accurate_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Y
         pruned = pruned_name(name, shape[0])
         if shape[0]:
             prune_and_train(run, [(name, shape[0])])
-            if run.store.metrics(pruned).get("stage") != "pruned":
+            record = run.store.record(pruned)
+            if record is None or record.stage != "pruned":
                 return True
-        drop = yardstick.teacher_accuracy - best_accuracy(load_student(run, pruned), run.context)
+        drop = yardstick.teacher_accuracy - yardstick.accuracy(load_student(run, pruned))
         what = describe({"accuracy_drop": drop}, goal)
         run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less is {what} on validation")
         return any(miss > 0 for miss in misses({"accuracy_drop": drop}, goal).values())

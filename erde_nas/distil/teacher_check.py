@@ -6,13 +6,13 @@ So a student of middling size is trained briefly with cross-entropy, and compare
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 from torch import nn
 
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
+from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.recipe.distil import DistilSection
 
 
@@ -39,12 +39,12 @@ class Verdict:
 def check_teacher(context: TrainingContext, arch: Arch) -> Verdict:
     """Train `arch` as a candidate, but without the teacher, and compare the two."""
     network, section = context.build(arch), cross_entropy_alone(context.recipe.distil)
-    teacher = _best_accuracy(context.teacher.network, context)
+    teacher = _best_exit(context.teacher.network, context)
     try:
         context.job(network, context.recipe.train, section).run()
     except TrainingFailed:
         return Verdict(teacher, None)
-    return Verdict(teacher, _best_accuracy(network, context))
+    return Verdict(teacher, _best_exit(network, context))
 
 
 def without_teacher(context: TrainingContext) -> TrainingContext:
@@ -64,7 +64,6 @@ def cross_entropy_alone(section: DistilSection) -> DistilSection:
     return DistilSection.model_validate({"loss": "ce", **kept})
 
 
-def _best_accuracy(network: nn.Module, context: TrainingContext) -> float:
+def _best_exit(network: nn.Module, context: TrainingContext) -> float:
     validation = context.dataset.validation
-    right = all_logits(network, validation.images).argmax(-1) == validation.labels  # (exits, n)
-    return float(np.asarray(right).mean(1).max())
+    return max(accuracy_per_exit(all_logits(network, validation.images), validation.labels))

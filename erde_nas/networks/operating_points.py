@@ -32,6 +32,16 @@ def entropies(logits: np.ndarray) -> np.ndarray:
     return entropy(logits.astype(np.float64))
 
 
+def accuracy_per_exit(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
+    """The share of the images that each exit is right on: logits (exits, n, classes), labels (n,)."""
+    return tuple(float(share) for share in (logits.argmax(-1) == labels).mean(1))
+
+
+def best_accuracy(logits: np.ndarray, labels: np.ndarray, rule: ExitRule = ENTROPY) -> float:
+    """At the most accurate thresholds: logits (exits, n, classes), labels (n,)."""
+    return max(point.accuracy for point in operating_curve(logits, labels, range(1, len(logits) + 1), rule))
+
+
 def scores(rule: ExitRule, logits: np.ndarray) -> np.ndarray:
     """Logits (exits, n, classes) -> the rule's score at every exit but the last (exits - 1, n), in float64.
 

@@ -147,7 +147,8 @@ def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut
 
 def _student_entry(run: RunContext, name: str) -> TrainedNetwork:
     network = load_network(run.store.student(name) / "weights.safetensors")
-    stage: Stage = "pruned" if run.store.metrics(name)["stage"] == "pruned" else "finished"
+    record = run.store.record(name)
+    stage: Stage = "pruned" if record is not None and record.stage == "pruned" else "finished"
     return TrainedNetwork(name, network, run.store.student(name), stage, _macs(network))
 
 

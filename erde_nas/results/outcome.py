@@ -72,7 +72,7 @@ def came_of(
 
 def _cheapest(store: RunStore, students: Sequence[str], chosen: Choice | None, goal: GoalSection) -> str:
     """Which students no pruning makes cheaper, where a cost is what misses the goal."""
-    found = [name for name in students if store.metrics(name).get("cheapest")]
+    found = [name for name in students if (record := store.record(name)) and record.cheapest]
     missed = {} if chosen is None else misses(chosen.reached, goal)
     if not found or not any(miss > 0 for key, miss in missed.items() if key != "accuracy_drop"):
         return ""
@@ -102,5 +102,5 @@ def export_command(run: Path, student: str) -> str:
 
 def _origin(store: RunStore, student: str) -> str:
     """The finished student that one was made of, or itself."""
-    metrics = store.metrics(student)
-    return str(metrics.get("origin", metrics.get("parent", student)))
+    record = store.record(student)
+    return (record and record.origin) or student

@@ -26,8 +26,8 @@ from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.forecast import Forecast
 from erde_nas.searching.objectives import objective_names
-from erde_nas.searching.rank_check import accuracy_of, rank_check_report
-from erde_nas.space.trial import Trial
+from erde_nas.searching.rank_check import rank_check_report
+from erde_nas.space.trial import Trial, judged_students
 
 PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "ptflops", "scipy", "numpy")
 
@@ -94,12 +94,12 @@ def _device(machine: Machine) -> dict[str, Any]:
 
 def parents_of(store: RunStore, students: Sequence[str]) -> dict[str, str]:
     """Which student each pruned one was made from."""
-    return {name: parent for name in students if (parent := store.metrics(name).get("parent"))}
+    return {name: record.parent for name in students if (record := store.record(name)) and record.parent}
 
 
 def searched_front(trials: Sequence[Trial]) -> list[Trial]:
     """The feasible trials that no other dominates in the search's own objectives."""
-    feasible = [t for t in trials if t.state == "complete" and all(excess <= 0 for excess in t.constraints)]
+    feasible = [trial for trial in trials if trial.feasible]
     if not feasible:
         return []
     keep = non_dominated(np.array([trial.objectives for trial in feasible]))
@@ -111,7 +111,7 @@ def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Seq
 
     None where fewer than three were finished.
     """
-    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
+    searched = {student: judged.best_accuracy for student, judged in judged_students(trials).items()}
     best: dict[str, float] = {}
     for point in finished:
         if point.stage == "finished" and point.student in searched:
@@ -135,20 +135,22 @@ def _teacher_check(run: RunContext) -> dict[str, Any] | None:
 
 
 def _row(trial: Trial) -> dict[str, Any]:
-    known = {key: trial.metrics.get(key) for key in ("val_accuracy", "macs", "params", "latency_ms")}
+    known = {key: getattr(trial.judged, key, None) for key in ("val_accuracy", "macs", "params", "latency_ms")}
     return {"student": trial.student, "state": trial.state, "reason": trial.reason, **known}
 
 
 def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:
-    metrics = trial.metrics
+    findings, judged = trial.findings, trial.judged
+    assert findings is not None
+    assert judged is not None
     latency = {
         profile.name: Latency(
             mean=None,
             p50=None,
             p95=None,
             p99=None,
-            expected_mean=metrics["latency_ms"][profile.name],
-            per_exit=tuple(metrics["latency_per_exit_ms"][profile.name]),
+            expected_mean=judged.latency_ms[profile.name],
+            per_exit=findings.latency_per_exit_ms[profile.name],
             source="estimated",
             runtime=profile.runtime,
             device=profile.device,
@@ -157,21 +159,21 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
             precision="/".join(map(arithmetic, precisions(profile))),
         )
         for profile in profiles
-        if profile.name in metrics["latency_ms"]  # the others wait for the finished students
+        if profile.name in judged.latency_ms  # the others wait for the finished students
     }
     return Point(
         student=trial.student,
         stage="searched",
-        arch=metrics["arch"],
-        thresholds=tuple(metrics["thresholds"]),
-        exit_fractions=tuple(metrics["exit_fractions"]),
-        val_accuracy=metrics["val_accuracy"],
+        arch=findings.arch.to_dict(),
+        thresholds=judged.thresholds,
+        exit_fractions=judged.exit_fractions,
+        val_accuracy=judged.val_accuracy,
         test_accuracy=None,
         test_accuracy_ci95=None,
-        macs=metrics["macs"],
-        macs_per_exit=tuple(metrics["macs_per_exit"]),
-        params=metrics["params"],
-        size_bytes=metrics["size_bytes"],
+        macs=judged.macs,
+        macs_per_exit=judged.macs_per_exit,
+        params=judged.params,
+        size_bytes=judged.size_bytes,
         latency_ms=latency,
         file=None,
         offered=False,

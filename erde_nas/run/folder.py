@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from erde_nas.files import is_temporary, read_json, write_atomic, write_json
 from erde_nas.progress.clock import StageClock
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.run.students import FILE as METRICS
+from erde_nas.run.students import StudentRecord, read_student, write_student
 from erde_nas.run.studies.interface import Study
 from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Trial
@@ -42,14 +45,19 @@ class RunStore:
         """The folder of one student."""
         return self.folder / "students" / name
 
-    def metrics(self, name: str) -> dict[str, Any]:
-        """What is known of a student; empty where nothing is."""
-        path = self.student(name) / "metrics.json"
-        return read_json(path) if path.is_file() else {}
+    def record(self, name: str) -> StudentRecord | None:
+        """What is known of a student; None where nothing is. Raises UserError for a damaged file."""
+        return read_student(self.student(name))
 
-    def update_metrics(self, name: str, **values: Any) -> None:
-        """Add `values` to what is known of a student."""
-        write_json(self.student(name) / "metrics.json", {**self.metrics(name), **values})
+    def records(self) -> dict[str, StudentRecord]:
+        """What is known of every student, by its name. Raises UserError for a damaged file."""
+        names = sorted(path.parent.name for path in (self.folder / "students").glob(f"*/{METRICS}"))
+        return {name: record for name in names if (record := self.record(name))}
+
+    def update_student(self, name: str, **values: Any) -> None:
+        """Change fields of what is known of a student, or begin with them."""
+        known = self.record(name)
+        write_student(self.student(name), StudentRecord(**values) if known is None else replace(known, **values))
 
     def manifest(self) -> dict[str, Any]:
         """Versions, hardware, seeds, hashes, timings."""

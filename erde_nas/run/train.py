@@ -31,7 +31,7 @@ def train_on(
                 raise result
             check_exits(all_logits(network, context.dataset.validation.images))
         except TrainingFailed as error:
-            run.store.update_metrics(name, stage="failed", reason=str(error))
+            run.store.update_student(name, stage="failed", reason=str(error))
             run.meter.say(f"{stage} {name} failed: {error}")
             continue
         yield name, network.cpu()

@@ -18,6 +18,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.rank_correlation import RankCorrelation
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.space.findings import Findings
 from erde_nas.space.trial import Trial
 
 LEAST_MEASURED = 12  # candidates, before anything is predicted
@@ -49,7 +50,7 @@ class Forecast:
     def __init__(self, profiles: Sequence[HardwareProfile], dataset: Dataset) -> None:
         self._limits = {p.name: p.limits.latency_ms for p in profiles if p.limits.latency_ms is not None}
         self._dataset = dataset
-        self._trials: dict[str, Trial] = {}  # by student
+        self._measured: dict[str, Findings] = {}  # by student
         self._features: dict[str, np.ndarray] = {}  # by student
         self._fitted: dict[str, _Fitted] | None = None  # by profile; None: not since the last trial
         self._row = 0
@@ -57,14 +58,14 @@ class Forecast:
 
     def learn(self, trial: Trial) -> None:
         """Take in what was measured of one candidate, if anything was."""
-        if self._limits and "arch" in trial.metrics and "latency_per_exit_ms" in trial.metrics:
-            self._trials[trial.student] = trial
+        if self._limits and trial.findings is not None:
+            self._measured[trial.student] = trial.findings
             self._fitted = None
 
     def hopeless(self, arch: Arch) -> list[str]:
         """The profiles whose limit on latency the architecture should miss even by its first exit, as `too_slow` would
         find by measuring it: by more than the error that the model makes with one network in twenty."""
-        if len(self._trials) < LEAST_MEASURED or self._row >= IN_A_ROW:
+        if len(self._measured) < LEAST_MEASURED or self._row >= IN_A_ROW:
             self._row = 0
             return []
         features = self._of(arch)
@@ -81,13 +82,13 @@ class Forecast:
     def summary(self, skipped: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """For the report: of each profile with enough measured candidates the model's cross-validated error, Kendall's
         tau with its 95 % interval, and how many architectures of `skipped` (by profile) were in fact not measured."""
-        if len(self._trials) < LEAST_MEASURED:
+        if len(self._measured) < LEAST_MEASURED:
             return {}
         return {
             name: {
                 **asdict(fitted.validation),
                 **_tau(order(fitted.predicted, fitted.measured)),
-                "skipped": len(set(skipped.get(name, ())) - self._trials.keys()),
+                "skipped": len(set(skipped.get(name, ())) - self._measured.keys()),
             }
             for name, fitted in self._models().items()
         }
@@ -95,11 +96,11 @@ class Forecast:
     def _models(self) -> dict[str, _Fitted]:
         """The models of all profiles, fitted to all trials that were learnt."""
         if self._fitted is None:
-            trials = [self._trials[student] for student in sorted(self._trials)]  # whatever order they came in
-            features = [self._of(Arch.from_dict(trial.metrics["arch"])) for trial in trials]
+            known = [self._measured[student] for student in sorted(self._measured)]  # whatever order they came in
+            features = [self._of(found.arch) for found in known]
             self._fitted = {}
             for name in self._limits:
-                measured = [trial.metrics["latency_per_exit_ms"][name] for trial in trials]
+                measured = [found.latency_per_exit_ms[name] for found in known]
                 model, predicted = LatencyModel.fit(features, measured), cross_predict(features, measured)
                 self._fitted[name] = _Fitted(model, predicted, measured)
         return self._fitted
@@ -109,7 +110,7 @@ class Forecast:
         if arch.id in self._features:
             return self._features[arch.id]
         found = segment_features(EarlyExitNetwork(arch, self._dataset.mean, self._dataset.std))
-        if arch.id in self._trials:
+        if arch.id in self._measured:
             self._features[arch.id] = found
         return found
 

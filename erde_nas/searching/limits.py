@@ -13,10 +13,9 @@ from erde_nas.networks.macs import macs_per_exit, parameter_count
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.searching.forecast import Forecast
+from erde_nas.searching.objectives import LIMITS, limited_value
 from erde_nas.space.space import Space
-from erde_nas.space.trial import Trial
-
-LIMITS = ("latency_ms", "macs", "params", "size_bytes")
+from erde_nas.space.trial import Trial, judged_students
 
 
 def check_reachable(space: Space, profiles: tuple[HardwareProfile, ...], dataset: Dataset) -> None:
@@ -104,16 +103,8 @@ def nothing_feasible(trials: Sequence[Trial], profiles: Sequence[HardwareProfile
             limit = getattr(profile.limits, key)
             if limit is None:
                 continue
-            values = [_value(trial, key, profile) for trial in trials]
+            values = [limited_value(judged, key, profile) for judged in judged_students(trials).values()]
             beyond = sum(value > limit for value in values)
             lines.append(f"{profile.name}: {beyond} exceed limits.{key} {limit:g} (least: {min(values):.4g})")
     advice = "raise one in a new folder, or search longer"
     return f"none of {len(trials)} candidates keeps all limits; {'; '.join(lines)}; {advice}"
-
-
-def _value(trial: Trial, key: str, profile: HardwareProfile) -> float:
-    if key == "latency_ms":
-        return trial.metrics["latency_ms"][profile.name]
-    if key == "size_bytes":
-        return trial.metrics["params"] * profile.bytes_per_parameter
-    return trial.metrics[key]

@@ -107,9 +107,9 @@ class _Search:
             self._run.meter.say(f"search {trial.student} comes back later: {trial.reason}")
             return
         with self._own_time():
-            if evaluated.weights is not None:
-                save_packed(Arch.from_dict(trial.metrics["arch"]), evaluated.weights, store.student(trial.student))
-                store.update_metrics(trial.student, stage="searched", **trial.metrics)
+            if evaluated.weights is not None and trial.findings is not None:
+                save_packed(trial.findings.arch, evaluated.weights, store.student(trial.student))
+                store.update_student(trial.student, stage="searched", searched=trial.findings)
             store.add(trial)
 
     def record(self) -> None:
@@ -184,8 +184,8 @@ def _searcher(run: RunContext) -> Searcher:
 
 
 def _line(trial: Trial) -> str:
-    if trial.state == "failed":
+    judged = trial.judged
+    if judged is None:
         return f"{trial.student} failed: {trial.reason}"
-    latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in trial.metrics["latency_ms"].items())
-    macs = trial.metrics["macs"] / 1e6
-    return f"{trial.student} {trial.metrics['val_accuracy']:.1%} at {macs:.2f} M MACs, {latencies}"
+    latencies = ", ".join(f"{ms:.3f} ms {name}" for name, ms in judged.latency_ms.items())
+    return f"{trial.student} {judged.val_accuracy:.1%} at {judged.macs / 1e6:.2f} M MACs, {latencies}"

@@ -1,34 +1,59 @@
 """What a search minimises, and which limits a candidate must keep."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from erde_nas.errors import UserError
-from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import SearchSection
+from erde_nas.space.findings import Judged
 
 Profiles = tuple[HardwareProfile, ...]
+LIMITS = ("latency_ms", "macs", "params", "size_bytes")
 
 
-def objective_values(
-    point: OperatingPoint, metrics: dict[str, Any], search: SearchSection, profiles: Profiles
-) -> tuple[float, ...]:
-    """What the search minimises, of a judged network at an operating point."""
-    values: list[float] = []
-    for goal in search.objectives:
-        if goal == "error":
-            values.append(1 - point.accuracy)
-        elif goal == "latency":
-            values += [metrics["latency_ms"][profile.name] for profile in optimised(search, profiles)]
-        else:
-            values.append(float(metrics[goal]))
-    return tuple(values)
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: `value` of a judged network, under the profile of that name where it is `per_profile`, which
+    then says how it is called there."""
+
+    value: Callable[[Judged, str], float]
+    per_profile: str = ""
+
+
+OBJECTIVES = {
+    "error": Objective(lambda judged, _: 1 - judged.val_accuracy),
+    "macs": Objective(lambda judged, _: judged.macs),
+    "params": Objective(lambda judged, _: float(judged.params)),
+    "latency": Objective(lambda judged, profile: judged.latency_ms[profile], "latency_ms"),
+}
+
+
+def objective_values(judged: Judged, search: SearchSection, profiles: Profiles) -> tuple[float, ...]:
+    """What a search minimises, of one network, in the order of `objective_names`."""
+    return tuple(OBJECTIVES[name].value(judged, profile) for name, profile in _objectives(search, profiles))
 
 
 def objective_names(search: SearchSection, profiles: Profiles) -> list[str]:
     """The objectives one by one: `latency` stands for one per optimised profile."""
-    latencies = [f"latency_ms:{profile.name}" for profile in optimised(search, profiles)]
-    return [name for goal in search.objectives for name in (latencies if goal == "latency" else [goal])]
+    found = _objectives(search, profiles)
+    return [f"{OBJECTIVES[name].per_profile}:{profile}" if profile else name for name, profile in found]
+
+
+def _objectives(search: SearchSection, profiles: Profiles) -> Iterator[tuple[str, str]]:
+    """Every objective with the name of its profile, if it has one."""
+    for name in search.objectives:
+        if OBJECTIVES[name].per_profile:
+            yield from ((name, profile.name) for profile in optimised(search, profiles))
+        else:
+            yield name, ""
+
+
+def cost_of_exits(search: SearchSection, profiles: Profiles) -> str:
+    """The cost by which thresholds are chosen: `macs`, or the name of the first optimised profile where latency is
+    named before them."""
+    named = [name for name in search.objectives if name in ("macs", "latency")]
+    return optimised(search, profiles)[0].name if named and named[0] == "latency" else "macs"
 
 
 def optimised(search: SearchSection, profiles: Profiles) -> Profiles:
@@ -52,19 +77,22 @@ def timed(search: SearchSection, profiles: Profiles) -> Profiles:
     return tuple(p for p in profiles if p in wanted or p.limits.latency_ms is not None)
 
 
-def limits_exceeded(metrics: dict[str, Any], profiles: Profiles) -> tuple[float, ...]:
+def limits_exceeded(judged: Judged, profiles: Profiles) -> tuple[float, ...]:
     """For every limit of every profile, by how much of itself it is exceeded; at most 0 where it is kept.
 
     The file's size is taken for that of its weights; the file itself is held to the limit once it is written.
     """
     excess = []
     for profile in profiles:
-        limits = profile.limits
-        if limits.latency_ms is not None:
-            excess.append(metrics["latency_ms"][profile.name] / limits.latency_ms - 1)
-        values = {**metrics, "size_bytes": metrics["params"] * profile.bytes_per_parameter}
-        for key in ("macs", "params", "size_bytes"):
-            limit = getattr(limits, key)
+        for key in LIMITS:
+            limit = getattr(profile.limits, key)
             if limit is not None:
-                excess.append(values[key] / limit - 1)
+                excess.append(limited_value(judged, key, profile) / limit - 1)
     return tuple(excess)
+
+
+def limited_value(judged: Judged, key: str, profile: HardwareProfile) -> float:
+    """What a profile's limit `key` is about; a size is that of the weights in the profile's precision."""
+    if key == "latency_ms":
+        return judged.latency_ms[profile.name]
+    return judged.params * profile.bytes_per_parameter if key == "size_bytes" else float(getattr(judged, key))

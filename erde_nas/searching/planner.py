@@ -13,7 +13,6 @@ from erde_nas.distil.context import trainings_at_once
 from erde_nas.distil.teacher_check import learns_from_teacher
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import RuntimeRefused
-from erde_nas.files import read_json
 from erde_nas.measurement.brief import latency_per_exit, reference_latency, settings
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
@@ -77,10 +76,10 @@ class Planner:
 
     def _still_to_do(self, seconds: Mapping[str, float]) -> dict[str, float]:
         """The stages of which a former start of the run has done a part, with what is left of them."""
-        known = [read_json(path) for path in self._store.folder.glob("students/*/metrics.json")]
-        finished = sum(metrics.get("stage") == "finished" for metrics in known)
-        pruned = sum("ratio" in metrics for metrics in known)
-        slimmed = sum("used_exits" in metrics for metrics in known)
+        known = self._store.records().values()
+        finished = sum(record.stage == "finished" for record in known)
+        pruned = sum(record.ratio is not None for record in known)
+        slimmed = sum(record.used_exits is not None for record in known)
         wanted = self._recipe.finish.students
         shares = {"finish": finished / wanted, SLIM: slimmed / (2 * wanted)}
         shares["prune"] = pruned / (wanted * max(1, len(self._recipe.compress.prune)))

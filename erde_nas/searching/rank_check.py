@@ -14,13 +14,12 @@ import numpy as np
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import read_json, write_json
-from erde_nas.networks.arch import Arch
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.recipe import OptimizerSection, Recipe
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.evaluate import judge
-from erde_nas.space.trial import Trial
+from erde_nas.space.trial import Trial, judged_students
 
 STAGE = "rank check"  # as the progress meter, the plan and the run's timings call it
 FILE = "rank_check.json"  # {student: {training: validation accuracy, or null where it failed}}
@@ -58,19 +57,17 @@ def spread(trials: Sequence[Trial], count: int) -> list[Trial]:
 
     Even in the order, not in the accuracy itself: a few outliers would make any two evaluations agree.
     """
-    complete = sorted((t for t in trials if t.state == "complete"), key=lambda t: (accuracy_of(t.metrics), t.student))
+    known = judged_students(trials)
+    complete = sorted(
+        (trial for trial in trials if trial.student in known), key=lambda t: (known[t.student].best_accuracy, t.student)
+    )
     places = np.linspace(0, len(complete) - 1, min(count, len(complete))).round().astype(int)
     return [complete[place] for place in places]
 
 
-def accuracy_of(metrics: dict[str, Any]) -> float:
-    """On validation, at the most accurate thresholds."""
-    return float(max(accuracy for accuracy, _ in metrics["curve"]))
-
-
 def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) -> dict[str, Any] | None:
     """The accuracies of every checked candidate, and the rank correlation of each two evaluations; None without any."""
-    searched = {t.student: accuracy_of(t.metrics) for t in trials if t.state == "complete"}
+    searched = {student: judged.best_accuracy for student, judged in judged_students(trials).items()}
     own = "one_shot" if evaluator == "supernet" else "brief"
     rows: list[dict[str, Any]] = [
         {"student": student, own: searched[student], **found}
@@ -101,16 +98,16 @@ def _train(
 ) -> Iterator[tuple[Trial, float | None]]:
     """Train candidates from scratch, all at once; the accuracy of each, None where the training failed."""
     context = run.context
-    networks = [context.build(Arch.from_dict(trial.metrics["arch"]), repetition) for trial in group]
+    known = [found for trial in group if (found := trial.findings)]
+    networks = [context.build(found.arch, repetition) for found in known]
     with run.store.timed(STAGE):
         jobs = [context.job(network, options, repetition=repetition) for network in networks]
         results = train_together(jobs, len(jobs), _progress(run, group, name, options))
-    for trial, network, result in zip(group, networks, results, strict=True):
+    for trial, found, network, result in zip(group, known, networks, results, strict=True):
         try:
             if isinstance(result, TrainingFailed):
                 raise result
-            metrics, _, _ = judge(network, trial.metrics["latency_per_exit_ms"], context)
-            yield trial, accuracy_of(metrics)
+            yield trial, judge(network, found.latency_per_exit_ms, context).best_accuracy
         except TrainingFailed as error:
             run.meter.say(f"{STAGE}: {name} training of {trial.student} failed: {error}")
             yield trial, None

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from erde_nas.errors import TrainingFailed, UserError
-from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import load_network, save_network, save_weights
 from erde_nas.pareto import select
 from erde_nas.run.context import RunContext
+from erde_nas.run.students import RungResult, StudentRecord
 from erde_nas.run.train import train_on
 from erde_nas.searching.evaluate import judge
 from erde_nas.searching.halving import Rung, rungs
 from erde_nas.searching.limits import nothing_feasible
+from erde_nas.searching.objectives import objective_values
 from erde_nas.searching.supernet.evaluator import candidate_maker
 from erde_nas.space.trial import Trial
 
@@ -51,7 +52,7 @@ def _candidates(run: RunContext) -> list[Trial]:
         raise UserError(
             f"all {len(trials)} candidates failed: {reasons}; lower train.learning_rate in the recipe and run it again"
         )
-    feasible = [trial for trial in complete if all(excess <= 0 for excess in trial.constraints)]
+    feasible = [trial for trial in complete if trial.feasible]
     if not feasible:
         raise UserError(nothing_feasible(complete, run.context.profiles))
     return feasible
@@ -61,7 +62,7 @@ def _best(run: RunContext, names: Sequence[str], rung: Rung) -> list[str]:
     """The students for a rung, by non-dominated rank and crowding, as they were judged before it."""
     searched = {trial.student: trial.objectives for trial in run.store.trials() if trial.state == "complete"}
     if rung.number:
-        objectives = [_rungs(run, name)[rung.number - 1]["objectives"] for name in names]
+        objectives = [_record(run, name).rungs[rung.number - 1].objectives for name in names]
     else:
         objectives = [searched[name] for name in names]
     return [names[i] for i in select(np.array(objectives), rung.students)]
@@ -70,24 +71,26 @@ def _best(run: RunContext, names: Sequence[str], rung: Rung) -> list[str]:
 def _climb(run: RunContext, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
     """Train students through one rung, as many at once as the device takes; those that are fit afterwards."""
     names = _regain(run, names)
-    missing = [name for name in names if _stage(run, name) == "searched" and len(_rungs(run, name)) == rung.number]
     options = run.context.recipe.finish.train.lasting(rung.epochs)
+    missing = []
     for name in names:
-        if _stage(run, name) == "failed":
-            run.meter.say(f"finish {name} failed before: {run.store.metrics(name)['reason']}")
+        record = _record(run, name)
+        if record.stage == "failed":
+            run.meter.say(f"finish {name} failed before: {record.reason}")
+        elif record.stage == "searched" and len(record.rungs) == rung.number:
+            missing.append(name)
     for start in range(0, len(missing), run.context.workers):
         group = [(name, _checkpoint(run, name, rung)) for name in missing[start : start + run.context.workers]]
         for name, network in train_on(run, group, options, "finish"):
             _keep(run, name, network, rung, last)
-    return [name for name in names if _stage(run, name) != "failed"]
+    return [name for name in names if _record(run, name).stage != "failed"]
 
 
-def _stage(run: RunContext, name: str) -> str | None:
-    return run.store.metrics(name).get("stage")
-
-
-def _rungs(run: RunContext, name: str) -> list[dict[str, object]]:
-    return run.store.metrics(name).get("rungs", [])
+def _record(run: RunContext, name: str) -> StudentRecord:
+    found = run.store.record(name)
+    if found is None:
+        raise UserError(f"{run.store.student(name)} holds no metrics.json; restore it, or search in a new folder")
+    return found
 
 
 def _checkpoint(run: RunContext, name: str, rung: Rung) -> EarlyExitNetwork:
@@ -101,14 +104,15 @@ def _checkpoint(run: RunContext, name: str, rung: Rung) -> EarlyExitNetwork:
 
 def _keep(run: RunContext, name: str, network: EarlyExitNetwork, rung: Rung, last: bool) -> None:
     """Store a student that came through a rung: weights first, then that it did."""
-    folder, metrics = run.store.student(name), run.store.metrics(name)
+    folder, record, context = run.store.student(name), _record(run, name), run.context
     save_weights(network, folder / f"rung{rung.number}.safetensors")
-    judged, objectives, _ = judge(network, metrics["latency_per_exit_ms"], run.context)
-    entry = {"epochs": rung.epochs, "val_accuracy": judged["val_accuracy"], "objectives": list(objectives)}
+    assert record.searched is not None
+    judged = judge(network, record.searched.latency_per_exit_ms, context)
+    objectives = objective_values(judged, context.recipe.search, context.profiles)
     if last:
         save_weights(network, folder / "weights.safetensors")
-    stage = "finished" if last else "searched"
-    run.store.update_metrics(name, stage=stage, rungs=[*_rungs(run, name), entry])
+    rungs = (*record.rungs, RungResult(rung.epochs, judged.val_accuracy, objectives))
+    run.store.update_student(name, stage="finished" if last else "searched", rungs=rungs)
 
 
 def _regain(run: RunContext, names: Sequence[str]) -> list[str]:
@@ -118,15 +122,16 @@ def _regain(run: RunContext, names: Sequence[str]) -> list[str]:
     here, make = [], candidate_maker(run.store.folder, run.context)
     for name in names:
         folder = run.store.student(name)
-        if not (folder / "weights.safetensors").is_file():
+        if run.store.record(name) is None or not (folder / "weights.safetensors").is_file():
             run.meter.say(f"{name} was trained by another search; making it here again")
-            metrics = trials[name].metrics
+            found = trials[name].findings
+            assert found is not None
             try:
-                network = make(Arch.from_dict(metrics["arch"]), run.context)
+                network = make(found.arch, run.context)
             except TrainingFailed as error:
                 run.meter.say(f"{name} failed here: {error}")
                 continue
             save_network(network, folder)
-            run.store.update_metrics(name, stage="searched", **metrics)
+            run.store.update_student(name, stage="searched", searched=found)
         here.append(name)
     return here

@@ -42,7 +42,7 @@ def stalled(trials: Sequence[Trial], patience: int) -> bool:
 
 
 def _objectives(trials: Sequence[Trial]) -> np.ndarray:
-    feasible = [t.objectives for t in trials if t.state == "complete" and all(c <= 0 for c in t.constraints)]
+    feasible = [trial.objectives for trial in trials if trial.feasible]
     return np.array(feasible)
 
 

@@ -1,7 +1,10 @@
 """What a searcher proposes, and what is known of a candidate once it was evaluated."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from erde_nas.space.findings import Findings, Judged
 
 Choice = str | int | float
 
@@ -16,7 +19,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Trial:
-    """One evaluated candidate. Objectives are minimised; a constraint above 0 is violated; failed: no objectives."""
+    """One evaluated candidate. Objectives are minimised; a constraint above 0 is violated; failed: no objectives.
+
+    `findings` are there as far as the candidate came: none where its worker died, nothing judged where it failed.
+    """
 
     number: int
     student: str
@@ -24,6 +30,21 @@ class Trial:
     state: Literal["complete", "failed"]
     objectives: tuple[float, ...] = ()
     constraints: tuple[float, ...] = ()
-    metrics: dict[str, Any] = field(default_factory=dict)
+    findings: Findings | None = None
     attrs: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it is complete and keeps all limits."""
+        return self.state == "complete" and all(excess <= 0 for excess in self.constraints)
+
+    @property
+    def judged(self) -> Judged | None:
+        """What its trained network is; None where it failed."""
+        return None if self.findings is None else self.findings.judged
+
+
+def judged_students(trials: Iterable[Trial]) -> dict[str, Judged]:
+    """What the networks of the complete trials are, by student."""
+    return {trial.student: judged for trial in trials if trial.state == "complete" and (judged := trial.judged)}

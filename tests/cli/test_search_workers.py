@@ -50,7 +50,7 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     stored = (brief if brief.exists() else folder / "weights.safetensors").read_bytes()
     for evaluate in (evaluator(context, space), evaluator_of(shipped, "cpu")):
         again = evaluate(Proposal(trials[0].params))
-        assert again.trial.metrics["val_accuracy"] == trials[0].metrics["val_accuracy"]
+        assert again.trial.judged.val_accuracy == trials[0].judged.val_accuracy
         assert again.weights == stored
 
 

@@ -61,8 +61,8 @@ def recorded(finished):
     """What the run says of every student, per stage: (file, thresholds, metrics)."""
     rows = {"searched": [], "finished": [], "pruned": [], "quantized": []}
     for folder in sorted((finished / "students").iterdir()):
-        metrics = json.loads((folder / "metrics.json").read_text())
-        if "val_accuracy" in metrics:
+        metrics = json.loads((folder / "metrics.json").read_text()).get("searched")
+        if metrics is not None:
             brief = folder / "brief.safetensors"
             rows["searched"].append((brief if brief.exists() else folder / "weights.safetensors", metrics))
     for point in json.loads((finished / "pareto.json").read_text())["points"]:

@@ -27,6 +27,7 @@ from erde_nas.run.context import RunContext
 from erde_nas.run.folder import open_run
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Trial
+from tests.space.builders import findings, judged
 
 SHORT = OptimizerSection(epochs=1)
 RECIPE = Recipe(
@@ -64,19 +65,11 @@ def trial(number: int, objectives: tuple[float, ...], **changes: Any) -> Trial:
         "params": params,
         "state": "complete",
         "objectives": objectives,
-        "metrics": {
-            "arch": SPACE.decode(params).to_dict(),
-            "val_accuracy": 0.8,
-            "thresholds": [0.5],
-            "exit_fractions": [0.25, 0.75],
-            "macs": 175.0,
-            "macs_per_exit": [100, 200],
-            "params": 10,
-            "size_bytes": 40,
-            "latency_ms": {"fast": 0.5, "int8": 0.25},
-            "latency_per_exit_ms": {"fast": [0.2, 0.6], "int8": [0.1, 0.3]},
-            "curve": [[0.8, 0.5]],
-        },
+        "findings": findings(
+            judged((0.8,), thresholds=(0.5,), latency_ms={"fast": 0.5, "int8": 0.25}),
+            SPACE.decode(params),
+            {"fast": [0.2, 0.6], "int8": [0.1, 0.3]},
+        ),
     }
     return Trial(**{**fields, **changes})
 
@@ -85,7 +78,7 @@ TRIALS = [
     trial(0, (0.1, 3.0)),
     trial(1, (0.2, 1.0)),
     trial(2, (0.3, 2.0)),  # beaten by the one before
-    trial(3, (), state="failed", metrics={}, reason="the loss became nan"),
+    trial(3, (), state="failed", findings=None, reason="the loss became nan"),
     trial(4, (0.05, 0.5), constraints=(-1.0, 0.01)),  # beyond a limit
     trial(5, (0.4, 0.1), constraints=(0.0, -1.0)),
 ]
@@ -121,8 +114,8 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
         for one in TRIALS:
             store.add(one)
         if finished:
-            store.update_metrics("student0", stage="finished")
-            store.update_metrics("student0-p50", stage="pruned", parent="student0")
+            store.update_student("student0", stage="finished")
+            store.update_student("student0-p50", stage="pruned", parent="student0")
             slower = measured("student0-p50", 0.99, 3.0, stage="pruned")
             write_json(
                 folder / "measured.json",
@@ -191,7 +184,7 @@ def test_a_searched_point_is_estimated(found: dict[str, Any]) -> None:
     assert point.stage == "searched"
     assert point.file is None
     assert point.test_accuracy is None
-    assert point.arch == TRIALS[1].metrics["arch"]
+    assert point.arch == TRIALS[1].findings.arch.to_dict()
     for name, expected, per_exit, precision in (
         ("fast", 0.5, (0.2, 0.6), "fp32"),
         ("int8", 0.25, (0.1, 0.3), "fp32/int8"),

@@ -26,7 +26,9 @@ from erde_nas.recipe.recipe import (
     load_recipe,
 )
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, is_run, locked, open_run
+from erde_nas.run.students import StudentRecord
 from erde_nas.space.trial import Choice, Trial
+from tests.space.builders import findings, judged
 
 SHORT = OptimizerSection(epochs=1)
 RECIPE = Recipe(
@@ -66,11 +68,7 @@ def trial(number: int, **changes: Any) -> Trial:
         "state": "complete",
         "objectives": (1 / (number + 3), 0.1 + 0.2),
         "constraints": (-0.25, 1 / 3),
-        "metrics": {
-            "number": number,
-            "nested": {"a": [1, 2.5, None, True, "ü"]},
-            "curve": [[i / 7, i / 11] for i in range(300)],
-        },
+        "findings": findings(judged([i / 700 for i in range(300)], params=number)),
         "attrs": {"generation": number, "parents": [0, 1], "state": {"key": [0.1, -1e-300]}},
     }
     return Trial(**{**fields, **changes})
@@ -128,10 +126,11 @@ def test_texts_that_look_like_something_else_stay_texts(tmp_path: Path, name: st
 
 def test_students_and_the_manifest_gather_what_is_known(tmp_path: Path) -> None:
     with opened(tmp_path / "run") as store:
-        assert store.metrics("abc") == {}
-        store.update_metrics("abc", stage="searched", params=5)
-        store.update_metrics("abc", stage="finished")
-        assert store.metrics("abc") == {"stage": "finished", "params": 5}
+        assert store.record("abc") is None
+        store.update_student("abc", stage="searched", searched=findings(judged()))
+        store.update_student("abc", stage="finished")
+        assert store.record("abc") == StudentRecord("finished", searched=findings(judged()))
+        assert store.records() == {"abc": store.record("abc")}
         assert (store.student("abc") / "metrics.json").is_file()
         store.update_manifest(compute={"threads": 1})
     assert existing_run(tmp_path / "run").manifest()["compute"] == {"threads": 1}
@@ -166,9 +165,9 @@ def test_trials_come_back_exactly(tmp_path: Path) -> None:
     trials = [
         trial(0),
         trial(1, params={"family": "mobilenet", "width": 24, "share": 2.0}),
-        trial(2, state="failed", objectives=(), constraints=(), metrics={}, reason="the loss became nan"),
+        trial(2, state="failed", objectives=(), constraints=(), findings=None, reason="the loss became nan"),
         trial(3, attrs={}, constraints=()),
-        trial(4, metrics={"curve": [[i / 7, i / 11] for i in range(1024)]}),  # as long as a curve can be
+        trial(4, findings=findings(judged([i / 7000 for i in range(1024)]))),  # as long as a curve can be
     ]
     with opened(tmp_path / "run") as store:
         with_study(store)
@@ -314,7 +313,7 @@ def test_a_run_without_students_makes_room_for_a_corrected_recipe(tmp_path: Path
 
 def test_a_run_with_students_is_never_discarded(tmp_path: Path) -> None:
     with opened(tmp_path / "run") as store:
-        store.update_metrics("abc", stage="searched")
+        store.update_student("abc", stage="searched")
         with_study(store).add(trial(0))
     discard_empty(tmp_path / "run")
     with opened(tmp_path / "run") as store:

@@ -19,8 +19,10 @@ from erde_nas.report.facts import run_facts
 from erde_nas.searching import evaluate, forecast
 from erde_nas.searching.forecast import IN_A_ROW, LEAST_MEASURED, Forecast
 from erde_nas.searching.limits import Screen
+from erde_nas.space.findings import Findings
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal, Trial
+from tests.space.builders import findings
 
 SPACE = Space(
     SpaceSection(families=("resnet", "vgg"), depths=((1, 2), (1, 2)), widths=((8, 16, 32), (16, 32))), (1, 8, 8), 3
@@ -56,7 +58,7 @@ def draw(count: int, seed: int = 0) -> list[Arch]:
 
 def trial(arch: Arch, **latencies: list[float]) -> Trial:
     """Failed or not: what was measured is what counts."""
-    return Trial(0, arch.id, {}, "failed", metrics=evaluate.latency_metrics(arch, latencies))
+    return Trial(0, arch.id, {}, "failed", findings=findings(arch=arch, per_exit_ms=latencies))
 
 
 ARCHS = draw(60)
@@ -183,7 +185,7 @@ def test_a_failed_candidate_keeps_its_latency(monkeypatch: pytest.MonkeyPatch, l
     failed, network = evaluate.evaluate(Proposal({}), arch, 0, cast(Any, context), diverges)
     assert network is None
     assert failed.state == "failed"
-    assert failed.metrics == {"arch": arch.to_dict(), "latency_per_exit_ms": {"mine": [2.0, 3.0]}}
+    assert failed.findings == Findings(arch, {"mine": (2.0, 3.0)})
 
 
 def test_what_the_report_says() -> None:

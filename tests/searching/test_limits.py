@@ -14,6 +14,7 @@ from erde_nas.searching.evaluate import too_slow
 from erde_nas.searching.limits import Screen, check_reachable, nothing_feasible
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Trial
+from tests.space.builders import findings, judged
 
 # One 8×8 channel, stem 8, then blocks of two 3×3 convolutions, 8 channels each: MACs up to the head of the first exit,
 # which averages globally and has 3 classes.
@@ -78,8 +79,8 @@ def test_a_measured_latency_has_a_fifth_of_room(milliseconds: dict[str, float]) 
 
 
 def trial(number: int, fast_ms: float, slow_ms: float, macs: float) -> Trial:
-    metrics = {"latency_ms": {"fast": fast_ms, "slow": slow_ms}, "macs": macs, "params": 5000, "size_bytes": 20_000}
-    return Trial(number, f"s{number}", {}, "complete", (0.1, macs), metrics=metrics)
+    what = judged(latency_ms={"fast": fast_ms, "slow": slow_ms}, macs=macs, params=5000, size_bytes=20_000)
+    return Trial(number, f"s{number}", {}, "complete", (0.1, macs), findings=findings(what))
 
 
 def test_where_nothing_is_feasible_every_limit_is_counted() -> None:

@@ -29,6 +29,7 @@ from erde_nas.searching.loop import explore
 from erde_nas.searching.workers.interface import Evaluated, Pool
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal, Trial
+from tests.space.builders import findings, judged
 
 SHORT = OptimizerSection(epochs=1)
 FEW = Split(np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64))
@@ -85,11 +86,11 @@ class DevicePool:
         proposal = self.waiting.pop()
         arch = SPACE.decode(proposal.params)
         self.measured.append(arch)
-        metrics = evaluate.latency_metrics(arch, {"mine": device(arch)})
         state, objectives = ("failed", ()) if hopeless(arch) else ("complete", (0.3, device(arch)[-1]))
-        metrics |= {"latency_ms": {"mine": device(arch)[-1]}, "macs": 1.0, "val_accuracy": 0.7}
+        what = None if hopeless(arch) else judged((0.7,), latency_ms={"mine": device(arch)[-1]})
+        found = findings(what, arch, {"mine": device(arch)})
         return Evaluated(
-            Trial(0, arch.id, proposal.params, cast(Any, state), objectives, (), metrics, attrs=proposal.attrs)
+            Trial(0, arch.id, proposal.params, cast(Any, state), objectives, (), found, attrs=proposal.attrs)
         )
 
 

@@ -16,11 +16,12 @@ from erde_nas.searching.plan import after_search_s, make_plan
 from erde_nas.searching.rank_check import FILE, STAGE, rank_check_report, spread
 from erde_nas.searching.workers.work import longest_training
 from erde_nas.space.trial import Trial
+from tests.space.builders import findings, judged
 
 
 def trial(accuracy: float, state: Any = "complete") -> Trial:
-    metrics = {"curve": [[0.0, 1.0], [accuracy, 2.0]]} if state == "complete" else {}
-    return Trial(0, f"s{accuracy:g}", {}, state, metrics=metrics)
+    found = findings(judged((0.0, accuracy))) if state == "complete" else None
+    return Trial(0, f"s{accuracy:g}", {}, state, findings=found)
 
 
 def names(trials: list[Trial]) -> list[str]:
@@ -33,7 +34,7 @@ def test_candidates_come_from_the_whole_range_whatever_their_order() -> None:
     assert names(spread(trials, 5)) == ["s0", "s0.2", "s0.4", "s0.6", "s0.8"]
     assert names(spread([*trials, trial(0.99, "failed")], 99)) == [f"s{value / 10:g}" for value in range(9)]
     assert spread(trials, 0) == spread([], 4) == []
-    equal = [Trial(0, name, {}, "complete", metrics={"curve": [[0.5, 1.0]]}) for name in "cab"]
+    equal = [Trial(0, name, {}, "complete", findings=findings(judged((0.5,)))) for name in "cab"]
     assert names(spread(equal, 3)) == ["a", "b", "c"], "the same from the same trials, in whatever order they came"
 
 

@@ -6,6 +6,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from erde_nas.errors import UserError
+from erde_nas.files import problem
+from erde_nas.space.findings import Findings
 from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Trial
 
@@ -28,7 +31,7 @@ def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTr
     attributes = {
         "student": trial.student,
         "constraints": list(trial.constraints),
-        "metrics": trial.metrics,
+        "metrics": {} if trial.findings is None else trial.findings.to_json(),
         "attrs": trial.attrs,
         "reason": trial.reason,
     }
@@ -42,7 +45,18 @@ def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTr
 
 
 def thaw(frozen: FrozenTrial, number: int) -> Trial:
-    """The inverse of `freeze`; of packed trials of earlier versions, too, whose params are among the attributes."""
+    """The inverse of `freeze`; of packed trials of earlier versions, too, whose params are among the attributes.
+
+    Raises UserError for a trial that another program stored, or that is damaged.
+    """
+    try:
+        return _thaw(frozen, number)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"trial {frozen.number} of the study is damaged: {problem(error)}"
+        raise UserError(f"{what}; restore the study, or search in a new folder") from error
+
+
+def _thaw(frozen: FrozenTrial, number: int) -> Trial:
     found = frozen.user_attrs.get(PACKED, frozen.user_attrs)
     return Trial(
         number=number,
@@ -51,7 +65,7 @@ def thaw(frozen: FrozenTrial, number: int) -> Trial:
         state="complete" if frozen.values is not None else "failed",
         objectives=tuple(frozen.values or ()),
         constraints=tuple(found["constraints"]),
-        metrics=found["metrics"],
+        findings=Findings.from_json(found["metrics"]) if found["metrics"] else None,
         attrs=found["attrs"],
         reason=found["reason"],
     )

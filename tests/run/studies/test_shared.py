@@ -14,6 +14,7 @@ from erde_nas.errors import UserError
 from erde_nas.run.studies import shared
 from erde_nas.run.studies.shared import Membership, SharedStudy, check_storage
 from erde_nas.space.trial import Proposal, Trial
+from tests.space.builders import findings, judged
 
 PARTS = {"recipe.train": "abc", "dataset": "pixels"}
 
@@ -34,7 +35,7 @@ def proposal(width: int) -> Proposal:
 def trial(width: int, **changes: Any) -> Trial:
     values: dict[str, Any] = {
         "state": "complete", "objectives": (1 / (width + 3), float(width)), "constraints": (-0.5,),
-        "metrics": {"curve": [[i / 7, i / 11] for i in range(500)]}, "attrs": {"generation": width},
+        "findings": findings(judged([i / 700 for i in range(500)])), "attrs": {"generation": width},
     }  # fmt: skip
     return Trial(0, f"student{width}", proposal(width).params, **{**values, **changes})
 
@@ -72,7 +73,7 @@ def test_two_searches_learn_from_each_other_and_do_nothing_twice(storage):
         assert b.news() == []
         assert b.elsewhere() == 1
         a.add(trial(1))
-        failed = trial(2, state="failed", objectives=(), constraints=(), metrics={}, reason="nan")
+        failed = trial(2, state="failed", objectives=(), constraints=(), findings=None, reason="nan")
         b.add(failed)
         expected = [trial(1), replace(failed, number=1)]
         assert a.trials() == b.trials() == a.news() == expected
