@@ -17,7 +17,7 @@ from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import on_device
-from erde_nas.networks.operating_points import operating_curve
+from erde_nas.networks.operating_points import best_accuracy
 from erde_nas.networks.weights import load_network, save_weights
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
@@ -101,5 +101,4 @@ def _aware(how: Quantization, images: np.ndarray, folder: Path, context: Trainin
 def _accuracy(segments: Segments, context: TrainingContext) -> float:
     """On validation, at the most accurate thresholds."""
     validation = context.dataset.validation
-    logits = segments.logits(validation.images)
-    return max(p.accuracy for p in operating_curve(logits, validation.labels, range(1, len(logits) + 1)))
+    return best_accuracy(segments.logits(validation.images), validation.labels)
