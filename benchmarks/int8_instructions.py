@@ -27,10 +27,10 @@ from runtimes import fastest, students
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from erde_nas.device.agent.work import forced, pin
+from erde_nas.device.agent.work import pin
 from erde_nas.device.machine import describe_machine
 from erde_nas.device.runtimes import runtime
-from erde_nas.device.runtimes.interface import Setting
+from erde_nas.device.runtimes.interface import Setting, forced
 from erde_nas.device.runtimes.onnxruntime import NestedModel, open_session, run_segments
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import FAMILIES, StageChoice, make_arch

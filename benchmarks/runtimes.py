@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from erde_nas.device.agent.work import forced, pin
+from erde_nas.device.agent.work import pin
 from erde_nas.device.machine import describe_machine
 from erde_nas.device.runtimes import RUNTIMES, runtime
-from erde_nas.device.runtimes.interface import Runner, Setting
+from erde_nas.device.runtimes.interface import Runner, Setting, forced
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork

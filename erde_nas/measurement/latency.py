@@ -4,7 +4,6 @@ Every time is a ratio to a fixed reference network, multiplied by the median tim
 ratios repeat where single timings on a busy machine do not. Processes are added until the intervals are narrow.
 """
 
-import json
 import math
 import tempfile
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from erde_nas.device.agent.job import Answer, Disturbance, Job, Timed, Times
+from erde_nas.device.agent.json_records import Threshold
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
@@ -81,9 +82,9 @@ def measure(
     Raises UserError where the runtime cannot run the files here.
     """
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
-        work = partial(run_there, profile) if profile.elsewhere else run_here
-        job = _job(workloads, profile, images, Path(folder), effort)
-        found = _run_processes(job, Path(folder), effort, progress, work)
+        run = partial(run_there, profile) if profile.elsewhere else run_here
+        job = _write_job(workloads, profile, images, Path(folder), effort)
+        found = _run_processes(job, effort, progress, lambda job: run(job, folder=Path(folder)))
     reference_ms = effort.reference_ms or float(np.median(found.reference_ms))
     contention = contention_text(found.contention)
 
@@ -97,7 +98,7 @@ def measure(
             contention=contention,
             reference_ms=reference_ms,
             versions=found.versions,
-            disagreement=disagreement(reports[0].get("logits"), workload.expected, workload.precision),
+            disagreement=disagreement(reports[0].logits, workload.expected, workload.precision),
         )
 
     return {workload.key: timing(workload) for workload in workloads}
@@ -107,88 +108,87 @@ def measure(
 class _Found:
     """What the processes reported so far."""
 
-    files: dict[str, list[dict[str, Any]]]
+    files: dict[str, list[Times]]
     reference_ms: list[float] = field(default_factory=list)
-    contention: list[dict[str, Any]] = field(default_factory=list)
+    contention: list[Disturbance] = field(default_factory=list)
     versions: str = ""
 
 
-def _run_processes(
-    job: dict[str, Any],
-    folder: Path,
-    effort: Effort,
-    progress: Callable[[int], None],
-    work: Callable[[Path], dict[str, Any]],
-) -> _Found:
+def _run_processes(job: Job, effort: Effort, progress: Callable[[int], None], work: Callable[[Job], Answer]) -> _Found:
     """Let `work` do the job in the wanted processes, and what is not narrow by then in more, while the allowance
     lasts."""
-    found = _Found({model["key"]: [] for model in job["models"]})
-    models, number, deadline = job["models"], 0, math.inf
-    while models and time.monotonic() < deadline:
-        (folder / "job.json").write_text(json.dumps({**job, "models": models}))
-        result = work(folder / "job.json")
-        job = {**job, "memory": False, "answers": 0}  # once is enough
+    found = _Found({model.key: [] for model in job.models})
+    number, deadline = 0, math.inf
+    while job.models and time.monotonic() < deadline:
+        answer = work(job)
         number += 1
-        found.reference_ms += result["reference_ms"]
-        found.contention.append(result["contention"])
-        found.versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-        for key, answer in result["models"].items():
-            found.files[key].append(answer)
+        found.reference_ms += answer.reference_ms
+        found.contention.append(answer.contention)
+        found.versions = ", ".join(f"{name} {version}" for name, version in answer.versions.items())
+        for key, times in answer.models.items():
+            found.files[key].append(times)
         progress(number)
         if number == effort.processes:
             deadline = time.monotonic() + effort.allowance_s
-        if number >= effort.processes:
-            wide = effort.interval
-            models = [m for m in models if wide is not None and not narrow(found.files[m["key"]], wide)]
+        done = number >= effort.processes
+        job = job.once_more([key for key in answer.models if not (done and _settled(found.files[key], effort))])
     return found
 
 
-def _job(
+def _settled(reports: Sequence[Times], effort: Effort) -> bool:
+    return effort.interval is None or narrow(reports, effort.interval)
+
+
+def _write_job(
     workloads: Sequence[Workload], profile: HardwareProfile, images: np.ndarray, folder: Path, effort: Effort
-) -> dict[str, Any]:
+) -> Job:
     """Write everything that the agent reads into `folder`; the job names it relative to that."""
-    used = runtime(profile.runtime)
-
-    def prepared(deployable: DeployableFile, precision: str, name: str) -> list[str]:
-        (folder / name).mkdir()
-        setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
-        try:
-            return [str(path.relative_to(folder)) for path in used.prepare(deployable, setting, folder / name)]
-        except (UserError, OSError):
-            raise
-        except Exception as error:  # whatever the runtime raises
-            raise RuntimeRefused(f"{profile.runtime} cannot prepare {deployable.file.name}: {short(error)}") from error
-
     count = max(profile.measure.stream_images, 2 * profile.batch_size)
     kept = max(profile.batch_size, min(count, len(images)))
     np.save(folder / "images.npy", np.resize(images[:count], (kept, *images.shape[1:])))
     reference = write_reference(folder / "reference.onnx")
-    return {
-        "runtime": profile.runtime,
-        "threads": profile.threads,
-        "device": profile.device,
-        "provider": profile.provider,
-        "batch_size": profile.batch_size,
-        "images": "images.npy",
-        "reference": prepared(reference, "fp32", "reference"),
-        "reference_shape": list(IMAGE_SHAPE),
-        "warmup_calls": profile.measure.warmup_calls,
-        "calls_per_block": profile.measure.calls_per_block,
-        "blocks": effort.blocks,
-        "passes": PASSES,
-        "memory": effort.thorough,
-        "answers": CHECKED_IMAGES if effort.thorough else 0,
-        "models": [
-            {
-                "key": workload.key,
-                "precision": workload.precision,
-                "files": prepared(workload.deployable, workload.precision, f"model{number}"),
-                "exits": workload.exits,
-                "streams": [list(point) for point in workload.operating_points],
-            }
+    return Job(
+        profile.runtime,
+        profile.threads,
+        profile.device,
+        profile.provider,
+        profile.batch_size,
+        images="images.npy",
+        calls=kept // profile.batch_size,
+        reference=_prepared(reference, "fp32", profile, folder, "reference"),
+        reference_shape=IMAGE_SHAPE,
+        warmup_calls=profile.measure.warmup_calls,
+        calls_per_block=profile.measure.calls_per_block,
+        blocks=effort.blocks,
+        passes=PASSES,
+        memory=effort.thorough,
+        answers=CHECKED_IMAGES if effort.thorough else 0,
+        models=tuple(
+            Timed(
+                workload.key,
+                workload.precision,
+                _prepared(workload.deployable, workload.precision, profile, folder, f"model{number}"),
+                workload.exits,
+                tuple(tuple(map(Threshold, point)) for point in workload.operating_points),
+            )
             for number, workload in enumerate(workloads)
-        ],
-    }
+        ),
+    )
+
+
+def _prepared(
+    deployable: DeployableFile, precision: str, profile: HardwareProfile, folder: Path, name: str
+) -> tuple[str, ...]:
+    """The files that the profile's runtime makes of a deployable, in the folder `name` of `folder`."""
+    setting = Setting(profile.device, profile.threads, precision, profile.batch_size, profile.provider)
+    (folder / name).mkdir()
+    try:
+        paths = runtime(profile.runtime).prepare(deployable, setting, folder / name)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # whatever the runtime raises
+        raise RuntimeRefused(f"{profile.runtime} cannot prepare {deployable.file.name}: {short(error)}") from error
+    return tuple(str(path.relative_to(folder)) for path in paths)
 
 
 def latency_record(timing: Timing, stream: int | None, fractions: Sequence[float], profile: HardwareProfile) -> Latency:

@@ -6,7 +6,6 @@ a device, whichever process of this machine wants it.
 """
 
 import atexit
-import json
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from erde_nas.cache import cache_dir
+from erde_nas.device.agent.job import Failure
+from erde_nas.device.agent.json_records import DamagedRecord, last_object, read
 from erde_nas.device.machine import Machine
 from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
 from erde_nas.measurement.agent_file import LEAST_PYTHON, agent_file, pack
@@ -51,16 +52,19 @@ class Device:
     def describe(self) -> Machine:
         """The machine there; it is asked once."""
         if self._machine is None:
-            answer = self._twice(lambda there: self._ask(there, DESCRIBE, seconds=DESCRIBE_S), patience_s=0.0)
-            self._machine = Machine(**{key: _frozen(value) for key, value in answer["machine"].items()})
+            try:
+                answer = self._twice(lambda there: self._ask(there, DESCRIBE, seconds=DESCRIBE_S), patience_s=0.0)
+                self._machine = read(Machine, answer)
+            except DamagedRecord as error:
+                raise UserError(f"{self.target}: what its agent says of that machine is damaged: {error}") from error
         return self._machine
 
-    def run(self, job: Path, seconds: int) -> dict[str, Any]:
-        """The result of the job in the file `job`, with all files of its folder; it may take so many seconds.
+    def run(self, folder: Path, seconds: int) -> dict[str, Any]:
+        """What the agent there answers to the job in `folder`, as yet unchecked; it may take so many seconds.
 
         The device was there when it was described, so that it is waited for.
         """
-        content = pack(job.parent)
+        content = pack(folder)
         with self._alone():
             return self._twice(
                 lambda there: self._ask(
@@ -115,20 +119,25 @@ class Device:
     def _ask(
         self, there: Connection, text: str, *words: str, seconds: float, limit: int = 0, **how: Any
     ) -> dict[str, Any]:
-        """The agent's answer. Raises UserError for what it says is wrong, DeviceLost where it gives none."""
+        """The agent's answer.
+
+        Raises UserError for what it says is wrong, DeviceLost where it gives none, DamagedRecord where it is no JSON.
+        """
         answer = there.run(text, there.folder, self._python, *words, seconds=seconds, **how)
         if answer.code == ALARM:
             raise DeviceLost(f"{self.target}: no result within {limit} s; raise measure.timeout_s of the profile")
         if answer.code == KILLED:
             raise DeviceLost(f"{self.target}: the measurement was killed there, probably for want of memory")
-        lines = [line for line in answer.out.decode(errors="replace").splitlines() if line.startswith("{")]
         try:
-            found = json.loads(lines[-1])  # a shell or a runtime may print before it, and after it
-        except (IndexError, ValueError):
-            raise self._refusal(answer) from None
-        if "error" in found:
-            kind = RuntimeRefused if found["error"] == "runtime" else UserError
-            raise kind(f"{self.target}: {self._explain(found['error'], found['text'])}")
+            found = last_object(answer.out.decode(errors="replace"))
+            failure = read(Failure, found) if "error" in found else None
+        except DamagedRecord:
+            if answer.code or not answer.out.strip():
+                raise self._refusal(answer) from None
+            raise
+        if failure is not None:
+            kind = RuntimeRefused if failure.error == "runtime" else UserError
+            raise kind(f"{self.target}: {self._explain(failure.error, failure.text)}")
         return found
 
     def _explain(self, kind: str, text: str) -> str:
@@ -156,10 +165,6 @@ class Device:
                 "profile the path of another as `python`"
             )
         return UserError(f"{self.target}: the agent did not run there in {self._python}: {said}")
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 _devices: dict[tuple[str, str], Device] = {}

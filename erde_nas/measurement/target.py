@@ -1,13 +1,15 @@
 """Where the agent runs: in a fresh process of this machine, or on a device elsewhere."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from erde_nas.device.agent.job import Answer, Job, read_answer
+from erde_nas.device.agent.json_records import DamagedRecord, last_object
 from erde_nas.device.machine import Machine
 from erde_nas.errors import RuntimeRefused
 from erde_nas.measurement.detect import describe_machine, mismatch
@@ -28,17 +30,38 @@ def obstacle(profile: HardwareProfile, machine: Machine) -> str | None:
     return f"{profile.target}: {reason}" if reason and profile.elsewhere else reason
 
 
-def run_there(profile: HardwareProfile, job: Path) -> dict[str, Any]:
+def run_there(profile: HardwareProfile, job: Job, folder: Path) -> Answer:
     """As `run_here`, on the profile's device. Raises DeviceLost where it is lost twice in a row."""
-    models = len(json.loads(job.read_text())["models"])
-    return device(profile.target, profile.python).run(job, START_S + profile.measure.timeout_s * models)
+    job.write(folder)
+    seconds = START_S + profile.measure.timeout_s * len(job.models)
+    return _checked(lambda: device(profile.target, profile.python).run(folder, seconds), job, profile.target)
 
 
-def run_here(job: Path) -> dict[str, Any]:
-    """The result of the job in the file `job`. Raises RuntimeRefused with the runtime's own words where it fails."""
+def run_here(job: Job, folder: Path) -> Answer:
+    """The answer of a fresh process to the job, whose files lie in `folder`.
+
+    Raises RuntimeRefused with the runtime's own words where it fails, or where the answer is damaged.
+    """
+    job.write(folder)
+    return _checked(lambda: last_object(_run_agent(folder)), job, "this machine")
+
+
+def _checked(ask: Callable[[], dict[str, Any]], job: Job, where: str) -> Answer:
+    """What a machine answers. One damaged answer may be one file's fault: others may do without that file."""
+    try:
+        return read_answer(ask(), job)
+    except DamagedRecord as error:
+        raise RuntimeRefused(
+            f"{where}: what the agent there answered is damaged: {error}; see with `erde-nas profiles check` whether "
+            "the runtime works there, and measure again"
+        ) from error
+
+
+def _run_agent(folder: Path) -> str:
+    """What the agent prints here."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "erde_nas.device.agent", str(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, "-m", "erde_nas.device.agent", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     if done.returncode < 0:
         raise RuntimeRefused(
             f"measuring failed: the process was ended ({signal.strsignal(-done.returncode)}); was there too little "
@@ -49,4 +72,4 @@ def run_here(job: Path) -> dict[str, Any]:
         raise RuntimeRefused(
             f"measuring failed in the runtime: {reason[0]}. Run `erde-nas doctor` to see what this machine has."
         )
-    return json.loads(done.stdout.splitlines()[-1])  # a runtime may print before it
+    return done.stdout

@@ -10,15 +10,16 @@ Practical Nonparametric Statistics, 3rd ed., section 3.2); it needs six processe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import quantile_test
 
+from erde_nas.device.agent.job import Disturbance, Times
+
 LEAST_PROCESSES = 6  # the smallest and the largest of five hold the median with 94 % only
 CONFIDENCE = 0.95
 WINSOR = 1.5  # interruptions that the agent cannot see, and the calls after them, take several times as long
-Found = Sequence[dict[str, Any]]  # per process: exits, streams
+Found = Sequence[Times]  # of one file, by process
 
 
 @dataclass(frozen=True)
@@ -56,28 +57,28 @@ class Timing:
 def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timing:
     """Pool the processes' ratios of one file; `reference_ms` is what the reference model takes for a batch."""
     scale = reference_ms / batch_size
-    per_exit = [np.concatenate([process["exits"][i] for process in found]) for i in range(exits)]
-    memory = found[0].get("memory")
+    per_exit = [np.concatenate([process.exits[i] for process in found]) for i in range(exits)]
+    memory = found[0].memory
     return Timing(
         tuple(float(np.median(ratios) * scale) for ratios in per_exit),
         max(_spread(ratios) for ratios in per_exit),
-        tuple(_stream(found, number, scale, batch_size, exits) for number in range(len(found[0]["streams"]))),
-        tuple(tuple(float(np.median(ratios)) for ratios in process["exits"]) for process in found),
-        tuple(zip(*(process_means(found, number) for number in range(len(found[0]["streams"]))), strict=True)),
-        memory_bytes=memory["peak"] - memory["before"] if memory else None,
+        tuple(_stream(found, number, scale, batch_size, exits) for number in range(len(found[0].streams))),
+        tuple(tuple(float(np.median(ratios)) for ratios in process.exits) for process in found),
+        tuple(zip(*(process_means(found, number) for number in range(len(found[0].streams))), strict=True)),
+        memory_bytes=memory.peak - memory.before if memory else None,
         interrupted=_interrupted(found),
     )
 
 
-def _interrupted(found: Found) -> float | None:
-    """The share of all processes' calls; None where an agent did not count them."""
-    counts = [process["interrupted"] for process in found if "interrupted" in process]
-    return sum(c["interrupted"] for c in counts) / max(1, sum(c["calls"] for c in counts)) if counts else None
+def _interrupted(found: Found) -> float:
+    """The share of all processes' calls."""
+    counts = [process.interrupted for process in found]
+    return sum(c.interrupted for c in counts) / max(1, sum(c.calls for c in counts))
 
 
 def _ratios(found: Found, number: int) -> np.ndarray:
     """The ratios of a stream (processes, passes, calls), those of a call limited by its lower quartile."""
-    ratios = np.array([process["streams"][number]["ratios"] for process in found])
+    ratios = np.array([process.streams[number].ratios for process in found])
     return np.minimum(ratios, WINSOR * np.percentile(ratios, 25, axis=(0, 1)))
 
 
@@ -86,7 +87,7 @@ def process_means(found: Found, number: int) -> list[float]:
     median over the calls that leave at one exit, times what those take in all. So few calls decide no process."""
     ratios = _ratios(found, number)
     per_call = np.median(ratios, axis=(0, 1))
-    taken = np.asarray(found[0]["streams"][number]["exit_index"])
+    taken = np.asarray(found[0].streams[number].exit_index)
     exits = taken if len(taken) == len(per_call) else np.zeros(len(per_call), int)  # batches leave at several exits
     groups = [exits == taken for taken in np.unique(exits)]
     shares = [float(per_call[group].sum()) / len(per_call) for group in groups]
@@ -98,10 +99,10 @@ def process_means(found: Found, number: int) -> list[float]:
 
 
 def _stream(found: Found, number: int, scale: float, batch_size: int, exits: int) -> Stream:
-    streams = [process["streams"][number] for process in found]
+    stream = found[0].streams[number]
     per_call, means = np.median(_ratios(found, number), axis=(0, 1)) * scale, process_means(found, number)
-    fractions = np.bincount(streams[0]["exit_index"], minlength=exits)
-    mean, joules = float(per_call.mean()), streams[0].get("joules")
+    fractions = np.bincount(stream.exit_index, minlength=exits)
+    mean, joules = float(per_call.mean()), stream.joules
     around = median_interval(means)
     p50, p95, p99 = map(float, np.percentile(per_call, [50, 95, 99]))
     return Stream(
@@ -127,26 +128,26 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def narrow(found: Found, interval: float) -> bool:
     """Whether the 95 % interval of every stream (of every exit where there is none) is within ±`interval`."""
-    if found[0]["streams"]:
-        series = [process_means(found, number) for number in range(len(found[0]["streams"]))]
+    if found[0].streams:
+        series = [process_means(found, number) for number in range(len(found[0].streams))]
     else:
-        exits = range(len(found[0]["exits"]))
-        series = [[float(np.median(process["exits"][i])) for process in found] for i in exits]
+        exits = range(len(found[0].exits))
+        series = [[float(np.median(process.exits[i])) for process in found] for i in exits]
     around = [median_interval(values) for values in series]
     return all(ends is not None and 1 - ends[0] <= interval and ends[1] - 1 <= interval for ends in around)
 
 
-def contention_text(reports: Sequence[dict[str, Any]]) -> str:
+def contention_text(reports: Sequence[Disturbance]) -> str:
     """What disturbed the processes, in words; empty where nothing did or nothing can be read."""
     said = []
-    runnable = [report["runnable"] for report in reports if "runnable" in report]
-    cores = reports[0]["cores"]
-    if runnable and np.mean(runnable) > cores + 0.05:
+    runnable = [report.runnable for report in reports if report.runnable is not None]
+    cores = reports[0].cores
+    if cores and runnable and np.mean(runnable) > cores + 0.05:
         said.append(f"{np.mean(runnable):.1f} runnable threads on {cores} cores")
-    stolen = [report["steal"] for report in reports if "steal" in report]
+    stolen = [report.steal for report in reports if report.steal is not None]
     if stolen and np.mean(stolen) > 0.01:
         said.append(f"{np.mean(stolen):.0%} of the time stolen by the hypervisor")
-    rates = [rate for report in reports for rate in report.get("mhz", ())]
+    rates = [rate for report in reports for rate in report.mhz]
     if rates and min(rates) < 0.9 * max(rates):
         said.append(f"the clock went from {min(rates):.0f} to {max(rates):.0f} MHz")
     return "; ".join(said)

@@ -7,7 +7,7 @@ import numpy as np
 
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
-from erde_nas.device.runtimes.interface import Deployable, Setting
+from erde_nas.device.runtimes.interface import Deployable, Setting, forced
 from erde_nas.errors import RuntimeRefused, UserError
 
 
@@ -32,6 +32,6 @@ def _answers(name: str, student: Deployable, setting: Setting, images: np.ndarra
         batches = [images[i : i + setting.batch_size] for i in range(0, len(images), setting.batch_size)]
         logits = []
         for number in range(exits):
-            levels = np.array([np.inf if i == number else -1.0 for i in range(exits - 1)], np.float32)
+            levels = forced(number, exits)
             logits.append(np.concatenate([runner.run(batch, levels)[0] for batch in batches]))
     return np.stack(logits)

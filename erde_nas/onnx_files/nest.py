@@ -6,7 +6,6 @@
 Each branch holds its own initializers: ONNX Runtime optimises a branch only if the weights it uses are in it.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -188,8 +187,3 @@ def thresholds_of(model: ModelProto) -> tuple[float, ...]:
         if tensor.name == "thresholds":
             return tuple(float(value) for value in numpy_helper.to_array(tensor))
     return ()
-
-
-def force_exit(number: int, exits: int) -> list[float]:
-    """Thresholds with which every image leaves at exit `number`."""
-    return [math.inf if i == number else -1.0 for i in range(exits - 1)]

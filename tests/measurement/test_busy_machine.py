@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from erde_nas.device.agent.clock import Clock, time_stream
+from erde_nas.device.agent.job import Interruptions, StreamTimes, Times
 from erde_nas.device.agent.stopwatch import Stopwatch
 from erde_nas.measurement.timing import pool
 
@@ -61,9 +62,8 @@ def timing(costs, others, hidden=0.0):
         machine = Machine(seed, others, hidden)
         clock = machine.clock()
         ratios, exits = time_stream(clock, [machine.call(ms, (None, [0])) for ms in costs])
-        counts = {"calls": clock.watch.calls, "interrupted": clock.watch.interrupted}
-        streams = [{"ratios": [ratios], "exit_index": exits, "joules": None}]
-        found.append({"exits": [[1.0]], "streams": streams, "interrupted": counts})
+        counts = Interruptions(clock.watch.calls, clock.watch.interrupted)
+        found.append(Times([[1.0]], (StreamTimes([ratios], exits),), counts))
     return pool(found, REFERENCE_MS, 1, 1)
 
 

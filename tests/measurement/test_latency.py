@@ -1,11 +1,10 @@
 """Latency in fresh processes: what is run, how the processes' ratios are pooled, and what the record says."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
+from erde_nas.device.agent.job import Answer, Disturbance, Interruptions, StreamTimes, Times
 from erde_nas.errors import UserError
 from erde_nas.measurement import latency
 from erde_nas.measurement.latency import Effort, Workload, latency_record, measure
@@ -87,9 +86,8 @@ def test_a_file_that_the_runtime_refuses(tmp_path):
 
 def canned(reference_ms, ratios, stream, taken):
     """What one process of the agent reports of a file with two exits."""
-    streams = [{"ratios": stream, "exit_index": taken}]
-    found = {"exits": ratios, "streams": streams}
-    return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": reference_ms, "models": {"a": found}}
+    times = Times(ratios, (StreamTimes(stream, taken),), Interruptions(100, 0))
+    return Answer({"r": "1"}, Disturbance(2), reference_ms, {"a": times})
 
 
 def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
@@ -101,7 +99,7 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
             canned([2.0, 2.0], [[2.0, 2.0, 2.0], [6.0, 6.0, 6.0]], [[7.0, 4.0, 3.0, 3.0]], [0, 1, 0, 1]),
         ]
     )
-    monkeypatch.setattr(latency, "run_here", lambda job: next(answers))
+    monkeypatch.setattr(latency, "run_here", lambda job, folder: next(answers))
     done = []
     file = Workload("a", DeployableFile(student[1]), 2, ((0.5,),))
     timing = measure([file], profile(), IMAGES, Effort(3, 3), done.append)["a"]
@@ -125,7 +123,9 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
 
 
 def test_a_batch_takes_its_time_divided_by_its_images(monkeypatch, student):
-    monkeypatch.setattr(latency, "run_here", lambda job: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1]))
+    monkeypatch.setattr(
+        latency, "run_here", lambda job, folder: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1])
+    )
     timing = measure(
         [Workload("a", DeployableFile(student[1]), 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3)
     )["a"]
@@ -156,17 +156,17 @@ def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
     """File a is steady after six processes; b takes until its outlier no longer counts, and is measured alone."""
     asked = []
 
-    def agent(path):
-        keys = [model["key"] for model in json.loads(path.read_text())["models"]]
+    def agent(job, folder):
+        keys = [model.key for model in job.models]
         asked.append(keys)
         slow = 1.5 if len(asked) == 1 else 1.0
 
         def found(key):
             mean = slow if key == "b" else 1.0
-            return {"exits": [[1.0] * 3] * 2, "streams": [{"ratios": [[mean] * 4], "exit_index": [0, 1, 0, 1]}]}
+            stream = StreamTimes([[mean] * 4], [0, 1, 0, 1])
+            return Times([[1.0] * 3] * 2, (stream,), Interruptions(100, 0))
 
-        models = {key: found(key) for key in keys}
-        return {"versions": {"r": "1"}, "contention": {"cores": 2}, "reference_ms": [1.0], "models": models}
+        return Answer({"r": "1"}, Disturbance(2), [1.0], {key: found(key) for key in keys})
 
     monkeypatch.setattr(latency, "run_here", agent)
     files = [Workload(key, DeployableFile(student[1]), 2, ((0.5,),)) for key in "ab"]

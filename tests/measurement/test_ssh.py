@@ -63,7 +63,7 @@ def job(tmp_path):
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text('{"models": []}')
-    return folder / "job.json"
+    return folder
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -190,7 +190,7 @@ def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
 @pytest.mark.parametrize("agent_fits", [False, True])
 def test_disk_full_there(elsewhere, job, agent_fits):
     elsewhere.limit(400 if agent_fits else 4)
-    (job.parent / "large").write_bytes(bytes(400 * 1024 + 1))
+    (job / "large").write_bytes(bytes(400 * 1024 + 1))
     with pytest.raises(UserError, match=r"ssh:full: the disk there is full.*; free some space") as caught:
         Device("ssh:full", sys.executable).run(job, 60)
     assert caught.type is UserError
@@ -278,14 +278,15 @@ def test_agents_of_several_machines_take_turns(tmp_path):
 def endless_job(student, tmp_path, monkeypatch):
     """What would be sent to be measured for ever."""
 
-    def keep(profile, job):
-        shutil.copytree(job.parent, tmp_path / "endless")
+    def keep(profile, job, folder):
+        job.write(folder)
+        shutil.copytree(folder, tmp_path / "endless")
         raise KeyError
 
     monkeypatch.setattr(latency, "run_there", keep)
     with pytest.raises(KeyError):
         measure([Workload("a", DeployableFile(student[1]), 2)], profile(), IMAGES, Effort(1, FOREVER))
-    return tmp_path / "endless" / "job.json"
+    return tmp_path / "endless"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -1,11 +1,13 @@
 """Intervals over processes, against the binomial distribution; what is said about a disturbed machine."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from erde_nas.device.agent.job import Disturbance, Interruptions, PeakMemory, StreamTimes, Times
 from erde_nas.measurement.timing import contention_text, median_interval, narrow, pool
 
 
@@ -29,8 +31,8 @@ def test_one_disturbed_process_does_not_widen_the_interval_of_nine():
 
 
 def process(stream_mean, exits=(1.0, 2.0)):
-    streams = [{"ratios": [[stream_mean] * 4], "exit_index": [0, 1, 1, 1], "joules": 0.006}]
-    return {"exits": [[cost] * 3 for cost in exits], "streams": streams, "memory": {"before": 100, "peak": 350}}
+    stream = StreamTimes([[stream_mean] * 4], [0, 1, 1, 1], joules=0.006)
+    return Times([[cost] * 3 for cost in exits], (stream,), Interruptions(200, 50), PeakMemory(before=100, peak=350))
 
 
 def test_narrow_looks_at_every_stream():
@@ -42,7 +44,7 @@ def test_narrow_looks_at_every_stream():
 
 def test_without_a_stream_the_exits_count():
     def without(cost):
-        return {**process(1.0, (1.0, cost)), "streams": []}
+        return replace(process(1.0, (1.0, cost)), streams=())
 
     assert narrow([without(2.0)] * 6, 0.02)
     assert not narrow([without(2.0)] * 5 + [without(2.2)], 0.02)
@@ -56,6 +58,7 @@ def test_pooled_by_hand():
     assert stream.interval == pytest.approx((1.0 * 2, 1.5 * 2))
     assert stream.energy_mj == pytest.approx(3.0)  # 6 mJ a call of two images
     assert timing.memory_bytes == 250
+    assert timing.interrupted == 0.25
     assert timing.process_exits == ((1.0, 2.0),) * 6
     assert list(itertools.chain(*timing.process_streams)) == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4, 1.5])
 
@@ -71,4 +74,4 @@ def test_pooled_by_hand():
     ],
 )
 def test_what_disturbed_the_measurement_is_said(reports, said):
-    assert contention_text(reports) == said
+    assert contention_text([Disturbance(**report) for report in reports]) == said

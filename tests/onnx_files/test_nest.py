@@ -10,10 +10,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from erde_nas.device.runtimes.compaction import Compacting
+from erde_nas.device.runtimes.interface import forced
 from erde_nas.device.runtimes.onnxruntime import NestedModel, as_segment, run_segments
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import entropies, exit_indices
-from erde_nas.onnx_files.nest import force_exit, nest, split, thresholds_of
+from erde_nas.onnx_files.nest import nest, split, thresholds_of
 from erde_nas.onnx_files.quantize import quantize_segments
 from erde_nas.onnx_files.segments import export_segments
 from tests.networks.builders import build, digits, medians, small_arch
@@ -75,7 +76,7 @@ def test_every_exit_can_be_forced(family, exits):
     network, thresholds = student(family, exits)
     model, expected = nested(nest(exported(family, exits), thresholds)), all_logits(network, IMAGES[:10])
     for number in range(exits):
-        logits, taken = one_by_one(model, IMAGES[:10], force_exit(number, exits))
+        logits, taken = one_by_one(model, IMAGES[:10], forced(number, exits))
         assert taken.tolist() == [number] * 10
         np.testing.assert_allclose(logits, expected[number], atol=1e-4)
 
@@ -98,9 +99,7 @@ def test_split_segments_give_a_batch_the_same_answers(family, exits):
 def test_a_batch_may_leave_all_at_once(exit_):
     network, _ = student("mobilenet", 3)
     segments = [session(segment) for segment in exported("mobilenet", 3)]
-    logits, taken = Compacting([as_segment(segment) for segment in segments]).run(
-        IMAGES[:10], np.array(force_exit(exit_, 3), np.float32)
-    )
+    logits, taken = Compacting([as_segment(segment) for segment in segments]).run(IMAGES[:10], forced(exit_, 3))
     assert taken.tolist() == [exit_] * 10
     np.testing.assert_allclose(logits, all_logits(network, IMAGES[:10])[exit_], atol=1e-4)
 
@@ -173,7 +172,7 @@ def test_nothing_after_a_taken_exit_is_executed(exit_, precision, tmp_path):
     segments = exported("mobilenet", 3, precision)
     convolutions = [[node.name for node in s.graph.node if node.op_type == "Conv"] for s in segments]
     assert all(convolutions)
-    ran = executed(nest(segments, [0.0, 0.0]), IMAGES[0], force_exit(exit_, 3), tmp_path)
+    ran = executed(nest(segments, [0.0, 0.0]), IMAGES[0], forced(exit_, 3), tmp_path)
     assert ran == sorted(name for segment in convolutions[: exit_ + 1] for name in segment)
 
 

@@ -1,11 +1,14 @@
-"""python -m erde_nas.device.agent JOB.json: do the job, print its result as JSON, or one line that says why not."""
+"""python -m erde_nas.device.agent FOLDER: do the job there, print its answer as JSON, or one line that says why not."""
 
+import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 from erde_nas.device.agent.refusal import short
-from erde_nas.device.agent.work import main
+from erde_nas.device.agent.work import work
 
 try:
-    main(sys.argv[1])
+    print("\n" + json.dumps(asdict(work(Path(sys.argv[1])))))
 except Exception as error:  # whatever the runtime raises goes to the one who asked
     sys.exit(short(error))

@@ -5,7 +5,8 @@ Read from /proc/stat and cpufreq where the system has them; what cannot be read 
 
 import os
 from pathlib import Path
-from typing import Any
+
+from erde_nas.device.agent.job import Disturbance
 
 STAT = Path("/proc/stat")
 STEAL = 7  # position among the counters of a cpu line, see proc(5)
@@ -29,18 +30,16 @@ class Contention:
             text = _lines(Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq"))
             self._mhz += [int(line) / 1000 for line in text if line.isdecimal()]
 
-    def report(self) -> dict[str, Any]:
-        """Mean number of runnable threads (this one included), steal time's share of the bound cores, MHz seen."""
+    def report(self) -> Disturbance:
+        """What was seen since the creation; steal time's share is of the bound cores."""
         last = _cpu_times(self._cores)
-        found: dict[str, Any] = {"cores": os.cpu_count()}
-        if self._runnable:
-            found["runnable"] = sum(self._runnable) / len(self._runnable)
         passed = sum(last.values()) - sum(self._first.values())
-        if passed > 0:
-            found["steal"] = (last["steal"] - self._first["steal"]) / passed
-        if self._mhz:
-            found["mhz"] = [min(self._mhz), max(self._mhz)]
-        return found
+        return Disturbance(
+            os.cpu_count(),
+            sum(self._runnable) / len(self._runnable) if self._runnable else None,
+            max(0, last["steal"] - self._first["steal"]) / passed if passed > 0 else None,
+            (min(self._mhz), max(self._mhz)) if self._mhz else (),
+        )
 
 
 def _cpu_times(cores: list[int]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The agent as one file on another machine (see `measurement/agent_file.py`): describes it, or does a job.
 
 `describe`, or `work FOLDER SECONDS` with the job's files on stdin: eight bytes with the length, then a zip archive.
-Prints one line of JSON at last: {"machine": ...}, the job's result, or {"error": kind, "text": ...}.
+Prints one line of JSON at last: a Machine, the job's Answer, or a Failure.
 """
 
 import errno
@@ -15,46 +15,47 @@ import zipfile
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from erde_nas.device.agent.job import Answer, Failure
 from erde_nas.device.agent.refusal import short
-from erde_nas.device.machine import describe_machine
+from erde_nas.device.machine import Machine, describe_machine
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(words: list[str]) -> None:
     """Do what the words say, and say what went wrong in one line as well."""
+    answer: Machine | Answer | Failure
     try:
-        answer = describe() if words[0] == "describe" else work(Path(words[1]), int(words[2]))
+        answer = describe() if words[0] == "describe" else receive_and_work(Path(words[1]), int(words[2]))
     except ImportError as error:
-        answer = {"error": "module", "text": error.name or str(error)}
+        answer = Failure("module", error.name or str(error))
     except OSError as error:
-        answer = {"error": "disk" if error.errno in FULL else "runtime", "text": f"{type(error).__name__}: {error}"}
+        answer = Failure("disk" if error.errno in FULL else "runtime", f"{type(error).__name__}: {error}")
     except Exception as error:  # whatever the runtime raises goes to the one who asked
-        answer = {"error": "runtime", "text": short(error)}
-    print("\n" + json.dumps(answer), flush=True)
+        answer = Failure("runtime", short(error))
+    print("\n" + json.dumps(asdict(answer)), flush=True)
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Machine:
     """The machine, on which every job needs numpy."""
     os.environ["TMPDIR"] = str(Path(sys.argv[0]).parent)  # some runtimes leave files there
     import_module("numpy")
-    return {"machine": asdict(describe_machine())}
+    return describe_machine()
 
 
-def work(folder: Path, seconds: int) -> dict[str, Any]:
-    """The result of the job that stdin brings, unpacked into `folder`. After `seconds` this process is killed."""
+def receive_and_work(folder: Path, seconds: int) -> Answer:
+    """The answer to the job that stdin brings, unpacked into `folder`. After `seconds` this process is killed."""
     with zipfile.ZipFile(io.BytesIO(receive(sys.stdin.buffer))) as archive:
         archive.extractall(folder)
     threading.Thread(target=_end_with_connection, daemon=True).start()
     wait_for_turn()
     _kill_after(seconds)
     os.environ |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}  # some runtimes leave files there
-    from erde_nas.device.agent.work import Agent, pin  # needs numpy
+    from erde_nas.device.agent.work import work  # needs numpy
 
-    job = json.loads((folder / "job.json").read_text())
-    return Agent(job, folder).do(pin(job["threads"]))
+    return work(folder)
 
 
 def receive(stream: BinaryIO) -> bytes:

@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Callable
 
+from erde_nas.device.agent.job import PeakMemory
 
-def peak_memory(use: Callable[[], object]) -> dict[str, int] | None:
+
+def peak_memory(use: Callable[[], object]) -> PeakMemory | None:
     """Bytes that a child process held before `use` and at its peak; None where a child cannot be made or fails.
 
     Call it before a runtime has started threads: a child has none of its parent's.
@@ -20,14 +22,14 @@ def peak_memory(use: Callable[[], object]) -> dict[str, int] | None:
         try:
             before = _peak_bytes()
             use()
-            os.write(writing, json.dumps({"before": before, "peak": _peak_bytes()}).encode())
+            os.write(writing, json.dumps([before, _peak_bytes()]).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         text = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(text) if text else None
+    return PeakMemory(*json.loads(text)) if text else None
 
 
 def _peak_bytes() -> int:

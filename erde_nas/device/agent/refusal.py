@@ -1,15 +1,13 @@
 """What a runtime's exception says, in one line: what matters of ONNX Runtime's, OpenVINO's and PyTorch's messages.
 
-Known refusals are said in plain words, with what to do. It needs nothing, because it works where the runtime runs.
+Known refusals are said in plain words, with what to do, and our own errors as they are.
 """
 
 import re
 
+from erde_nas.errors import UserError
+
 MOST = 300  # characters
-
-
-class Refused(Exception):
-    """A runtime refuses a file, in one line that says which and why."""
 
 
 KNOWN = (
@@ -55,7 +53,7 @@ PLACES = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |(Load model from \S+ f
 def short(error: BaseException) -> str:
     """One line: known refusals in plain words, others as KIND: MESSAGE without places in the runtime's sources."""
     text = str(error)
-    if isinstance(error, Refused):
+    if isinstance(error, UserError):
         return text
     for pattern, words in KNOWN:
         if found := re.search(pattern, text, re.DOTALL):

@@ -68,6 +68,11 @@ class Deployable(Protocol):
         """
 
 
+def forced(number: int, exits: int) -> np.ndarray:
+    """Thresholds (exits - 1,) with which every image leaves at exit `number`."""
+    return np.array([np.inf if i == number else -1.0 for i in range(exits - 1)], np.float32)
+
+
 class Runner(Protocol):
     """A loaded student."""
 

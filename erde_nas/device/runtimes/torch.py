@@ -14,6 +14,7 @@ import numpy as np
 
 from erde_nas.device.runtimes.compaction import Compacting, Segment
 from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
+from erde_nas.errors import UserError
 
 PACKAGE = "torch"
 EXTRA = ""
@@ -50,8 +51,6 @@ def _graph(module: Any) -> Any:
 def _in_precision(module: Any, precision: str) -> Any:
     """The graph with weights and features in that precision. Raises UserError where that is impossible."""
     import torch
-
-    from erde_nas.errors import UserError
 
     if precision == "fp32":
         return module

@@ -16,6 +16,7 @@ from erde_nas.device.runtimes.compaction import Compacting
 from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
 from erde_nas.device.runtimes.torch import DEVICES, EXTRA, PACKAGE, PRECISIONS, as_segment, load_modules, versions
 from erde_nas.device.runtimes.torch import prepare as prepare_eager
+from erde_nas.errors import UserError
 
 __all__ = ["DEVICES", "EXTRA", "PACKAGE", "PRECISIONS", "load", "prepare", "versions"]
 
@@ -24,8 +25,6 @@ COMPILERS = ("g++", "c++", "clang++")
 
 def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """The files of the eager runtime and an image to compile with. Raises UserError without a C++ compiler."""
-    from erde_nas.errors import UserError
-
     wanted = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
     if not any(map(shutil.which, wanted)):
         raise UserError(

@@ -12,14 +12,14 @@ import onnx
 import pytest
 
 from erde_nas.device.runtimes import RUNTIMES, runtime
-from erde_nas.device.runtimes.interface import Setting
+from erde_nas.device.runtimes.interface import Setting, forced
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.errors import UserError
 from erde_nas.measurement.agreement import TOLERANCE
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import entropies, exit_indices
 from erde_nas.onnx_files.deployable import DeployableFile
-from erde_nas.onnx_files.nest import force_exit, nest
+from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import quantize_segments
 from erde_nas.onnx_files.segments import export_segments
 from tests.networks.builders import build, digits, medians, small_arch
@@ -102,7 +102,7 @@ def test_exits_and_logits_are_those_of_pytorch(load, name, precision, batch_size
     runner = load(name, Setting(precision=precision, batch_size=batch_size))
     entropy = entropies(wanted)
     margin = {"fp32": 1e-4}.get(precision, 0.1)  # nats: nearer to the threshold than this, either exit is right
-    for levels in (thresholds, *(force_exit(number, EXITS) for number in range(EXITS))):
+    for levels in (thresholds, *(forced(number, EXITS) for number in range(EXITS))):
         routes = exit_indices(entropy, levels)
         sure = (np.abs(entropy[:-1] - np.reshape(levels, (-1, 1))) > margin).all(0)
         for start in range(0, len(IMAGES), batch_size):
@@ -116,7 +116,7 @@ def test_exits_and_logits_are_those_of_pytorch(load, name, precision, batch_size
 @pytest.mark.parametrize(("name", "precision"), CASES)
 def test_an_answer_outlives_the_next_call(load, name, precision):
     runner = load(name, Setting(precision=precision))
-    levels = np.array(force_exit(0, EXITS), np.float32)
+    levels = forced(0, EXITS)
     first, _ = runner.run(IMAGES[:1], levels)
     kept = first.copy()
     second, _ = runner.run(IMAGES[1:2], levels)
@@ -126,7 +126,7 @@ def test_an_answer_outlives_the_next_call(load, name, precision):
 
 def test_bf16_is_really_another_arithmetic(load):
     runner = load("torch", Setting(precision="bf16"))  # OpenVINO calculates in fp32 where the CPU has no bf16
-    logits, _ = runner.run(IMAGES[:1], np.array(force_exit(1, EXITS), np.float32))
+    logits, _ = runner.run(IMAGES[:1], forced(1, EXITS))
     assert worst(logits, expected("fp32")[1, :1]) > 1e-4
 
 
@@ -161,7 +161,7 @@ class Only:
 sys.meta_path.insert(0, Only())
 import numpy as np
 from erde_nas.device.runtimes import runtime
-from erde_nas.device.runtimes.interface import Setting
+from erde_nas.device.runtimes.interface import Setting, forced
 runner = runtime(wanted).load(files, Setting(precision=precision))
 logits, taken = runner.run(np.load(folder), np.array([np.inf], np.float32))
 print(taken[0])
