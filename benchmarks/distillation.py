@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from erde_nas.data.load import READERS
+from erde_nas.data.kind import kind_of
 from erde_nas.recipe.published import COMMON, PAIRS, TABLE_2
 from erde_nas.recipe.recipe import DatasetSection
 
@@ -181,7 +181,7 @@ def make_recipe(study: Study, data_dir: Path, work: Path, halved: bool) -> dict[
 
 def halve(name: Any, data_dir: Path, path: Path) -> None:
     """Average 2×2 pixels of every image, rounded to nearest, half up."""
-    raw = READERS[name](DatasetSection(name=name), data_dir)
+    raw = kind_of(name).read(DatasetSection(name=name), data_dir)
     arrays = {}
     for prefix, split in (("train", raw.train), ("test", raw.test)):
         assert split is not None

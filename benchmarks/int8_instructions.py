@@ -33,12 +33,13 @@ from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting, forced
 from erde_nas.device.runtimes.onnxruntime import NestedModel, open_session, run_segments
 from erde_nas.networks.arch import Arch, Exit
-from erde_nas.networks.families import FAMILIES, StageChoice, make_arch
+from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest, split
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
+from erde_nas.registry import FAMILIES
 
 CALLS, TRAINED_ON = 10, 1200
 FORMS = {

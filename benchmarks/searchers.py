@@ -24,7 +24,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import search_space
@@ -39,7 +39,8 @@ from erde_nas.comparison.statistics import estimate
 from erde_nas.device.machine import describe_machine
 from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.recipe import shipped as resources
-from erde_nas.recipe.recipe import SearcherName, load_recipe
+from erde_nas.recipe.recipe import load_recipe
+from erde_nas.registry import SEARCHERS
 from erde_nas.searching.searchers import make_searcher
 from erde_nas.searching.searchers.surrogate import Description
 from erde_nas.space.space import Space
@@ -153,7 +154,7 @@ def write(path: Path, name: str, rows: list[Row]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(sorted([*kept, *rows], key=lambda row: get_args(SearcherName).index(row["searcher"])))
+        writer.writerows(sorted([*kept, *rows], key=lambda row: list(SEARCHERS).index(row["searcher"])))
 
 
 def draw(source: Path, target: Path) -> None:
@@ -224,12 +225,12 @@ def main() -> None:
     """Do what is asked for; both, if nothing is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=("replay", "smooth", "overhead", []), default=[])
-    parser.add_argument("--searcher", action="append", choices=get_args(SearcherName))
+    parser.add_argument("--searcher", action="append", choices=list(SEARCHERS))
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--evaluations", type=int, default=200)
     arguments = parser.parse_args()
     parts = arguments.parts or ["overhead", "replay", "smooth"]
-    names = arguments.searcher or get_args(SearcherName)
+    names = arguments.searcher or list(SEARCHERS)
     for name in names if "overhead" in parts else ():
         row = overhead(name)
         write(RESULTS / OVERHEAD, name, [row])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -38,26 +38,31 @@ class Plugin:
 class Registry(Generic[T]):
     """Names of one kind, such as losses, in their order: first those of erde-nas, then those of plug-ins.
 
-    `at` says where each implementation is, `group` is the entry points' group, and `needs` are the attributes that an
-    implementation must have.
+    `at` says where each implementation is, `group` is the entry points' group, `needs` are the attributes that an
+    implementation must have, and `taken` says where there are other names that no plug-in may take.
     """
 
-    def __init__(self, kind: str, group: str, at: Mapping[str, str], needs: Sequence[str] = ()) -> None:
-        self.kind, self.group, self.needs = kind, group, tuple(needs)
+    def __init__(
+        self, kind: str, group: str, at: Mapping[str, str], needs: Sequence[str] = (), taken: str = ""
+    ) -> None:
+        self.kind, self.group, self.needs, self._others = kind, group, tuple(needs), taken
         self._at = dict(at)
         self._added: dict[str, Plugin] = {}
         self._tried: dict[Plugin, tuple[T] | str] = {}  # the implementation, or why the plug-in is left out
 
+    @property
+    def built_in(self) -> tuple[str, ...]:
+        """The names of erde-nas itself."""
+        return tuple(self._at)
+
     def __getitem__(self, name: str) -> T:
-        """The implementation. Raises UnknownName, and UserError where a plug-in has to be left out."""
+        """The implementation. Raises UnknownName where there is none, or none that works."""
         if name in self._at:
             return load(self._at[name])
         plugin = self.plugins().get(name)
-        if plugin is None:
-            raise UnknownName(self.unknown(name))
-        found = self._usable(plugin)
+        found = self._usable(plugin) if plugin else ""
         if isinstance(found, str):
-            raise UserError(found)
+            raise UnknownName(self.unknown(name))
         return found[0]
 
     def __contains__(self, name: object) -> bool:
@@ -71,12 +76,16 @@ class Registry(Generic[T]):
         yield from self._at
         yield from (name for name, plugin in self.plugins().items() if not isinstance(self._usable(plugin), str))
 
+    def why_left_out(self, name: object) -> str:
+        """The line on the plug-in of that name; empty where there is none, or none that is broken."""
+        plugin = self.plugins().get(name) if isinstance(name, str) and name not in self._at else None
+        found = self._usable(plugin) if plugin else ""
+        return found if isinstance(found, str) else ""
+
     def unknown(self, name: object) -> str:
-        """What to say of a name that cannot be used: the choices, the nearest, or why its plug-in is left out."""
-        if isinstance(name, str) and name in self.plugins():
-            found = self._usable(self.plugins()[name])
-            if isinstance(found, str):
-                return found
+        """What to say of a name that cannot be used: the choices and the nearest, or why its plug-in is left out."""
+        if why := self.why_left_out(name):
+            return why
         names = list(self)
         near = get_close_matches(str(name), names, n=1)
         nearest = f"; did you mean '{near[0]}'?" if near else ""
@@ -86,7 +95,7 @@ class Registry(Generic[T]):
         """The names of other packages, none of which is imported for it. A name that is taken is not among them."""
         found = dict(self._added)
         for plugin in _entry_points(self.group):
-            if plugin.name not in self._at:
+            if not self._taken(plugin.name):
                 found.setdefault(plugin.name, plugin)
         return found
 
@@ -98,7 +107,7 @@ class Registry(Generic[T]):
         """One line for each plug-in that cannot be used. Imports them all."""
         known, lines = self.plugins(), []
         for plugin in _entry_points(self.group):
-            if plugin.name in self._at:
+            if self._taken(plugin.name):
                 lines.append(self._line(plugin, f"erde-nas has a {self.kind} of that name itself"))
             elif known[plugin.name] != plugin:
                 lines.append(self._line(plugin, f"{known[plugin.name].package} has a {self.kind} of that name, too"))
@@ -106,7 +115,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, at: str) -> None:
         """Add a name in this process alone; `at` is "module:attribute". Raises UserError where it is taken."""
-        if name in self._at or name in self.plugins():
+        if self._taken(name) or name in self.plugins():
             raise UserError(f"there is a {self.kind} '{name}' already; choose another name")
         self._added[name] = Plugin(name, at, "this process")
 
@@ -118,6 +127,9 @@ class Registry(Generic[T]):
             yield
         finally:
             del self._added[name]
+
+    def _taken(self, name: str) -> bool:
+        return name in self._at or bool(self._others and name in load(self._others))
 
     def _usable(self, plugin: Plugin) -> tuple[T] | str:
         """The implementation, or the line that says why the plug-in is left out."""
@@ -139,6 +151,7 @@ class Registry(Generic[T]):
         return f"{self.kind} '{plugin.name}' of {plugin.package} is left out: {why}"
 
 
+@cache
 def load(at: str) -> Any:
     """What "module:attribute" names, or "module" alone."""
     module, _, attribute = at.partition(":")
@@ -165,6 +178,64 @@ def _plugin(point: "EntryPoint") -> Plugin:
     package = point.dist
     return Plugin(point.name, point.value, f"{package.name} {package.version}" if package else "an unknown package")
 
+
+FAMILIES: Registry[Any] = Registry(
+    "family",
+    "erde_nas.families",
+    {
+        "resnet": "erde_nas.networks.families:RESNET",
+        "wrn": "erde_nas.networks.families:WRN",
+        "bottleneck": "erde_nas.networks.families:BOTTLENECK",
+        "vgg": "erde_nas.networks.families:VGG",
+        "mobilenet": "erde_nas.networks.families:MOBILENET",
+        "shufflenet": "erde_nas.networks.families:SHUFFLENET",
+    },
+    needs=("block", "build"),
+)
+
+HEADS: Registry[Any] = Registry(
+    "head",
+    "erde_nas.heads",
+    {
+        "erde": "erde_nas.networks.heads:ERDE",
+        "gap": "erde_nas.networks.heads:GAP",
+        "conv": "erde_nas.networks.heads:CONV",
+        "linear": "erde_nas.networks.heads:LINEAR",
+        "wide": "erde_nas.networks.heads:WIDE",
+    },
+    needs=("make", "width"),
+)
+
+TERMS: Registry[Any] = Registry(  # what distils; recipe/distil.py names the losses, most of them after one of these
+    "loss",
+    "erde_nas.losses",
+    {
+        "kd": "erde_nas.distil.terms.kd:KD",
+        "ctkd": "erde_nas.distil.terms.ctkd:CTKD",
+        "dkd": "erde_nas.distil.terms.dkd:DKD",
+        "mld": "erde_nas.distil.terms.mld:MLD",
+        "reviewkd": "erde_nas.distil.terms.reviewkd:ReviewKD",
+        "fcfd": "erde_nas.distil.terms.fcfd:FCFD",
+    },
+    needs=("make", "needs_features", "own_weights", "Options"),
+    taken="erde_nas.recipe.distil:TAKEN",
+)
+
+DATASETS: Registry[Any] = Registry(
+    "data set",
+    "erde_nas.datasets",
+    {
+        "digits": "erde_nas.data.digits:DIGITS",
+        "fashion-mnist": "erde_nas.data.fashion_mnist:FASHION_MNIST",
+        "cifar10": "erde_nas.data.cifar:CIFAR10",
+        "cifar100": "erde_nas.data.cifar:CIFAR100",
+        "svhn": "erde_nas.data.svhn:SVHN",
+        "tiny-imagenet": "erde_nas.data.tiny_imagenet:TINY_IMAGENET",
+        "folder": "erde_nas.data.folder:FOLDER",
+        "npz": "erde_nas.data.npz:NPZ",
+    },
+    needs=("read", "licence", "source", "origin", "keys"),
+)
 
 SEARCHERS: Registry[Any] = Registry(
     "searcher",

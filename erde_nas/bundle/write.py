@@ -18,7 +18,7 @@ from erde_nas.bundle.card import model_card
 from erde_nas.bundle.formats import EXTRA_FORMATS, chosen_formats
 from erde_nas.bundle.source import Source
 from erde_nas.bundle.trade_offs import measured_latency, measured_row, trade_offs
-from erde_nas.data.licences import licence
+from erde_nas.data.kind import licence
 from erde_nas.device import bundle_runner as runner
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json

@@ -33,9 +33,9 @@ def losses(incomplete: str) -> list[str]:
 
 def datasets(incomplete: str) -> list[str]:
     """The data sets that can be fetched."""
-    from erde_nas.data.sources import SOURCES
+    from erde_nas.data.kind import official
 
-    return _starting(incomplete, SOURCES)
+    return _starting(incomplete, official())
 
 
 def students(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from erde_nas.compression.widths import kept_channels
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.blocks import BLOCK_CLASSES, Bottleneck, ShuffleUnit
+from erde_nas.networks.blocks import is_block
+from erde_nas.networks.blocks.mobile import ShuffleUnit
+from erde_nas.networks.blocks.residual import Bottleneck
 from erde_nas.networks.families import stage_ends
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, describe
@@ -152,7 +154,7 @@ def _stages(network: EarlyExitNetwork) -> list[list[nn.Module]]:
     ends, stages, block = stage_ends(network.arch.blocks), [[]], 0  # type: ignore[var-annotated]
     for segment in network.parts:
         for layer in segment.body:
-            if isinstance(layer, BLOCK_CLASSES):
+            if is_block(layer):
                 if block - 1 in ends:
                     stages.append([])
                 block += 1

@@ -9,18 +9,36 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Split
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.data.sources import SOURCES, Source, damaged
+from erde_nas.data.sources import Remote, Source, damaged
 from erde_nas.recipe.recipe import DatasetSection
 
+_TORONTO = "https://www.cs.toronto.edu/~kriz/"
+_NOTE = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; no licence stated"
+_LICENCE = "no licence stated by its authors; they ask for Krizhevsky 2009 to be cited"
+_SOURCE_10 = Source(
+    name="cifar10",
+    folders=("cifar-10-batches-bin",),
+    needs=(*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
+    files=(Remote(_TORONTO + "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", 170_052_171),),
+    note=_NOTE,
+)
+_SOURCE_100 = Source(
+    name="cifar100",
+    folders=("cifar-100-binary",),
+    needs=("train.bin", "test.bin"),
+    files=(Remote(_TORONTO + "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", 168_513_733),),
+    note=_NOTE,
+)
 _PIXELS = 3 * 32 * 32
 _CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def read_cifar10(section: DatasetSection, data_dir: Path | None) -> Raw:
     """Five training files and one test file. Raises UserError on missing or damaged ones."""
-    source = SOURCES["cifar10"]
+    source = _SOURCE_10
     folder = locate(source, data_dir)
     batches = [_split(folder / f"data_batch_{i}.bin", 1, 10, source) for i in range(1, 6)]
     images, labels = (np.concatenate([getattr(batch, part) for batch in batches]) for part in ("images", "labels"))
@@ -33,7 +51,7 @@ def read_cifar10(section: DatasetSection, data_dir: Path | None) -> Raw:
 
 def read_cifar100(section: DatasetSection, data_dir: Path | None) -> Raw:
     """One training and one test file, with the 100 fine labels. Raises UserError on missing or damaged ones."""
-    source = SOURCES["cifar100"]
+    source = _SOURCE_100
     folder = locate(source, data_dir)
     return Raw(
         train=_split(folder / "train.bin", 2, 100, source),
@@ -65,3 +83,7 @@ def _class_names(path: Path, default: tuple[str, ...], source: Source) -> tuple[
     if len(names) != len(default):
         raise damaged(path, f"expected {len(default)} class names, one a line, but got {len(names)}", source)
     return names
+
+
+CIFAR10 = DatasetKind(read_cifar10, _LICENCE, _SOURCE_10)
+CIFAR100 = DatasetKind(read_cifar100, _LICENCE, _SOURCE_100)

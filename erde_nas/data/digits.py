@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from erde_nas.data.dataset import Split
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.raw import Raw
 from erde_nas.recipe.recipe import DatasetSection
 
@@ -27,3 +28,12 @@ def _enlarge(image: np.ndarray) -> np.ndarray:
     """(8, 8) with values 0..16 -> (1, 16, 16) uint8."""
     large = Image.fromarray(image.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return np.rint(np.asarray(large) * (255 / _MAXIMUM)).astype(np.uint8)[None]
+
+
+DIGITS = DatasetKind(
+    read_digits,
+    licence="CC BY 4.0, as stated by the UCI repository (Optical Recognition of Handwritten Digits)",
+    origin="comes with scikit-learn",
+    found="scikit-learn",
+    note="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits; CC BY 4.0",
+)

@@ -12,15 +12,36 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Split
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import file_in, locate
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.data.sources import SOURCES, damaged
+from erde_nas.data.sources import Remote, Source, damaged
 from erde_nas.recipe.recipe import DatasetSection
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-_SOURCE = SOURCES["fashion-mnist"]
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_SOURCE = Source(
+    name="fashion-mnist",
+    folders=("fashion-mnist", "FashionMNIST/raw"),
+    needs=(
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ),
+    suffixes=("", ".gz"),
+    system=(Path("/usr/share/datasets/fashion-mnist"),),
+    package="dataset-fashion-mnist",
+    files=(
+        Remote(_FASHION + "train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
+        Remote(_FASHION + "train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_515),
+        Remote(_FASHION + "t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+        Remote(_FASHION + "t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
+    ),
+    note="Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; MIT licence",
+)
 
 
 def read_fashion_mnist(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -51,3 +72,6 @@ def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, np.ndarra
     if len(data) != expected:
         raise damaged(path, f"expected {expected} bytes (values {shape}), but got {len(data)} bytes", _SOURCE)
     return path, np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()  # writable, as torch wants it
+
+
+FASHION_MNIST = DatasetKind(read_fashion_mnist, "MIT, copyright Zalando SE", _SOURCE)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from erde_nas.cache import cache_dir
 from erde_nas.data.download import Progress, download
+from erde_nas.data.kind import DatasetKind, kind_of, official
 from erde_nas.data.locate import find, missing_files
-from erde_nas.data.sources import SOURCES, Source
+from erde_nas.data.sources import Source
 from erde_nas.data.unpack import unpack
 from erde_nas.errors import UserError
-from erde_nas.recipe.recipe import DatasetName
+from erde_nas.registry import DATASETS
 
 _ARCHIVES = (".tar.gz", ".zip")
 
@@ -30,41 +30,32 @@ class Listing:
     note: str  # citation and licence
 
 
-_OWN = (
-    Listing(
-        "digits",
-        "comes with scikit-learn",
-        0,
-        "scikit-learn",
-        "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits; CC BY 4.0",
-    ),
-    Listing("folder", "your images, one sub-folder per class: dataset.path in the recipe", 0, None, ""),
-    Listing("npz", "your arrays, images and labels: dataset.path in the recipe", 0, None, ""),
-)
-
-
 def list_datasets(data_dir: Path | None = None) -> list[Listing]:
     """Every data set that a recipe can name; sought in `data_dir`, or else in the usual places."""
-    listings = {listing.name: listing for listing in _OWN}
-    for name, source in SOURCES.items():
-        found = find(source, data_dir)
-        origin = source.files[0].url.rsplit("/", 1)[0]
-        listings[name] = Listing(name, origin, source.size_bytes, str(found) if found else None, source.note)
-    return [listings[name] for name in get_args(DatasetName)]
+    return [_listing(name, kind_of(name), data_dir) for name in DATASETS]
+
+
+def _listing(name: str, kind: DatasetKind, data_dir: Path | None) -> Listing:
+    if kind.source is None:
+        return Listing(name, kind.origin, 0, kind.found, kind.note)
+    found = find(kind.source, data_dir)
+    origin = kind.source.files[0].url.rsplit("/", 1)[0]
+    return Listing(name, origin, kind.source.size_bytes, str(found) if found else None, kind.source.note)
 
 
 def fetch(
     name: str,
     data_dir: Path | None = None,
     *,
-    sources: Mapping[str, Source] = SOURCES,
+    sources: Mapping[str, Source] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Download a data set into `data_dir` (None: the cache directory) and return its folder.
 
     Does nothing if it is there already. The folder appears under its name only when it is whole; until then
-    everything is in FOLDER.part, and the next call continues there. Raises UserError.
+    everything is in FOLDER.part, and the next call continues there. Raises UserError. `sources`: what can be fetched.
     """
+    sources = official() if sources is None else sources
     if name not in sources:
         raise _nothing_to_fetch(name, sources)
     source = sources[name]
@@ -108,9 +99,6 @@ def _unpacked(files: list[Path], work: Path, source: Source) -> Path:
 
 
 def _nothing_to_fetch(name: str, sources: Mapping[str, Source]) -> UserError:
-    why = {
-        "digits": "digits comes with scikit-learn, there is nothing to fetch",
-        "folder": "folder means your own images, there is nothing to fetch; name them with dataset.path in the recipe",
-        "npz": "npz means your own arrays, there is nothing to fetch; name them with dataset.path in the recipe",
-    }
-    return UserError(why.get(name, f"unknown data set '{name}'; choose from {', '.join(sources)}"))
+    if name in DATASETS and name not in sources:
+        return UserError(f"{name}: {kind_of(name).origin}, there is nothing to fetch")
+    return UserError(f"unknown data set '{name}'; choose from {', '.join(sources)}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from erde_nas.data.dataset import Split
 from erde_nas.data.images import check_sizes, is_grayscale, read_image, read_images, size_of
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.layout import find_layout
 from erde_nas.data.pixels import file_names, fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
@@ -102,3 +103,11 @@ def _side(paths: Sequence[Path], channels: int) -> int:
 
 def _labels(listing: list[tuple[Path, int]]) -> np.ndarray:
     return np.array([label for _, label in listing], np.int64)
+
+
+FOLDER = DatasetKind(
+    read_folder,
+    licence="your data: whoever passes this student on must say",
+    origin="your own images, one sub-folder per class: dataset.path in the recipe",
+    keys=("path", "image_size", "channels", "stream"),
+)

@@ -5,37 +5,20 @@ Training images of `folder` may stay on the disk; validation and test are in mem
 
 import hashlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from erde_nas.data.cifar import read_cifar10, read_cifar100
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.data.digits import read_digits
-from erde_nas.data.fashion_mnist import read_fashion_mnist
-from erde_nas.data.folder import read_folder
-from erde_nas.data.npz import read_npz
+from erde_nas.data.kind import kind_of
 from erde_nas.data.pixels import file_marks, fits_in_memory, in_memory, pixel_bytes, read_pixels, subset
 from erde_nas.data.raw import Raw
 from erde_nas.data.split import hold_out, shuffle
 from erde_nas.data.summary import images_per_class, odd_images
-from erde_nas.data.svhn import read_svhn
-from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
-from erde_nas.recipe.recipe import DatasetName, DatasetSection
+from erde_nas.recipe.recipe import DatasetSection, takers
 
-READERS: dict[DatasetName, Callable[[DatasetSection, Path | None], Raw]] = {
-    "digits": read_digits,
-    "fashion-mnist": read_fashion_mnist,
-    "cifar10": read_cifar10,
-    "cifar100": read_cifar100,
-    "svhn": read_svhn,
-    "tiny-imagenet": read_tiny_imagenet,
-    "folder": read_folder,
-    "npz": read_npz,
-}
 _CHUNK = 1024  # images whose pixels are counted at once; counting needs 8 bytes a pixel
 SEEN = 0.1  # of the training images: what stands for validation where nothing is kept back
 _SAMPLE = 8192  # images on the disk that give mean and standard deviation
@@ -47,11 +30,12 @@ def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Datas
     `data_dir` holds the official files, or one of their official folders; None: the cache directory (`cache_dir`).
     The same files and section give the same `Dataset`; `train_limit` shortens splits and never moves an image.
     """
-    if section.image_size is not None and section.name != "folder":
-        raise UserError(f"dataset.image_size belongs to folder, not to '{section.name}', but is {section.image_size}")
-    if section.stream != "auto" and section.name != "folder":
-        raise UserError(f"dataset.stream belongs to folder, not to '{section.name}', but is {section.stream}")
-    raw = READERS[section.name](section, data_dir)
+    kind = kind_of(section.name)
+    for key in ("image_size", "stream"):
+        value = getattr(section, key)
+        if key not in kind.keys and value != DatasetSection.model_fields[key].default:
+            raise UserError(f"dataset.{key} belongs to {takers(key)}, not to '{section.name}', but is {value}")
+    raw = kind.read(section, data_dir)
     _check_images(raw, section)
     train, validation, test = _splits(raw, section)
     odd = odd_images(train, validation, test, raw.classes)

@@ -9,12 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Split
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.data.sources import SOURCES, damaged
+from erde_nas.data.sources import Remote, Source, damaged
 from erde_nas.recipe.recipe import DatasetSection
 
-_SOURCE = SOURCES["svhn"]
+_HOUSES = "http://ufldl.stanford.edu/housenumbers/"
+_SOURCE = Source(
+    name="svhn",
+    folders=("svhn",),
+    needs=("train_32x32.mat", "test_32x32.mat"),
+    files=(
+        Remote(_HOUSES + "train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373", 182_040_794),
+        Remote(_HOUSES + "test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3", 64_275_384),
+    ),
+    note="Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised Feature Learning; non-commercial",
+)
 # What scipy raises on files cut off anywhere or damaged in their compressed part.
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, LookupError, NotImplementedError, zlib.error)
 
@@ -54,3 +65,6 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         held = [key for key in content if not key.startswith("__")]
         raise damaged(path, f"expected the variables X and y, but found {held}", _SOURCE)
     return content["X"], content["y"]
+
+
+SVHN = DatasetKind(read_svhn, "non-commercial use only, as its page says; no licence text is given", _SOURCE)

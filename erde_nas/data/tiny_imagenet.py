@@ -9,12 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.images import list_images, read_images
+from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.data.sources import SOURCES, damaged
+from erde_nas.data.sources import Remote, Source, damaged
 from erde_nas.recipe.recipe import DatasetSection
 
-_SOURCE = SOURCES["tiny-imagenet"]
+_SOURCE = Source(
+    name="tiny-imagenet",
+    folders=("tiny-imagenet-200",),
+    needs=("train", "val/images", "val/val_annotations.txt"),
+    files=(
+        Remote("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", 248_100_043),
+    ),
+    note="Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge; ImageNet's terms (research only)",
+)
 
 
 def read_tiny_imagenet(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -59,3 +68,7 @@ def _class_names(path: Path, wnids: list[str]) -> tuple[str, ...]:
     words = {wnid: text.split(",")[0].strip() for wnid, _, text in pairs}
     names = tuple(words.get(wnid) or wnid for wnid in wnids)
     return names if len(set(names)) == len(names) else tuple(wnids)
+
+
+_LICENCE = "ImageNet's terms of access: non-commercial research and education"
+TINY_IMAGENET = DatasetKind(read_tiny_imagenet, _LICENCE, _SOURCE)

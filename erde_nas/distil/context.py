@@ -16,7 +16,7 @@ from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.teachers.cached_logits import cached_logits, is_cached
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
-from erde_nas.distil.terms.registry import make_term
+from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.together import Job
 from erde_nas.distil.training.train import Compute, Progress, Targets, calibrate, steps_per_epoch
 from erde_nas.errors import UserError

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
+
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.section import Section
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,23 @@ class Plain:
 
 
 class Term(nn.Module):
-    """A distillation loss. Its parameters, if it has any, are trained with the student's and thrown away."""
+    """A distillation loss. Its parameters, if it has any, are trained with the student's and thrown away.
 
+    `registry.TERMS` names the terms, those of plug-ins included.
+    """
+
+    Options: ClassVar[type[Section] | None] = None  # a plug-in's keys below `distil.options`
+    own_weights = False  # whether it has weights or settings that belong to one student
     needs_features = False
     uncached = ""  # one line for the user on what every step computes again, because no cache holds it
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "Term":
+        """The term as a recipe's section wants it. `teacher` is None where it gives logits alone.
+
+        Raises UserError where the term needs more than that.
+        """
+        raise NotImplementedError
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """The mean over the batch for each exit (exits,); `weight` (exits, batch) says how much each sample counts."""

@@ -1,15 +1,19 @@
-"""Families of architectures: a few stage-wise choices -> an explicit `records.Arch`.
+"""Families of architectures: a few stage-wise choices -> an explicit `Arch`.
 
 If nothing else is said, the first stage keeps the resolution and each later one halves it in its first block.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from erde_nas.networks.arch import Arch, Block, Exit
+from erde_nas.registry import FAMILIES, HEADS, load
 
-BOTTLENECK = 4  # times as many channels leave a bottleneck as are inside it
-HEAD_WIDTH = {"conv": 1, "wide": 4}  # channels inside such a head, in widths of the block that it sits on
+if TYPE_CHECKING:
+    from torch import nn
+
+INNER = 4  # times as many channels leave a bottleneck as are inside it
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ def _basic(inputs: int, stage: StageChoice, stride: int) -> Block:
 
 def _bottleneck(inputs: int, stage: StageChoice, stride: int) -> Block:
     same = stride == 1 and inputs == stage.width
-    hidden = -(-stage.width // (8 * BOTTLENECK)) * 8  # in whole multiples of 8, which run fastest
+    hidden = -(-stage.width // (8 * INNER)) * 8  # in whole multiples of 8, which run fastest
     return Block(stage.width, hidden, 3, stride, "identity" if same else "projection")
 
 
@@ -48,24 +52,64 @@ def _shuffle(inputs: int, stage: StageChoice, stride: int) -> Block:
     return Block(stage.width, stage.width // 2, stage.kernel, stride, "identity" if same else "projection")
 
 
-FAMILIES: dict[str, Callable[[int, StageChoice, int], Block]] = {
-    "resnet": _basic,
-    "wrn": _basic,
-    "bottleneck": _bottleneck,
-    "vgg": _plain,
-    "mobilenet": _inverted,
-    "shufflenet": _shuffle,
-}
+@dataclass(frozen=True)
+class Family:
+    """Networks of one kind of block.
+
+    `block` gives the shape of a block from the channels that enter it, its stage and its stride. `module` is the class
+    that is built from (channels that enter, `Block`), or where it is, as "module:attribute", so that shapes alone need
+    no torch. Its `channels()` are (width, hidden), and it rounds an odd side up where it halves it.
+    """
+
+    block: Callable[[int, StageChoice, int], Block]
+    module: Any
+    kernels: bool = False  # whether a stage's `kernel` matters
+    expansions: bool = False  # whether its `expansion` does
+    slices: bool = True  # whether a narrower network may use the first channels of a wider one's weights
+    pre_activated: bool = False  # its blocks normalise what they get: its stem is a convolution alone
+    kaiming: bool = True  # a published network's convolutions start as Kaiming's, not as torch's
+    small_classifier: bool = False  # and its classifier with a deviation of 0.01
+    no_bias: bool = False  # and with biases of 0
+
+    def build(self, inputs: int, block: Block) -> "nn.Module":
+        """The block as a module, for `inputs` channels."""
+        module = load(self.module) if isinstance(self.module, str) else self.module
+        return cast("nn.Module", module(inputs, block))
+
+
+RESNET = Family(_basic, "erde_nas.networks.blocks.residual:BasicBlock")
+WRN = Family(_basic, "erde_nas.networks.blocks.residual:PreActivation", pre_activated=True, no_bias=True)
+BOTTLENECK = Family(_bottleneck, "erde_nas.networks.blocks.residual:Bottleneck")
+VGG = Family(_plain, "erde_nas.networks.blocks.plain:PlainBlock", small_classifier=True, no_bias=True)
+MOBILENET = Family(
+    _inverted,
+    "erde_nas.networks.blocks.mobile:InvertedResidual",
+    kernels=True,
+    expansions=True,
+    small_classifier=True,
+    no_bias=True,
+)
+SHUFFLENET = Family(_shuffle, "erde_nas.networks.blocks.mobile:ShuffleUnit", kernels=True, slices=False, kaiming=False)
+
+
+def family_of(name: str) -> Family:
+    """The family of that name. Raises UserError for an unknown one."""
+    return cast(Family, FAMILIES[name])
+
+
+def head_width(kind: str, width: int) -> int:
+    """The channels inside a head on a block of `width` channels, 0 where it has none."""
+    return int(HEADS[kind].width * width)
 
 
 def make_blocks(family: str, stem: int, stages: Sequence[StageChoice]) -> tuple[Block, ...]:
     """The blocks behind a stem with `stem` channels."""
     blocks: list[Block] = []
-    inputs = stem
+    inputs, shape = stem, family_of(family).block
     for number, stage in enumerate(stages):
         first = stage.stride or (2 if number > 0 else 1)
         for position in range(stage.depth):
-            blocks.append(FAMILIES[family](inputs, stage, first if position == 0 else 1))
+            blocks.append(shape(inputs, stage, first if position == 0 else 1))
             inputs = stage.width
     return tuple(blocks)
 
@@ -92,7 +136,7 @@ def make_arch(
             f"{[exit_.block for exit_ in ordered]}"
         )
     channels, size, _ = image_shape
-    head_widths = tuple(HEAD_WIDTH.get(exit_.head, 0) * blocks[exit_.block].width for exit_ in ordered)
+    head_widths = tuple(head_width(exit_.head, blocks[exit_.block].width) for exit_ in ordered)
     return Arch(family, channels, size, classes, stem, blocks, ordered, head_widths)
 
 

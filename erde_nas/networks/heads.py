@@ -7,8 +7,12 @@ networks), or in `wide` (MobileNetV2 and ShuffleNetV2: a 1×1 convolution to man
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
+
+from erde_nas.registry import HEADS
 
 
 class Head(nn.Module):
@@ -71,15 +75,19 @@ def _wide(channels: int, size: int, classes: int, width: int) -> Head:
     return Head(features, width, classes)
 
 
-HEADS: dict[str, Callable[[int, int, int, int], Head]] = {
-    "erde": _erde,
-    "gap": _gap,
-    "conv": _conv,
-    "linear": _linear,
-    "wide": _wide,
-}
+@dataclass(frozen=True)
+class HeadKind:
+    """A kind of head: `make` builds it from (channels, side of the features, classes, width inside). `width` is how
+    many times as wide as its block it is inside; 0: nothing is inside."""
+
+    make: Callable[[int, int, int, int], Head]
+    width: int = 0
+
+
+ERDE, GAP, LINEAR = HeadKind(_erde), HeadKind(_gap), HeadKind(_linear)
+CONV, WIDE = HeadKind(_conv, width=1), HeadKind(_wide, width=4)
 
 
 def build_head(kind: str, *, channels: int, size: int, classes: int, width: int) -> Head:
     """A head for features (batch, channels, size, size). `width` is that of the convolution in `conv` and `wide`."""
-    return HEADS[kind](channels, size, classes, width)
+    return cast(Head, HEADS[kind].make(channels, size, classes, width))

@@ -13,7 +13,7 @@ from ptflops.aten_ops import conv_flop
 from torch import Tensor, nn
 
 from erde_nas.networks.arch import Arch, Block
-from erde_nas.networks.blocks import BLOCKS
+from erde_nas.networks.blocks import build_block
 from erde_nas.networks.heads import build_head
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.stem import build_stem
@@ -92,7 +92,7 @@ def _stem(arch: Arch) -> tuple[int, int]:
 
 @cache
 def _block(family: str, inputs: int, block: Block, size: int) -> int:
-    return count_own_macs(BLOCKS[family](inputs, block).eval(), torch.zeros(1, inputs, size, size))
+    return count_own_macs(build_block(family, inputs, block).eval(), torch.zeros(1, inputs, size, size))
 
 
 @cache

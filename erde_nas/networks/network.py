@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.blocks import BLOCK_CLASSES, BLOCKS
+from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.families import last_blocks, with_exits
 from erde_nas.networks.heads import Head, build_head
 from erde_nas.networks.start import start_as_published_
@@ -63,7 +63,7 @@ class EarlyExitNetwork(nn.Module):
         segments, inputs, heads = [], arch.stem, iter(zip(arch.exits, arch.head_widths, strict=True))
         exit_, width = next(heads)
         for number, block in enumerate(arch.blocks):
-            layers.append(BLOCKS[arch.family](inputs, block))
+            layers.append(build_block(arch.family, inputs, block))
             inputs, size = block.width, -(-size // block.stride)
             if number == exit_.block:
                 head = build_head(exit_.head, channels=inputs, size=size, classes=arch.classes, width=width)
@@ -114,7 +114,7 @@ class EarlyExitNetwork(nn.Module):
             left = len(self.segments) - number  # exits from here on
             for layer in segment.body:
                 x = layer(x) if block >= first else x
-                if isinstance(layer, BLOCK_CLASSES):
+                if is_block(layer):
                     if block >= first and block in hints:
                         features.append(scale_gradient(x, 1 / left) if rescale_gradients else x)
                     block += 1

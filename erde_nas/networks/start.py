@@ -7,18 +7,17 @@ with a deviation of 0.01. Wide ResNets, VGG and MobileNetV2 set its bias to 0.
 
 from torch import nn
 
-KAIMING = {"resnet", "bottleneck", "wrn", "vgg", "mobilenet"}
-SMALL_CLASSIFIER = {"vgg", "mobilenet"}
-NO_BIAS = {"wrn", *SMALL_CLASSIFIER}
+from erde_nas.networks.families import family_of
 
 
 def start_as_published_(network: nn.Module, family: str) -> None:
     """Draw the weights of a network of `family` again, from torch's generator."""
+    how = family_of(family)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and family in KAIMING:
+        if isinstance(module, nn.Conv2d) and how.kaiming:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            if family in SMALL_CLASSIFIER:
+            if how.small_classifier:
                 nn.init.normal_(module.weight, std=0.01)
-            if family in NO_BIAS:
+            if how.no_bias:
                 nn.init.zeros_(module.bias)

@@ -3,9 +3,8 @@
 from torch import nn
 
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.blocks import conv_bn
-
-PRE_ACTIVATED = {"wrn"}  # families whose blocks normalise what they get: their stem is a convolution alone
+from erde_nas.networks.blocks.common import conv_bn
+from erde_nas.networks.families import family_of
 
 
 def build_stem(arch: Arch) -> tuple[nn.Sequential, int]:
@@ -15,7 +14,7 @@ def build_stem(arch: Arch) -> tuple[nn.Sequential, int]:
     """
     stride = max(arch.stem_stride, 1 if arch.image_size <= 48 else 2)
     layers = [*conv_bn(arch.in_channels, arch.stem, arch.stem_kernel, stride=stride), nn.ReLU()]
-    if arch.family in PRE_ACTIVATED:
+    if family_of(arch.family).pre_activated:  # their norm and ReLU come first
         del layers[1:]
     size = -(-arch.image_size // stride)
     if arch.image_size > 96:

@@ -10,6 +10,7 @@ from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.registry import UnknownName
 
 
 def save_network(network: EarlyExitNetwork, folder: Path) -> None:
@@ -38,7 +39,7 @@ def load_network(weights: Path) -> EarlyExitNetwork:
     try:
         arch = Arch.from_dict(read_json(description))
         network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
-    except (ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
+    except (UnknownName, ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
         raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
     try:
         network.load_state_dict(load_file(weights))

@@ -4,30 +4,31 @@ A name stands for a method, of the literature but for `kd+entropy`; the keys tha
 it, and the other keys are its weights.
 """
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from erde_nas.recipe.section import Section
+from erde_nas.recipe.section import Section, one_of
+from erde_nas.registry import TERMS
 
-TermName = Literal["none", "kd", "dkd", "ctkd", "mld", "reviewkd", "fcfd"]
+NO_TERM = "none"
 SelfDistillation = Literal["none", "last", "ensemble"]
 Weight = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-LossName = Literal[
-    "erde", "ea-erde", "kd+entropy", "ce", "self", "self-last", "kd", "ea-kd", "ls", "ea-ls", "ctkd", "ea-ctkd", "dkd",
-    "ea-dkd", "mld", "ea-mld", "mld+ls", "ea-mld+ls", "reviewkd", "ea-reviewkd", "fcfd", "ea-fcfd",
-]  # fmt: skip
+Options = TypeVar("Options", bound=Section)
 
 
 @dataclass(frozen=True)
 class Method:
     """What is added to the cross-entropy of every exit."""
 
-    term: TermName = "kd"  # distillation from the teacher
+    term: str = "kd"  # distillation from the teacher
     erde: bool = False  # where the teacher is wrong, keep the entropy up
     wrong_weight: float = 1.0  # ERDE: what is left of the distillation there; the paper's is 0
     entropy_adaptive: bool = False  # EA-KD's weight per sample on the distillation
@@ -36,36 +37,52 @@ class Method:
 
 
 PARTS = ("term", "wrong_weight", "entropy_adaptive", "logit_standardisation", "self_distillation")  # keys of both
-LOSSES: dict[LossName, Method] = {
+METHODS = {  # losses beside those that are one term alone
     "erde": Method(erde=True, wrong_weight=0.0),
     "ea-erde": Method(erde=True, wrong_weight=0.0, entropy_adaptive=True),
     "kd+entropy": Method(erde=True),  # ERDE that distils on all images
-    "ce": Method("none"),
-    "self": Method("none", self_distillation="ensemble"),
-    "self-last": Method("none", self_distillation="last"),
-    "kd": Method(),
-    "ea-kd": Method(entropy_adaptive=True),
+    "ce": Method(NO_TERM),
+    "self": Method(NO_TERM, self_distillation="ensemble"),
+    "self-last": Method(NO_TERM, self_distillation="last"),
     "ls": Method(logit_standardisation=True),
     "ea-ls": Method(entropy_adaptive=True, logit_standardisation=True),
-    "ctkd": Method("ctkd"),
-    "ea-ctkd": Method("ctkd", entropy_adaptive=True),
-    "dkd": Method("dkd"),
-    "ea-dkd": Method("dkd", entropy_adaptive=True),
-    "mld": Method("mld"),
-    "ea-mld": Method("mld", entropy_adaptive=True),
     "mld+ls": Method("mld", logit_standardisation=True),
     "ea-mld+ls": Method("mld", entropy_adaptive=True, logit_standardisation=True),
-    "reviewkd": Method("reviewkd"),
-    "ea-reviewkd": Method("reviewkd", entropy_adaptive=True),
-    "fcfd": Method("fcfd"),
-    "ea-fcfd": Method("fcfd", entropy_adaptive=True),
 }
+ADAPTIVE = "ea-"  # before the name of a term: the loss with EA-KD's weight
+TAKEN = {NO_TERM, *METHODS, *(f"{ADAPTIVE}{name}" for name in TERMS.built_in)}  # names that no plug-in may take
+
+
+class Losses(Mapping[str, Method]):
+    """What each loss stands for: METHODS, and each distillation term alone and with EA-KD's weight."""
+
+    def __getitem__(self, name: str) -> Method:
+        if name in METHODS:
+            return METHODS[name]
+        if name in TERMS:
+            return Method(name)
+        if name.startswith(ADAPTIVE) and (term := name.removeprefix(ADAPTIVE)) in TERMS:
+            return Method(term, entropy_adaptive=True)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from METHODS
+        for name in TERMS:
+            yield from (name, f"{ADAPTIVE}{name}")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+LOSSES = Losses()
+LossName = Annotated[str, one_of(LOSSES, of=TERMS)]
+TermName = Annotated[str, one_of(TERMS, NO_TERM)]
 
 
 class DistilSection(Section):
     """The loss of the students."""
 
-    later = ("ce_weight", "ea_temperature", "path_weight", "mld_temperatures", "mld_levels", "preset")
+    later = ("ce_weight", "ea_temperature", "path_weight", "mld_temperatures", "mld_levels", "preset", "options")
 
     loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
     term: TermName | None = None  # these replace what the name stands for
@@ -97,6 +114,29 @@ class DistilSection(Section):
     mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)  # MLD alone: of samples, pairs of samples, of classes
     dkd_alpha: Weight = 1.0  # DKD alone: of the target class
     dkd_beta: Weight = 8.0  # and of the other classes
+    options: dict[str, JsonValue] = Field(default_factory=dict)  # of a plug-in's loss: the keys that it declares itself
+
+    @model_validator(mode="after")
+    def _options_of_the_term(self) -> "DistilSection":
+        if self.options:
+            self.options_as(TERMS[self.method.term].Options if self.method.term != NO_TERM else None)
+        return self
+
+    def options_as(self, declared: type[Options] | None) -> Options:
+        """`options`, checked against the keys that a term declares. Raises ValueError that names what does not fit."""
+        name = self.method.term
+        if declared is None:
+            raise ValueError(f"options are for the losses of plug-ins that declare some, not for '{name}'; remove them")
+        try:
+            return declared.model_validate_json(json.dumps(self.options), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key, known = ".".join(map(str, first["loc"])), ", ".join(declared.model_fields)
+            near = get_close_matches(key, declared.model_fields, n=1)
+            step = f"did you mean '{near[0]}'?" if near else f"the loss '{name}' has {known}"
+            if first["type"] != "extra_forbidden":
+                step = f"{first['msg'].replace('Input should', 'it should')}, but is {json.dumps(first['input'])}"
+            raise ValueError(f"options.{key} will not do: {step}") from None
 
     @property
     def level_temperatures(self) -> tuple[float, ...]:

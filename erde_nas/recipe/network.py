@@ -14,17 +14,15 @@ from pydantic import (
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.families import StageChoice, stage_ends
 from erde_nas.networks.models import MODELS, Model, model_arch
-from erde_nas.recipe.section import Positive, Section
+from erde_nas.recipe.section import Positive, Section, one_of
+from erde_nas.registry import FAMILIES, HEADS
 
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
 Kernel = Literal[3, 5, 7]
 Expansion = Annotated[int, Field(ge=1, le=8)]
-Head = Literal["erde", "gap", "conv", "linear", "wide"]
-Family = Literal["resnet", "wrn", "bottleneck", "vgg", "mobilenet", "shufflenet"]
-ModelName = Literal[
-    "resnet8x4", "resnet32x4", "wrn-16-2", "wrn-40-1", "wrn-40-2", "wrn-28-4", "vgg8", "vgg13", "mobilenetv2",
-    "shufflenetv2", "resnet50",
-]  # fmt: skip
+Head = Annotated[str, one_of(HEADS)]
+Family = Annotated[str, one_of(FAMILIES)]
+ModelName = Annotated[str, one_of(MODELS)]
 OWN = ("family", "stem", "depths", "widths", "kernel", "expansion")  # keys that say what a model says
 
 

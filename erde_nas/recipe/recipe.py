@@ -5,28 +5,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, field_validator, model_validator
 
+from erde_nas.networks.families import family_of
 from erde_nas.recipe.compress import CompressOptions
-from erde_nas.recipe.distil import DistilSection, Weight
+from erde_nas.recipe.distil import NO_TERM, DistilSection, Weight
 from erde_nas.recipe.network import Expansion, Family, Head, Kernel, NetworkSection, StudentSection, Width
+from erde_nas.recipe.normalisation import USUAL
 from erde_nas.recipe.published import published
-from erde_nas.recipe.section import Positive, Section
+from erde_nas.recipe.section import Positive, Section, one_of
+from erde_nas.registry import DATASETS, SEARCHERS, TERMS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-SearcherName = Literal[
-    "nsga2",
-    "nsga3",
-    "regularized-evolution",
-    "surrogate",
-    "tpe",
-    "random",
-    "nni-tpe",
-    "nni-evolution",
-    "nni-gridsearch",
-]
 LEFT_OPEN = 10**9  # epochs that a preset will say
-TRAINED_TERMS = ("ctkd", "reviewkd", "fcfd")  # distillation terms with parameters of their own for each student
-DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz"]
+
+
+def takers(key: str) -> str:
+    """The data sets that take a key of the section, in words."""
+    return " and ".join(name for name in DATASETS if key in DATASETS[name].keys)
 
 
 class DatasetSection(Section):
@@ -34,7 +29,7 @@ class DatasetSection(Section):
 
     later = ("channels",)
 
-    name: DatasetName
+    name: Annotated[str, one_of(DATASETS)]
     path: str | None = None  # folder and npz: where the images are
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
     channels: Literal[1, 2, 3, 4] | None = None  # folder: gray, gray and alpha, RGB, RGB and alpha; None: 1 or 3
@@ -46,12 +41,15 @@ class DatasetSection(Section):
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "DatasetSection":
-        if self.name in ("folder", "npz") and self.path is None:
+        keys = DATASETS[self.name].keys
+        if "path" in keys and self.path is None:
             raise ValueError(f"data set '{self.name}' needs path: say where the images are")
-        if self.name not in ("folder", "npz") and self.path is not None:
-            raise ValueError(f"path belongs to folder and npz, not to '{self.name}'; use --data-dir")
-        if self.name != "folder" and self.channels is not None:
-            raise ValueError(f"channels belongs to folder, not to '{self.name}', whose images say how many they have")
+        if "path" not in keys and self.path is not None:
+            raise ValueError(f"path belongs to {takers('path')}, not to '{self.name}'; use --data-dir")
+        if "channels" not in keys and self.channels is not None:
+            raise ValueError(
+                f"channels belongs to {takers('channels')}, not to '{self.name}', whose images say how many they have"
+            )
         return self
 
 
@@ -94,7 +92,6 @@ class OptimizerSection(Section):
         return self.model_copy(update={"epochs": epochs, "milestones": None if self.milestones is None else kept})
 
 
-NormalisationName = Literal["imagenet", "cifar10", "mnist", "half", "unit", "pixels"]  # teachers/normalisation.py
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 
@@ -107,7 +104,9 @@ class TeacherSection(NetworkSection):
     timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
     mean: tuple[float, ...] | None = None  # checkpoint: per channel, of pixels in [0, 1]; null: the data set's
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    normalisation: NormalisationName | None = None  # checkpoint: instead of mean and std, a usual one by name
+    normalisation: Annotated[str, one_of(USUAL)] | None = (
+        None  # checkpoint: instead of mean and std, a usual one by name
+    )
     classes: tuple[ClassName, ...] | None = None  # checkpoint: the names of its outputs, in their order
     stem: Width = 32
     depths: tuple[Positive, ...] = (2, 2, 2)
@@ -171,7 +170,7 @@ class SpaceSection(Section):
 class SearchSection(Section):
     """How candidates are proposed and judged."""
 
-    searcher: SearcherName = "surrogate"  # docs/search.md says why
+    searcher: Annotated[str, one_of(SEARCHERS)] = "surrogate"  # docs/search.md says why
     evaluator: Literal["train", "supernet"] = "train"  # supernet: candidates are slices of weights trained once
     trials: Positive | None = 24  # candidates at most
     hours: Annotated[float, Field(gt=0)] | None = None  # for the whole run; what finishing needs is kept back
@@ -283,7 +282,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _what_a_supernet_can_do(self) -> "Recipe":
         term = self.distil.method.term
-        if self.search.evaluator == "supernet" and term in TRAINED_TERMS:
+        if self.search.evaluator == "supernet" and term != NO_TERM and TERMS[term].own_weights:
             raise ValueError(
                 f"evaluator: supernet cannot train with the loss '{self.distil.loss}': its term '{term}' has "
                 "weights that belong to one student; choose a loss on logits alone, such as kd+entropy, kd, dkd or mld"
@@ -293,10 +292,11 @@ class Recipe(Section):
                 "evaluator: supernet shares weights between students of one resolution, but space.stem_strides holds "
                 f"{list(self.space.stem_strides)}; leave one of them, or use evaluator: train"
             )
-        if self.search.evaluator == "supernet" and "shufflenet" in self.space.families:
+        whole = [name for name in self.space.families if not family_of(name).slices]
+        if self.search.evaluator == "supernet" and whole:
             raise ValueError(
-                "evaluator: supernet cannot share the weights of shufflenet, whose units split channels by their "
-                "number; leave it out of space.families, or use evaluator: train"
+                f"evaluator: supernet cannot share the weights of {', '.join(whole)}, whose blocks split channels by "
+                "their number; leave it out of space.families, or use evaluator: train"
             )
         return self
 

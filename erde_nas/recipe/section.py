@@ -1,10 +1,32 @@
 """The base of every part of a YAML file."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic_core import PydanticKnownError
+
+from erde_nas.registry import Registry
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+def one_of(names: Collection[str] | Registry[Any], *more: str, of: Registry[Any] | None = None) -> BeforeValidator:
+    """What a value must be: one of `names` or `more`. They are looked at anew each time, for plug-ins may add some.
+
+    `of` is the registry that `names` come from, where they are not one themselves: it knows why a plug-in is left out.
+    """
+    registry = names if isinstance(names, Registry) else of
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and (value in more or value in names):
+            return value
+        if registry is not None and (why := registry.why_left_out(value)):
+            raise ValueError(why)
+        *others, last = map(repr, (*more, *names))
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}" if others else last})
+
+    return BeforeValidator(check)
 
 
 class Section(BaseModel):

@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.networks.arch import Arch, Exit
-from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.families import StageChoice, family_of, make_arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.recipe.recipe import Recipe, SpaceSection
 from erde_nas.space.trial import Choice
-from erde_nas.space.variation import DEPTHWISE, NO_EXIT, ArchitectureVariation
+from erde_nas.space.variation import NO_EXIT, ArchitectureVariation
 
 REMEMBERED = 4096  # architectures: searchers ask for the same ones several times
 
@@ -25,15 +25,16 @@ class Space:
 
     def __init__(self, section: SpaceSection, image_shape: tuple[int, int, int], classes: int) -> None:
         self.image_shape, self.classes, self.max_exits = image_shape, classes, section.max_exits
+        families = [family_of(name) for name in section.families]
         parameters: dict[str, tuple[Choice, ...]] = {"family": section.families, "stem": section.stems}
         if section.stem_strides != (1,):
             parameters["stem_stride"] = section.stem_strides
         for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
             parameters[f"depth{stage}"] = depths
             parameters[f"width{stage}"] = widths
-            if DEPTHWISE & {*section.families}:
+            if any(family.kernels for family in families):
                 parameters[f"kernel{stage}"] = section.kernels
-            if "mobilenet" in section.families:
+            if any(family.expansions for family in families):
                 parameters[f"expansion{stage}"] = section.expansions
             for position in range(max(depths)):
                 parameters[f"exit{stage}.{position}"] = (NO_EXIT, *section.heads)

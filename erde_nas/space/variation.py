@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
+from erde_nas.networks.families import family_of
 from erde_nas.space.trial import Choice
 
 NO_EXIT = "none"
-DEPTHWISE = {"mobilenet", "shufflenet"}  # families whose k×k convolutions may have a kernel other than 3×3
 Given = Mapping[str, Choice]
 Params = dict[str, Choice]
 Block = tuple[int, int]  # stage, position in the stage
@@ -148,8 +148,8 @@ def relative(block: Block, params: Given) -> float:
 def applies(name: str, family: Choice) -> bool:
     """Whether a parameter other than an exit means anything in a family."""
     if name.startswith("kernel"):
-        return family in DEPTHWISE
-    return family == "mobilenet" or not name.startswith("expansion")
+        return family_of(str(family)).kernels
+    return not name.startswith("expansion") or family_of(str(family)).expansions
 
 
 def steps(choices: Sequence[Choice], value: Choice) -> list[Choice]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from erde_nas.data.sources import SOURCES
+from erde_nas.data.kind import official
 from erde_nas.recipe.distil import LOSSES
 from erde_nas.recipe.shipped import shipped
 
@@ -57,7 +57,7 @@ def test_recipes_and_profiles(offered):
 def test_losses_devices_and_data_sets(offered):
     assert offered("distil", "quickstart", "--loss", "") == sorted(LOSSES)
     assert offered("compress", "run", "--device", "c") == ["cpu", "cuda"]
-    assert offered("data", "fetch", "") == sorted(SOURCES)
+    assert offered("data", "fetch", "") == sorted(official())
 
 
 def test_students_and_profiles_are_those_of_the_run(offered, students: Path):

@@ -11,7 +11,7 @@ import pytest
 
 from erde_nas.cli import doctor
 from erde_nas.cli.doctor import Check, diagnose, render
-from erde_nas.data.sources import SOURCES
+from erde_nas.data.kind import official
 from erde_nas.device.machine import describe_machine
 
 
@@ -124,7 +124,7 @@ def test_one_core_is_a_warning(machine):
 
 def test_data_sets_are_found_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ERDE_NAS_CACHE", str(tmp_path))
-    source = SOURCES["cifar100"]
+    source = official()["cifar100"]
     folder = tmp_path / source.folders[0]
     folder.mkdir()
     for name in source.needs:

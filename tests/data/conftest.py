@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from erde_nas.data.sources import SOURCES
+from erde_nas.data.kind import official
 
 
 @dataclass
@@ -109,9 +109,9 @@ def write_cifar() -> Callable[..., Path]:
 
     def write(folder: Path, name: str, per_file: int) -> Path:
         classes, label_bytes = (10, 1) if name == "cifar10" else (100, 2)
-        target = folder / SOURCES[name].folders[0]
+        target = folder / official()[name].folders[0]
         target.mkdir(parents=True)
-        for file in SOURCES[name].needs:
+        for file in official()[name].needs:
             records = np.zeros((per_file, label_bytes + 3072), np.uint8)
             records[:, label_bytes - 1] = np.arange(per_file) % classes
             records[:, label_bytes:] = np.arange(3072) % 251

@@ -6,15 +6,19 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from erde_nas.data.cifar import read_cifar10
 from erde_nas.data.fetch import fetch, list_datasets
-from erde_nas.data.sources import SOURCES, Remote, Source
+from erde_nas.data.kind import official
+from erde_nas.data.sources import Remote, Source
 from erde_nas.errors import UserError
-from erde_nas.recipe.recipe import DatasetName, DatasetSection
+from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.registry import DATASETS
+
+SOURCES = official()
 
 
 def tar_of(members: dict[str, bytes]) -> bytes:
@@ -205,7 +209,7 @@ def test_nothing_to_fetch(name: str, message: str) -> None:
 def test_listing_names_every_data_set_once(tmp_path: Path, write_cifar: Callable[..., Path]) -> None:
     folder = write_cifar(tmp_path, "cifar10", per_file=1)
     listings = {listing.name: listing for listing in list_datasets(tmp_path)}
-    assert list(listings) == list(get_args(DatasetName))
+    assert list(listings) == list(DATASETS)
     assert listings["cifar10"].found == str(folder)
     assert listings["cifar100"].found is None
     assert listings["svhn"].size_bytes == 246_316_178

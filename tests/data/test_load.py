@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.data.load import READERS, describe, load_dataset
+from erde_nas.data.kind import kind_of
+from erde_nas.data.load import describe, load_dataset
 from erde_nas.errors import UserError
 from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.registry import DATASETS
 
 
 def images_of(*splits: Split) -> list[bytes]:
@@ -123,7 +125,10 @@ def test_official_test_split_keeps_its_order(tmp_path: Path, write_fashion: Call
 
 
 def test_a_reader_for_every_name() -> None:
-    assert set(READERS) == set(DatasetSection.model_fields["name"].annotation.__args__)
+    for name in DATASETS:
+        kind = kind_of(name)
+        assert callable(kind.read)
+        assert kind.source is None or kind.source.name == name
 
 
 def test_needs_no_torch() -> None:

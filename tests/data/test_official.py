@@ -10,8 +10,8 @@ from PIL import Image
 
 from erde_nas.data.cifar import read_cifar10, read_cifar100
 from erde_nas.data.fashion_mnist import read_fashion_mnist
+from erde_nas.data.kind import official
 from erde_nas.data.locate import find
-from erde_nas.data.sources import SOURCES
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
@@ -107,7 +107,7 @@ def test_a_named_folder_is_never_replaced_by_the_cache(tmp_path: Path, cache: Pa
 
 
 def test_the_cache_comes_before_the_systems_package(tmp_path: Path, cache: Path, write_fashion: Write) -> None:
-    source = replace(SOURCES["fashion-mnist"], system=(write_fashion(tmp_path / "usr", zipped=True),))
+    source = replace(official()["fashion-mnist"], system=(write_fashion(tmp_path / "usr", zipped=True),))
     assert find(source, None) == tmp_path / "usr"
     assert find(source, tmp_path) is None
     write_fashion(cache / "fashion-mnist", zipped=True)

@@ -14,15 +14,16 @@ from erde_nas.distil.step import Step, Term
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.fcfd import FCFD
 from erde_nas.distil.terms.hints import match_hints, mean_per_exit, relative_depths
-from erde_nas.distil.terms.registry import make_term
+from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.train import Compute, Targets, train
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch, Exit
-from erde_nas.networks.families import FAMILIES, StageChoice, make_arch
+from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.models import MODELS, model_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.registry import FAMILIES
 
 NAMES = ("reviewkd", "fcfd")
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.1)

@@ -9,13 +9,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from erde_nas.networks.arch import Arch, Exit
-from erde_nas.networks.families import FAMILIES as RULES
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import entropies
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.segments import export_segments
+from erde_nas.registry import FAMILIES as RULES
 
 torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it gives
 

@@ -6,17 +6,11 @@ import torch
 from torch.nn import functional
 
 from erde_nas.networks.arch import Block
-from erde_nas.networks.blocks import (
-    BLOCK_CLASSES,
-    BLOCKS,
-    BasicBlock,
-    Bottleneck,
-    InvertedResidual,
-    PlainBlock,
-    PreActivation,
-    ShuffleUnit,
-)
-from erde_nas.networks.blocks.mobile import shuffle
+from erde_nas.networks.blocks import build_block, is_block
+from erde_nas.networks.blocks.mobile import InvertedResidual, ShuffleUnit, shuffle
+from erde_nas.networks.blocks.plain import PlainBlock
+from erde_nas.networks.blocks.residual import BasicBlock, Bottleneck, PreActivation
+from erde_nas.registry import FAMILIES
 
 
 def trained(block):
@@ -172,9 +166,9 @@ def test_halves_that_differ_are_refused(inputs, block):
         ShuffleUnit(inputs, block)
 
 
-@pytest.mark.parametrize("family", list(BLOCKS))
-def test_every_block_is_known_by_its_class_and_tells_its_channels(family):
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_block_is_known_and_tells_its_channels(family):
     block = Block(16, 0 if family == "vgg" else 24, 3, 2, "none" if family in ("vgg", "mobilenet") else "projection")
-    module = BLOCKS[family](8, block)
-    assert isinstance(module, BLOCK_CLASSES)
+    module = build_block(family, 8, block)
+    assert is_block(module)
     assert module.channels() == (block.width, block.hidden)

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from erde_nas.networks.arch import Exit
-from erde_nas.networks.blocks import BLOCK_CLASSES
-from erde_nas.networks.families import FAMILIES, StageChoice, make_arch
+from erde_nas.networks.blocks import is_block
+from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork, hint_blocks, scale_gradient
+from erde_nas.registry import FAMILIES
 from tests.networks.builders import build
 
 IMAGES = torch.randint(0, 256, (6, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -46,7 +47,7 @@ def test_features_are_what_hooks_on_the_blocks_see_and_logits_those_of_the_forwa
     family: str, rescale: bool
 ) -> None:
     made, seen = network(family, (2, 3, 1), (0, 2, 5)), []
-    blocks = [module for module in made.modules() if isinstance(module, BLOCK_CLASSES)]
+    blocks = [module for module in made.modules() if is_block(module)]
     assert len(blocks) == 6
     for block in blocks:
         block.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.networks.heads import HEADS, build_head
+from erde_nas.networks.heads import build_head
+from erde_nas.registry import HEADS
 from tests.networks.builders import build, small_arch
 
 

@@ -2,18 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Block
-from erde_nas.networks.blocks import BLOCKS
-from erde_nas.networks.families import FAMILIES
-from erde_nas.networks.heads import HEADS
-from erde_nas.recipe.network import Family, Head, StudentSection, student_arch
+from erde_nas.networks.blocks import build_block
+from erde_nas.networks.families import StageChoice, family_of, head_width
+from erde_nas.networks.heads import build_head
+from erde_nas.recipe.network import StudentSection, student_arch
 from erde_nas.recipe.recipe import Recipe, TeacherSection, load_recipe
+from erde_nas.registry import FAMILIES, HEADS
 from tests.conftest import RECIPE
 
 SHAPE = (3, 32, 32)
@@ -31,8 +31,12 @@ def load(folder: Path, section: str, text: str) -> Recipe:
 
 
 def test_what_recipes_may_name_can_be_built():
-    assert set(get_args(Family)) == set(FAMILIES) == set(BLOCKS)
-    assert set(get_args(Head)) == set(HEADS)
+    for family in FAMILIES:
+        block = family_of(family).block(8, StageChoice(1, 16), 2)
+        assert build_block(family, 8, block).channels() == (block.width, block.hidden)
+    for head in HEADS:
+        width = head_width(head, 8)
+        assert build_head(head, channels=8, size=4, classes=3, width=width).width() == width
 
 
 def test_a_student_is_described_by_its_stages(tmp_path):

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.networks.families import FAMILIES
-from erde_nas.networks.heads import HEADS
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import SpaceSection
+from erde_nas.registry import FAMILIES, HEADS
 from erde_nas.space.space import NO_EXIT, Space
 
 SECTION = SpaceSection(

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import rising
 from erde_nas.distil.step import Step, Term
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 LEAST, RANGE = 1.0, 20.0  # temperatures from 1 to 21; at the start LEAST + RANGE · σ(1) = 15.6, as the authors set it
 RISE = 1 / 24  # share of the training over which the reversal rises: the authors' 10 of 240 epochs, 5 of 120
@@ -27,6 +29,8 @@ def reversal(done: float | Tensor) -> float | Tensor:
 class CTKD(Term):
     """T² · KL(teacher ‖ student) at the learned temperature of each exit."""
 
+    own_weights = True
+
     def __init__(self, exits: int) -> None:
         super().__init__()
         self.raw = nn.Parameter(torch.ones(exits))
@@ -36,6 +40,11 @@ class CTKD(Term):
         fixed = self.raw.detach()
         reversed_ = fixed + reversal(done) * (fixed - self.raw)  # the value is `raw`, exactly
         return LEAST + RANGE * torch.sigmoid(reversed_)
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "CTKD":
+        """See `Term.make`."""
+        return cls(len(student.arch.exits))
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

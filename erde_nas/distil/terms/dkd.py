@@ -9,6 +9,8 @@ from torch import Tensor
 
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.step import Step, Term
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 
 def dkd_loss(
@@ -42,6 +44,11 @@ class DKD(Term):
     def __init__(self, temperature: float, alpha: float, beta: float) -> None:
         super().__init__()
         self.temperature, self.alpha, self.beta = temperature, alpha, beta
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "DKD":
+        """See `Term.make`."""
+        return cls(section.temperature, section.dkd_alpha, section.dkd_beta)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

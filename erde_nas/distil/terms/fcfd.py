@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from erde_nas.distil.logit_standardisation import standardise
 from erde_nas.distil.losses import kd_loss
-from erde_nas.distil.objective import rising
+from erde_nas.distil.objective import rising, teacher_exits
 from erde_nas.distil.step import Step, Term
 from erde_nas.distil.terms.bridges import bridge, untracked
 from erde_nas.distil.terms.hints import (
@@ -34,8 +34,11 @@ from erde_nas.distil.terms.hints import (
     match_hints,
     mean_per_exit,
     with_deepest,
+    with_features,
 )
+from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 Losses = list[tuple[int, Tensor]]
 """(exit, loss (batch,)), any number for each exit."""
@@ -61,6 +64,7 @@ class FCFD(Term):
     """
 
     needs_features = True
+    own_weights = True
     uncached = "FCFD runs features through the teacher, which no cache can hold: each step also runs the teacher"
 
     def __init__(
@@ -87,6 +91,21 @@ class FCFD(Term):
             for number, (mine, other) in enumerate(zip(student, self.exits, strict=True))
             if mine.block > block and teacher[other].block > theirs
         ]
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "FCFD":
+        """See `Term.make`."""
+        network = with_features(section, teacher)
+        macs = macs_per_exit(network)
+        exits = teacher_exits(macs_per_exit(student), [m / macs[-1] for m in macs], section.teacher_exits)
+        options = FCFDOptions(
+            section.temperature,
+            section.feature_weight,
+            rescale_gradients=section.gradient_rescaling,
+            standardised=section.method.logit_standardisation,
+            path_weight=section.path_weight,
+        )
+        return cls(student, network, exits, options)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

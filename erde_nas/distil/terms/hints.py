@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.families import last_blocks
 from erde_nas.networks.network import EarlyExitNetwork, hint_blocks
+from erde_nas.recipe.distil import DistilSection
 
 WARMUP = 20 / 240  # share of the training over which both papers' published code raises the features' weight
 
@@ -80,3 +82,14 @@ def mean_per_exit(losses: Iterable[tuple[int, Tensor]], weight: Tensor) -> Tenso
     for exit_, loss in losses:
         sums[exit_] = sums[exit_] + loss
     return (weight * torch.stack(sums)).mean(-1)
+
+
+def with_features(section: DistilSection, teacher: EarlyExitNetwork | None) -> EarlyExitNetwork:
+    """The teacher. Raises UserError where it gives no features."""
+    if teacher is None:
+        raise UserError(
+            f"distil: the loss '{section.loss}' with the term '{section.method.term}' compares features inside the "
+            "networks, but this teacher (a .pt2 program or another library's model) gives logits alone; choose a loss "
+            "on logits, such as erde, kd, dkd or mld, or a teacher of erde-nas (.safetensors with arch.json)"
+        )
+    return teacher

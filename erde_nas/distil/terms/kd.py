@@ -4,6 +4,8 @@ from torch import Tensor
 
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.step import Step, Term
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 
 class KD(Term):
@@ -12,6 +14,11 @@ class KD(Term):
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "KD":
+        """See `Term.make`."""
+        return cls(section.temperature)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

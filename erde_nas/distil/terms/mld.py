@@ -29,6 +29,8 @@ from torch import Tensor
 
 from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.step import Plain, Step, Term
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 PUBLISHED = (1.5, 0.5, 0.5)  # weights of the instance, the batch and the class level, over both of the authors' views
 DENSITY = 64 / 100  # the authors' samples per class in a batch
@@ -67,6 +69,11 @@ class MLD(Term):
         super().__init__()
         self.levels = tuple(levels)
         self.register_buffer("temperatures", torch.tensor(temperatures))
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "MLD":
+        """See `Term.make`."""
+        return cls(section.level_temperatures, section.mld_levels)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 
 from erde_nas.distil.objective import rising
 from erde_nas.distil.step import Step, Term
-from erde_nas.distil.terms.hints import WARMUP, autocast_like, match_hints, mean_per_exit
+from erde_nas.distil.terms.hints import WARMUP, autocast_like, match_hints, mean_per_exit, with_features
 from erde_nas.networks.arch import Arch
+from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.distil import DistilSection
 
 MAX_MIDDLE = 512  # channels in which levels are fused
 
@@ -77,6 +79,7 @@ class ReviewKD(Term):
     """
 
     needs_features = True
+    own_weights = True
     uncached = "ReviewKD compares features of the teacher, which no cache holds: each step also runs the teacher"
 
     def __init__(self, student: Arch, teacher: Arch) -> None:
@@ -88,6 +91,11 @@ class ReviewKD(Term):
         middle = min(MAX_MIDDLE, _read(student))
         self.levels = nn.ModuleList(ABF(i, middle, o, fuses=True) for i, o in zip(inputs, outputs, strict=True))
         self.deepest = ABF(_read(student), middle, _read(teacher), fuses=False)
+
+    @classmethod
+    def make(cls, section: DistilSection, student: EarlyExitNetwork, teacher: EarlyExitNetwork | None) -> "ReviewKD":
+        """See `Term.make`."""
+        return cls(student.arch, with_features(section, teacher).arch)
 
     def forward(self, step: Step, weight: Tensor) -> Tensor:
         """(exits,)."""

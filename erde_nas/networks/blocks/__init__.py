@@ -3,34 +3,17 @@
 Every weight is in a convolution or a batch norm; `channels()` tells how wide the block is now, pruned or not.
 """
 
-from collections.abc import Callable
-
 from torch import nn
 
 from erde_nas.networks.arch import Block
-from erde_nas.networks.blocks.common import conv_bn
-from erde_nas.networks.blocks.mobile import InvertedResidual, ShuffleUnit
-from erde_nas.networks.blocks.plain import PlainBlock
-from erde_nas.networks.blocks.residual import BasicBlock, Bottleneck, PreActivation
+from erde_nas.networks.families import family_of
 
-BLOCKS: dict[str, Callable[[int, Block], nn.Module]] = {
-    "resnet": BasicBlock,
-    "wrn": PreActivation,
-    "bottleneck": Bottleneck,
-    "vgg": PlainBlock,
-    "mobilenet": InvertedResidual,
-    "shufflenet": ShuffleUnit,
-}
-BLOCK_CLASSES = (BasicBlock, PreActivation, Bottleneck, PlainBlock, InvertedResidual, ShuffleUnit)
 
-__all__ = [
-    "BLOCKS",
-    "BLOCK_CLASSES",
-    "BasicBlock",
-    "Bottleneck",
-    "InvertedResidual",
-    "PlainBlock",
-    "PreActivation",
-    "ShuffleUnit",
-    "conv_bn",
-]
+def build_block(family: str, inputs: int, block: Block) -> nn.Module:
+    """The module of one block for `inputs` channels."""
+    return family_of(family).build(inputs, block)
+
+
+def is_block(layer: nn.Module) -> bool:
+    """Whether a layer of a network's body is one of its blocks, of whichever family."""
+    return hasattr(layer, "channels")

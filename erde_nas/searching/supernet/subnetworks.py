@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from erde_nas.networks.arch import Arch, Exit
-from erde_nas.networks.families import HEAD_WIDTH
+from erde_nas.networks.families import head_width
 from erde_nas.space.space import NO_EXIT, Space
 from erde_nas.space.trial import Choice
 
@@ -71,7 +71,7 @@ class Family:
 
 def replace_exits(arch: Arch, exits: Sequence[Exit]) -> Arch:
     """`arch` with other exits, shallowest first, the last on its last block."""
-    widths = tuple(HEAD_WIDTH.get(exit_.head, 0) * arch.blocks[exit_.block].width for exit_ in exits)
+    widths = tuple(head_width(exit_.head, arch.blocks[exit_.block].width) for exit_ in exits)
     return replace(arch, exits=tuple(exits), head_widths=widths)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.step import Term
-from erde_nas.distil.terms.registry import make_term
+from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.schedule import learning_rates, make_optimizer
 from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.errors import UserError

@@ -14,9 +14,10 @@ from erde_nas.distil.losses import cross_entropy
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Plain, Step, Term
 from erde_nas.distil.teachers.teacher import Teacher
-from erde_nas.distil.terms.registry import TERMS, make_term
+from erde_nas.distil.terms.make import make_term
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.registry import TERMS
 
 EXITS, BATCH, CLASSES = 2, 10, 6
 NEED_FEATURES = {"reviewkd", "fcfd"}
@@ -185,7 +186,7 @@ def test_nothing_is_read_back_from_the_device(name: str, make_network: Callable[
     section = DistilSection.model_validate({"loss": "kd", "term": name})
     with FakeTensorMode():
         step = replace(draw(), done=torch.tensor(0.5))
-        term = TERMS[name](section, network, Teacher(network, "key", False))
+        term = TERMS[name].make(section, network, Teacher(network, "key", False))
         loss = term(step, torch.ones(EXITS, BATCH))
         assert loss.shape == (EXITS,)
         assert student_gradient(loss, step).shape == step.student.shape

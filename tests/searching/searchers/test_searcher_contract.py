@@ -5,14 +5,12 @@ import json
 import random
 import sys
 from itertools import product
-from typing import get_args
 
 import numpy as np
 import optuna
 import pytest
 
 from erde_nas.errors import SpaceExhausted, UserError
-from erde_nas.recipe.recipe import SearcherName
 from erde_nas.registry import SEARCHERS
 from erde_nas.searching.searchers import make_searcher
 from erde_nas.space.trial import Proposal, Trial
@@ -289,7 +287,7 @@ def test_every_searcher_has_joined():
         cls = waiting.pop()
         waiting += cls.__subclasses__()
         found |= {cls.name} if hasattr(cls, "name") else set()
-    assert found == set(SEARCHERS) == set(get_args(SearcherName))
+    assert found == set(SEARCHERS)
 
 
 def test_an_unknown_name_lists_the_choices(small):
