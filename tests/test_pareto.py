@@ -137,6 +137,8 @@ def test_select_takes_rows_with_nan_last():
         ([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]], [3.0, 3.0], 6.0),  # 3 + 2 + 1: a staircase of unit squares
         ([[0.0, 2.0], [1.0, 1.0], [1.0, 1.0], [2.0, 0.0], [2.0, 2.0]], [3.0, 3.0], 6.0),  # duplicate, dominated
         ([[0.0, 3.0], [4.0, 0.0], [np.nan, 0.0]], [3.0, 3.0], 0.0),  # on the edge, beyond it, not a point
+        ([[0.0, 0.0, np.inf], [1.0, 1.0, 1.0]], [2.0, 2.0, 2.0], 1.0),
+        ([[0.0, 0.0, -np.inf], [1.0, 1.0, 1.0]], [2.0, 2.0, 2.0], np.inf),
         ([[0.0, 0.0, 0.0]], [1.0, 2.0, 3.0], 6.0),
         ([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], [2.0, 2.0, 2.0], 5.0),  # 4 + 2 - 1
         ([[0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0]], [2.0] * 4, 9.0),  # 8 + 2 - 1
@@ -156,7 +158,7 @@ def test_hypervolume_by_monte_carlo(objectives, seed):
     assert hypervolume(points, np.ones(objectives)) == pytest.approx(hit.mean(), abs=4 * 0.5 / np.sqrt(len(darts)))
 
 
-@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5, 6])
 def test_hypervolume_by_inclusion_and_exclusion(objectives):
     generator = np.random.default_rng(objectives)
     points = generator.integers(0, 5, (9, objectives)).astype(float)
@@ -165,6 +167,23 @@ def test_hypervolume_by_inclusion_and_exclusion(objectives):
         subset = points[[bool(chosen >> i & 1) for i in range(len(points))]]
         expected -= (-1) ** len(subset) * np.prod(5 - subset.max(axis=0))
     assert hypervolume(points, [5.0] * objectives) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("objectives", "cells"), [(2, 30), (4, 8), (6, 5)])
+def test_hypervolume_by_counting_cells(objectives, cells):
+    points = np.random.default_rng(objectives).integers(0, cells + 1, (60, objectives))
+    dominated = np.zeros((cells,) * objectives, dtype=bool)
+    for point in points:
+        dominated[tuple(slice(low, None) for low in point)] = True
+    assert hypervolume(points, [cells] * objectives) == pytest.approx(dominated.sum())
+
+
+def test_a_front_of_many_objectives_takes_well_below_a_second():
+    directions = np.abs(np.random.default_rng(0).normal(size=(100, 6)))
+    points = 1 - directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    start = time.process_time()
+    assert 0 < hypervolume(points, np.ones(6)) < 1
+    assert time.process_time() - start < 1
 
 
 def test_hypervolume_refuses_what_does_not_fit():
