@@ -1,4 +1,6 @@
-"""The errors that a user can mend. The library raises them; a command ends with one line and exit code 2."""
+"""The errors that a user can mend, and the end that a user asks for. A command ends with one line and its exit code."""
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -23,3 +25,11 @@ class RuntimeRefused(UserError):
 
 class DeviceLost(UserError):
     """A device elsewhere cannot be reached, or was lost in the middle; it may answer again later."""
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """Ctrl+C came after candidates were finished: `folder` holds the report of what there is."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; what is finished is kept in {folder}, and the same call continues")
+        self.folder = folder

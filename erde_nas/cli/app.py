@@ -1,39 +1,33 @@
-"""The command line: parse, call, print. `main` turns the library's `UserError` into one line and exit code 2."""
+"""The command line: each command parses, calls the public API, and prints what came of it.
 
-import errno
-import io
+The API loads its libraries when a function of it is called, so that `erde-nas --help` stays quick.
+"""
+
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from erde_nas import __version__
-from erde_nas.cli import commands, completion, doctor, option_values
+import erde_nas
+from erde_nas.cli import completion, option_values
+from erde_nas.cli.datasets import DataDir, data
+from erde_nas.cli.exit_codes import continuable, run_command_line
 from erde_nas.cli.option_values import above_zero, whole
 from erde_nas.cli.yaml_files import profiles, recipes
-from erde_nas.errors import UserError
-from erde_nas.progress.quiet import quiet_libraries
-from erde_nas.report.profiled import profile_table
+from erde_nas.errors import SearchInterrupted, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Search early-exit image classifiers for a device: distil, measure, prune, quantize, export, report.",
 )
-data = typer.Typer(no_args_is_help=True, help="Data sets: what is here, and fetching the rest.")
 app.add_typer(recipes, name="recipes")
 app.add_typer(profiles, name="profiles")
 app.add_typer(data, name="data")
 
 MOST_SEED = 2**32 - 1  # what every generator takes
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
-NO_PATH = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
 Profile = Annotated[
@@ -54,10 +48,6 @@ Device = Annotated[
         help="Where students are trained.",
     ),
 ]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
-]
 EpochsScale = Annotated[
     float | None,
     typer.Option(
@@ -71,7 +61,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"erde-nas {__version__}")
+        print(f"erde-nas {erde_nas.__version__}")
         raise typer.Exit
 
 
@@ -85,7 +75,7 @@ def root(
 
 
 @app.command()
-def search(
+def search(  # typer makes an option of each parameter
     recipe: Annotated[
         str,
         typer.Argument(
@@ -145,35 +135,39 @@ def search(
     ] = None,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
-    with _continuable():
-        report = commands.search(
-            recipe,
-            out,
-            profiles=profile,
-            trials=trials,
-            hours=hours,
-            seed=seed,
-            epochs_scale=epochs_scale,
-            device=device,
-            data_dir=data_dir,
-            workers=workers,
-            cluster=cluster,
-            storage=storage,
-        )
-        _print_front(report, out)
-        if report["interrupted"]:
-            raise KeyboardInterrupt
-        _fail_without_device(report)
+    with continuable():
+        try:
+            run = erde_nas.search(
+                recipe,
+                out,
+                profiles=profile,
+                trials=trials,
+                hours=hours,
+                seed=seed,
+                epochs_scale=epochs_scale,
+                device=device,
+                data_dir=data_dir,
+                workers=workers,
+                cluster=cluster,
+                storage=storage,
+                progress=True,
+            )
+        except SearchInterrupted as stop:
+            _print_run(erde_nas.load_run(stop.folder))
+            raise
+        _print_run(run)
+        _fail_without_device(run)
 
 
 @app.command()
 def report(out: Out, as_json: AsJson = False) -> None:
     """Show a run's front as a table and write its report files again."""
-    found = commands.report(out)
+    run = erde_nas.load_run(out)
+    run.report()
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(run.results, indent=1))
     else:
-        _print_front(found, out)
+        _print_run(run)
 
 
 @app.command()
@@ -205,12 +199,12 @@ def compress(
 
     With --target, prune until a student reaches the goal, and say which one does, or which one comes nearest.
     """
-    with _continuable():
-        found = commands.compress(out, student or [], targets=target or [], profile=profile, device=device)
-        _print_front(found, out)
-        if "target" in found:
-            print(f"\n{found['target']['text']}")
-        _fail_without_device(found)
+    with continuable():
+        run = erde_nas.compress(out, student, target=target, profile=profile, device=device, progress=True)
+        _print_run(run)
+        if run.target is not None:
+            print(f"\n{run.target.text}")
+        _fail_without_device(run)
 
 
 @app.command()
@@ -228,7 +222,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
-    for path in commands.export(out, student, to, form or ()):
+    for path in erde_nas.export(out, student, to, formats=form or ()):
         print(path)
 
 
@@ -260,11 +254,10 @@ def profile_model(
     as_json: AsJson = False,
 ) -> None:
     """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
-    rows = commands.profile(model, profile, images, compare, size)
-    if any("error" not in row for row in rows):
-        print(json.dumps(rows, indent=1) if as_json else profile_table(rows))
-    if errors := [row["error"] for row in rows if "error" in row]:
-        raise UserError("\n".join(dict.fromkeys(errors)))
+    found = erde_nas.measure(model, profile, images, compare=compare, size=size, progress=True)
+    print(json.dumps([row.to_dict() for row in found], indent=1) if as_json else found.table())
+    if found.errors:
+        raise UserError("\n".join(found.errors))
 
 
 @app.command()
@@ -275,12 +268,12 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify image files with an exported student, and say at which exit each one left."""
-    rows = commands.predict(model, images, resize)
-    print(json.dumps(rows, indent=1) if as_json else commands.predict_table(rows))
+    answers = erde_nas.predict(model, images, resize=resize, say=lambda text: print(f"note: {text}", file=sys.stderr))
+    print(json.dumps([answer.to_dict() for answer in answers], indent=1) if as_json else answers)
 
 
 @app.command()
-def distil(
+def distil(  # typer makes an option of each parameter
     recipe: Annotated[
         str,
         typer.Argument(
@@ -316,8 +309,8 @@ def distil(
     data_dir: DataDir = None,
 ) -> None:
     """Train one student with several losses from several seeds and compare them; run it again to continue."""
-    with _continuable():
-        for text in commands.distil(
+    with continuable():
+        comparison = erde_nas.train(
             recipe,
             out,
             losses=loss,
@@ -326,109 +319,32 @@ def distil(
             epochs_scale=epochs_scale,
             device=device,
             data_dir=data_dir,
-        ):
-            print(text, end="\n\n")
+            progress=True,
+        )
+        print(comparison, end="\n\n")
         print(f"Figure: {out / 'distil.png'}, tables: {out / 'distil.md'}")
 
 
 @app.command("doctor")
 def doctor_command() -> None:
     """What is installed, and which devices are here."""
+    from erde_nas.api import doctor
+
     print(doctor.render(doctor.diagnose()))
 
 
-@data.command("list")
-def data_list(data_dir: DataDir = None) -> None:
-    """Data sets, where they come from, and which are here."""
-    print(commands.data_table(data_dir))
+def _print_run(run: "erde_nas.Run") -> None:
+    print(run)
+    print(f"\nReport: {run.folder / 'report.html'}")
 
 
-@data.command("fetch")
-def data_fetch(
-    name: Annotated[
-        str, typer.Argument(autocompletion=completion.datasets, help="Name of a data set; see `erde-nas data list`.")
-    ],
-    data_dir: DataDir = None,
-) -> None:
-    """Download a data set from its official address, verify it, and unpack it."""
-    with _continuable():
-        print(commands.fetch(name, data_dir))
-
-
-def _print_front(found: dict[str, Any], out: Path) -> None:
-    from erde_nas.report.tables import front_table, summary_sentence
-
-    print(front_table(found))
-    print(f"\n{summary_sentence(found)}\n\nReport: {out / 'report.html'}")
-
-
-def _fail_without_device(found: dict[str, Any]) -> None:
+def _fail_without_device(run: "erde_nas.Run") -> None:
     """A report without the numbers of a profile is not what was asked for."""
-    if lost := found.get("unmeasured"):
+    if lost := run.unmeasured:
         reasons = "; ".join(f"profile {name} has no numbers: {reason}" for name, reason in lost.items())
         raise UserError(f"{reasons}. The search, run again, measures what is missing")
 
 
-@contextmanager
-def _continuable() -> Iterator[None]:
-    """Around work that the same command takes up again: Ctrl+C says so and gives exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("Interrupted. What is finished is kept; the same command continues.", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 internal error, 2 user error, 130 interrupted."""
-    quiet_libraries()  # tests turn warnings into errors
-    if isinstance(sys.stdout, io.TextIOWrapper):  # no name of a class or file breaks an output that is not in UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        try:
-            code = app(standalone_mode=False, prog_name="erde-nas")
-        finally:
-            sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
-    except UserError as error:
-        _fail(str(error))
-    except BrokenPipeError:
-        _drop_output()
-    except OSError as error:
-        if error.errno not in (*NO_SPACE, *NO_ACCESS, *NO_PATH):
-            raise
-        _drop_output()
-        step = "choose another path" if error.errno in NO_PATH else "make it writable or choose another folder"
-        step = "free space" if error.errno in NO_SPACE else step
-        _fail(f"{error.filename or 'the output'}: {error.strerror}; {step}, then run it again")
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        _refuse(error)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _refuse(error: Any) -> None:
-    """What the parser says of a command that it cannot read, in one line; its help where there is no command at all.
-
-    It is click's, which typer brings along under changing names.
-    """
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        sys.exit(2)
-    words = " ".join(error.format_message().split()).rstrip(".")
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "erde-nas"
-    _fail(f"{words}{' See' if words.endswith('?') else '; see'} `{command} --help`")
-
-
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def _drop_output() -> None:
-    """Python would try to write what is left of the output once more when it ends, and complain again."""
-    with suppress(OSError):
-        sys.stdout.flush()
-        return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    run_command_line(app)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import typer
 
+from erde_nas.api import names
 from erde_nas.cli.option_values import DEVICES
-from erde_nas.recipe.shipped import shipped
 
 
 def recipes(incomplete: str) -> list[str]:
     """The shipped recipes."""
-    return _starting(incomplete, shipped("search"))
+    return _starting(incomplete, names.recipes())
 
 
 def profiles(incomplete: str) -> list[str]:
     """The shipped hardware profiles."""
-    return _starting(incomplete, shipped("profiles"))
+    return _starting(incomplete, names.profiles())
 
 
 def devices(incomplete: str) -> list[str]:
@@ -26,16 +26,12 @@ def devices(incomplete: str) -> list[str]:
 
 def losses(incomplete: str) -> list[str]:
     """The losses that a recipe may name."""
-    from erde_nas.recipe.distil import LOSSES
-
-    return _starting(incomplete, LOSSES)
+    return _starting(incomplete, names.losses())
 
 
 def datasets(incomplete: str) -> list[str]:
     """The data sets that can be fetched."""
-    from erde_nas.data.kind import official
-
-    return _starting(incomplete, official())
+    return _starting(incomplete, names.datasets())
 
 
 def students(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -57,5 +53,5 @@ def _in_run(ctx: typer.Context, pattern: str) -> Iterable[Path]:
     return Path(run).glob(pattern) if run else ()
 
 
-def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if name.startswith(incomplete))
+def _starting(incomplete: str, choices: Iterable[str]) -> list[str]:
+    return sorted(name for name in choices if name.startswith(incomplete))

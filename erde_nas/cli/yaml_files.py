@@ -1,17 +1,16 @@
 """The commands `erde-nas recipes` and `erde-nas profiles`: the YAML files that users read, copy and edit."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from erde_nas.cli import commands, completion
-from erde_nas.measurement import detect
-from erde_nas.recipe import shipped as resources
+from erde_nas.cli import completion
 
 recipes = typer.Typer(no_args_is_help=True, help="Search recipes: list, show, copy and check them.")
 profiles = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, copy, check and detect them.")
 
+Kind = Literal["search", "profiles"]  # the folders of shipped files
 RecipeName = Annotated[str, typer.Argument(metavar="NAME|FILE", autocompletion=completion.recipes, help="A recipe.")]
 ProfileName = Annotated[
     str, typer.Argument(metavar="NAME|FILE", autocompletion=completion.profiles, help="A hardware profile.")
@@ -21,9 +20,11 @@ ShippedProfile = Annotated[str, typer.Argument(autocompletion=completion.profile
 CopyTo = Annotated[Path, typer.Argument(help="A new .yaml file, or a folder.")]
 
 
-def _listing(kind: resources.Kind) -> None:
-    for name, path in resources.shipped(kind).items():
-        print(f"{name:24} {commands.description(kind, path)}")
+def _listing(kind: Kind) -> None:
+    from erde_nas.api import catalogue
+
+    for name, description in catalogue.descriptions(kind).items():
+        print(f"{name:24} {description}")
 
 
 @recipes.command("list")
@@ -35,19 +36,25 @@ def recipes_list() -> None:
 @recipes.command("show")
 def recipes_show(name: RecipeName) -> None:
     """Print a recipe with its comments."""
-    print(resources.find("search", name).read_text(), end="")
+    from erde_nas.api import catalogue
+
+    print(catalogue.text_of("search", name), end="")
 
 
 @recipes.command("copy")
 def recipes_copy(name: ShippedRecipe, to: CopyTo) -> None:
     """Copy a shipped recipe, to edit it."""
-    print(resources.copy("search", name, to))
+    from erde_nas.api import catalogue
+
+    print(catalogue.copy("search", name, to))
 
 
 @recipes.command("check")
 def recipes_check(name: RecipeName) -> None:
     """Check a recipe, the profiles it names, its data and a teacher of your own, where these are here."""
-    print(commands.check_recipe(name))
+    from erde_nas.api import catalogue
+
+    print(catalogue.check_recipe(name))
 
 
 @profiles.command("list")
@@ -59,19 +66,25 @@ def profiles_list() -> None:
 @profiles.command("show")
 def profiles_show(name: ProfileName) -> None:
     """Print a hardware profile with its comments."""
-    print(resources.find("profiles", name).read_text(), end="")
+    from erde_nas.api import catalogue
+
+    print(catalogue.text_of("profiles", name), end="")
 
 
 @profiles.command("copy")
 def profiles_copy(name: ShippedProfile, to: CopyTo) -> None:
     """Copy a shipped hardware profile, to edit it."""
-    print(resources.copy("profiles", name, to))
+    from erde_nas.api import catalogue
+
+    print(catalogue.copy("profiles", name, to))
 
 
 @profiles.command("check")
 def profiles_check(name: ProfileName) -> None:
     """Check a hardware profile, and whether this machine may answer for it."""
-    print(commands.check_profile(name))
+    from erde_nas.api import catalogue
+
+    print(catalogue.check_profile(name))
 
 
 @profiles.command("detect")
@@ -79,5 +92,7 @@ def profiles_detect(
     to: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file; printed otherwise.")] = None,
 ) -> None:
     """Write a hardware profile for this machine."""
-    text = detect.detect_profile(detect.describe_machine())
-    print(text if to is None else commands.write_new(to, text), end="" if to is None else "\n")
+    from erde_nas.api import catalogue
+
+    text = catalogue.detect_profile()
+    print(text if to is None else catalogue.write_new(to, text), end="" if to is None else "\n")

@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from erde_nas.distil.entropy_adaptive import entropy_adaptive_weight
 from erde_nas.networks.network import entropy
+
+__all__ = [
+    "confidence_where_wrong",
+    "cross_entropy",
+    "entropy_adaptive_weight",
+    "erde_loss",
+    "erde_terms",
+    "kd_loss",
+    "teacher_is_right",
+]
 
 
 def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Work is planned in estimated seconds, stage by stage; time_left.py makes of it w
 
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -20,11 +20,15 @@ NEARLY = 0.99  # shown at most while something is left to do
 
 
 class Meter:
-    """Use as a context manager; `plan` the stages, `add` to them, and `close` each. `clock` began with the meter."""
+    """Use as a context manager; `plan` the stages, `add` to them, and `close` each. `clock` began with the meter.
 
-    def __init__(self, console: Console | None = None) -> None:
+    `tell` hears how much is done, 0..1, and what is going on; nothing is printed then.
+    """
+
+    def __init__(self, console: Console | None = None, tell: Callable[[float, str], object] | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self.live = self.console.is_terminal
+        self.live = tell is None and self.console.is_terminal
+        self._tell = tell
         self.clock = StageClock()
         self._logged = time.monotonic()
         self._time = TimeLeft(self._logged)
@@ -61,7 +65,9 @@ class Meter:
         self._time.add(stage, seconds, now)
         line = f"{stage} {text}".strip()
         self._show(description=line)
-        if not self.live and text and now - self._logged >= LOG_EVERY_S:
+        if self._tell is not None:
+            self._tell(self.share, line)
+        elif not self.live and text and now - self._logged >= LOG_EVERY_S:
             self.say(line)
 
     def within(self, stage: str, seconds: float) -> None:
@@ -79,7 +85,9 @@ class Meter:
     def say(self, text: str) -> None:
         """One lasting line."""
         self._logged = time.monotonic()
-        if self.live:
+        if self._tell is not None:
+            self._tell(self.share, text)
+        elif self.live:
             self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             left = self.left()

@@ -1,7 +1,9 @@
 """YAML file -> checked pydantic model; every problem of a file is reported at once, with its line and the next step."""
 
 import json
+import os
 import re
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -43,7 +45,30 @@ def load_strict(path: Path, model: type[M]) -> M:
 
     Raises UserError whose lines read `FILE:LINE: key.path: what is wrong (value got); next step`.
     """
-    document = read_yaml(path)
+    return _checked(read_yaml(path), model, lambda problem: f"{path}:{problem.line}")
+
+
+def check_strict(values: Mapping[str, Any], model: type[M], name: str) -> M:
+    """Check values that come from no file, with the errors of one: `name` stands where a file's name would.
+
+    Tuples count as lists, and paths as texts. Raises UserError with all problems.
+    """
+    try:
+        plain = json.loads(json.dumps(values, default=_plain))
+    except TypeError as error:
+        raise UserError(f"{name}: {error}; use texts, numbers, true or false, lists and dictionaries") from None
+    return _checked(Document(plain, {(): 1}, ()), model, lambda problem: name)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _checked(document: Document, model: type[M], where: Callable[[Problem], str]) -> M:
     problems = list(document.problems)
     checked: M | None = None
     if isinstance(document.values, dict):
@@ -56,7 +81,7 @@ def load_strict(path: Path, model: type[M]) -> M:
         got = _show(document.values)
         problems.append(Problem(1, (), f"should hold keys and values (got {got}); write lines such as 'name: mine'"))
     if checked is None or problems:
-        raise UserError("\n".join(f"{path}:{p.line}: {_key(p.loc)}{p.text}" for p in sorted(problems)))
+        raise UserError("\n".join(f"{where(p)}: {_key(p.loc)}{p.text}" for p in sorted(problems)))
     return checked
 
 

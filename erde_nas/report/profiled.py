@@ -14,10 +14,15 @@ Rows = Sequence[dict[str, Any]]
 
 
 def profile_table(rows: Rows) -> str:
-    """The rows of `commands.profile` as text. A row with `error` is said elsewhere."""
+    """The rows as text."""
+    cells, notes = profile_parts(rows)
+    return "\n".join([tabulate(cells, headers=HEADERS, disable_numparse=True), *notes])
+
+
+def profile_parts(rows: Rows) -> tuple[list[list[str]], list[str]]:
+    """Cells of the table below `HEADERS`, and the notes below it. A row with `error` is said elsewhere."""
     measured = [row for row in rows if "error" not in row]
-    table = tabulate(map(_cells, measured), headers=HEADERS, disable_numparse=True)
-    return "\n".join([table, *_notes(measured)])
+    return [_cells(row) for row in measured], list(_notes(measured))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

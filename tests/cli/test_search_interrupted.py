@@ -156,5 +156,5 @@ def test_ctrl_c_in_other_commands(cli, run, monkeypatch):
     monkeypatch.setattr("erde_nas.pipeline.finish", interrupt)
     done = cli("compress", run)
     assert (done.code, done.out) == (130, "")
-    monkeypatch.setattr("erde_nas.cli.commands.report", interrupt)
+    monkeypatch.setattr("erde_nas.api.run.write_report", interrupt)
     assert cli("report", run).code == 130

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from erde_nas.cli import doctor
-from erde_nas.cli.doctor import Check, diagnose, render
+from erde_nas.api import doctor
+from erde_nas.api.doctor import Check, diagnose, render
 from erde_nas.data.kind import official
 from erde_nas.device.machine import describe_machine
 
@@ -143,5 +143,5 @@ def test_the_table_counts_what_needs_attention():
 
 
 def test_importing_the_doctor_imports_no_torch():
-    code = "import sys, erde_nas.cli.doctor; print('torch' in sys.modules)"
+    code = "import sys, erde_nas.api.doctor; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

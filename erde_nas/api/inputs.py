@@ -1,0 +1,83 @@
+"""What a caller gives for a recipe or profiles -> checked values, with the errors that the command line gives."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from erde_nas.errors import UserError
+from erde_nas.recipe import shipped
+from erde_nas.recipe.profile import HardwareProfile, load_profile
+from erde_nas.recipe.recipe import OptimizerSection, Recipe, SearchSection, load_recipe
+from erde_nas.recipe.strict_yaml import check_strict
+
+RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Recipe
+ProfileLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | HardwareProfile
+Profiles: TypeAlias = ProfileLike | Sequence[ProfileLike]
+MOST_SCALE = 1000.0
+
+
+def recipe_of(recipe: RecipeLike) -> Recipe:
+    """The recipe of that name or path, or of these keys. Raises UserError that lists every problem."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, Mapping):
+        return check_strict(recipe, Recipe, "recipe")
+    return load_recipe(shipped.find("search", str(recipe)))
+
+
+def profiles_of(profiles: Profiles) -> tuple[HardwareProfile, ...]:
+    """One or several profiles. Raises UserError that lists every problem, and for two of one name."""
+    several = [profiles] if isinstance(profiles, str | PathLike | Mapping | HardwareProfile) else list(profiles)
+    loaded = tuple(map(_profile, several))
+    names = [profile.name for profile in loaded]
+    if len(set(names)) < len(names):
+        raise UserError(f"two hardware profiles have the same name: {', '.join(names)}; rename one")
+    return loaded
+
+
+def _profile(profile: ProfileLike) -> HardwareProfile:
+    if isinstance(profile, HardwareProfile):
+        return profile
+    if isinstance(profile, Mapping):
+        return check_strict(profile, HardwareProfile, "profile")
+    return load_profile(shipped.find("profiles", str(profile)))
+
+
+def changed(
+    recipe: Recipe,
+    *,
+    trials: int | None = None,
+    hours: float | None = None,
+    seed: int | None = None,
+    epochs_scale: float | None = None,
+) -> Recipe:
+    """The recipe with what a call says instead. `hours` alone: as many candidates as fit. Raises UserError."""
+    wanted = {"trials": trials, "hours": hours, "seed": seed}
+    update: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if hours is not None:
+        update["trials"] = trials
+    if update:
+        section = recipe.search.model_dump(mode="json") | update
+        recipe = recipe.model_copy(update={"search": check_strict(section, SearchSection, "search")})
+    return recipe if epochs_scale is None else _scaled(recipe, epochs_scale)
+
+
+def _scaled(recipe: Recipe, factor: float) -> Recipe:
+    """With every number of epochs times `factor`."""
+    if not 0 < factor <= MOST_SCALE:
+        raise UserError(f"epochs_scale must be a factor above 0 and at most {MOST_SCALE:g}, but got {factor}")
+
+    def scaled(train: OptimizerSection) -> OptimizerSection:
+        return train.lasting(max(1, round(train.epochs * factor)))
+
+    parts = {
+        name: getattr(recipe, name).model_copy(update={"train": scaled(getattr(recipe, name).train)})
+        for name in ("teacher", "supernet", "finish", "compress")
+    }
+    return recipe.model_copy(update={**parts, "train": scaled(recipe.train)})
+
+
+def folder_of(folder: str | PathLike[str]) -> Path:
+    """A folder that a caller names."""
+    return Path(folder).expanduser()

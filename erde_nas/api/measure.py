@@ -1,0 +1,154 @@
+"""`erde_nas.measure`: a model file -> its latency under hardware profiles."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erde_nas.api.inputs import Profiles, folder_of, profiles_of
+from erde_nas.api.progress import Progress, telling
+from erde_nas.api.tables import html_table, lines_html
+from erde_nas.errors import UserError
+from erde_nas.front.latency import Latency
+from erde_nas.progress.meter import Meter
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report.profiled import HEADERS, profile_parts, profile_table
+
+if TYPE_CHECKING:
+    from erde_nas.measurement.profiling import Ratio
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A file under one profile. `latency` is in milliseconds per image; None where `error` says why there is none."""
+
+    profile: str
+    file: str = ""
+    latency: Latency | None = None
+    exit_fractions: tuple[float, ...] = ()  # of the images at each exit: of the stream, or on validation
+    remarks: tuple[str, ...] = ()  # what was assumed of a file that erde-nas did not export
+    caution: str = ""  # why its answers are less accurate on this machine
+    ratio: "Ratio | None" = None  # of a second file: how long it takes, in units of the first
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the command line writes it in JSON."""
+        if self.latency is None:
+            return {"profile": self.profile, "error": self.error}
+        row = {"profile": self.profile, "file": self.file, "exit_fractions": list(self.exit_fractions)}
+        row |= asdict(self.latency)
+        row |= {"remarks": list(self.remarks)} if self.remarks else {}
+        row |= {"caution": self.caution}
+        return row if self.ratio is None else row | {"ratio": asdict(self.ratio)}
+
+
+class Measurements(tuple[Measurement, ...]):
+    """One per profile and file."""
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why profiles gave no numbers; each reason once."""
+        return tuple(dict.fromkeys(found.error for found in self if found.error))
+
+    def table(self) -> str:
+        """Those that were measured, as text; below, what is to be known of them."""
+        return profile_table([found.to_dict() for found in self])
+
+    def __str__(self) -> str:
+        return "\n".join([self.table(), *self.errors])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells, notes = profile_parts([found.to_dict() for found in self])
+        return html_table(HEADERS, cells) + lines_html([*notes, *self.errors])
+
+
+def measure(
+    model: str | PathLike[str],
+    profiles: Profiles,
+    images: str | PathLike[str] | None = None,
+    *,
+    compare: str | PathLike[str] | None = None,
+    size: int | None = None,
+    progress: Progress = False,
+) -> Measurements:
+    """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images.
+
+    Args:
+        model: an exported student's file, or any ONNX classifier.
+        profiles: one or several names, paths, dictionaries or `HardwareProfile`s.
+        images: a folder of images to time the stream over. Without it, exits are timed on noise, and the mean is
+            estimated from the shares of the exits on validation.
+        compare: a second file, measured in the same processes; its record has the ratio to the first.
+        size: height and width of the images, where a file leaves them open.
+        progress: False is silent, True shows a meter, a function hears `(share, text)`.
+
+    Returns:
+        A record per profile and file. Where only some profiles can be measured, the others' records have an `error`.
+
+    Raises:
+        UserError: where nothing can be measured, or for a mistake in what was given.
+    """
+    from erde_nas.data.images import left_out
+
+    wanted, files = profiles_of(profiles), [folder_of(path) for path in (model, compare) if path is not None]
+    folder = None if images is None else folder_of(images)
+    rows: list[Measurement] = []
+    with telling(progress) as meter:
+        say = _once(meter.say)
+        if folder is not None and (line := left_out(folder)):
+            say(line)
+        meter.plan({"measure": float(len(wanted))})
+        for profile in wanted:
+            rows += _under(profile, files, folder, meter, size=size, say=say)
+    found = Measurements(rows)
+    if all(row.error for row in rows):
+        raise UserError("\n".join(found.errors))
+    return found
+
+
+def _under(
+    profile: HardwareProfile,
+    files: Sequence[Path],
+    images: Path | None,
+    meter: Meter,
+    *,
+    size: int | None,
+    say: Callable[[str], None],
+) -> list[Measurement]:
+    """The files under one profile, or why they cannot be measured there."""
+    from erde_nas.measurement.profiling import profile_files
+
+    def progress(number: int) -> None:
+        least = profile.measure.processes
+        more = f"/{least}" if number <= least else ", until the intervals are narrow"
+        meter.add("measure", 1 / least if number <= least else 0.0, f"{profile.name}, process {number}{more}")
+
+    try:
+        rows, ratio = profile_files(files, profile, images, progress, size=size, say=say)
+    except UserError as error:
+        return [Measurement(profile.name, error=str(error))]
+    found = [_measurement(row) for row in rows]
+    if ratio is not None:
+        found[1] = replace(found[1], ratio=ratio)
+    return found
+
+
+def _measurement(row: dict[str, Any]) -> Measurement:
+    latency = Latency(**{field.name: row[field.name] for field in fields(Latency)})
+    remarks, fractions = tuple(row.get("remarks", ())), tuple(row["exit_fractions"])
+    return Measurement(row["profile"], row["file"], latency, fractions, remarks, row["caution"])
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says nothing twice."""
+    said: set[str] = set()
+
+    def hear(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return hear

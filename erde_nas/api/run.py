@@ -1,0 +1,292 @@
+"""A run's folder -> its students at their operating points: the front, the best one, the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from erde_nas.api.inputs import folder_of
+from erde_nas.api.predict import Answers, Images, predict
+from erde_nas.api.tables import Records, html_table, lines_html, table_html, table_text
+from erde_nas.errors import UserError
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point
+from erde_nas.front.report_file import read_report
+from erde_nas.front.uncertainty import significant
+from erde_nas.progress.quiet import quiet
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.report.build import write_report
+from erde_nas.report.points import ROLE_NAMES
+from erde_nas.report.tables import front_table, front_tables, summary_sentence
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What came of the `target` of `compress`: whether a measured student reaches it, and which one does or comes
+    nearest. `thresholds` are in nats, `file` is below the run's folder."""
+
+    profile: str
+    goal: dict[str, float]
+    reached: bool
+    student: str | None
+    file: str | None
+    thresholds: tuple[float, ...]
+    text: str
+
+
+@dataclass(frozen=True, repr=False)
+class Student:
+    """A student at one operating point: `point` holds all that is known of it, `run` is where it comes from."""
+
+    run: "Run"
+    point: Point
+
+    @property
+    def name(self) -> str:
+        """Its id in the run."""
+        return self.point.student
+
+    @property
+    def stage(self) -> str:
+        """searched, finished, pruned or quantized."""
+        return self.point.stage
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of every exit but the last, in nats: an image leaves where the entropy of its answer is below."""
+        return self.point.thresholds
+
+    @property
+    def val_accuracy(self) -> float:
+        """Share of the validation images that it gets right."""
+        return self.point.val_accuracy
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of the test images that it gets right; None where it was not finished."""
+        return self.point.test_accuracy
+
+    @property
+    def file(self) -> Path:
+        """Its ONNX file. Raises UserError where it has none: a candidate that was searched, but not finished."""
+        if self.point.file is None:
+            raise UserError(
+                f"{self.run.folder} has no deployable file of '{self.name}'; "
+                f"`erde-nas compress {self.run.folder} --student {self.name}` makes one"
+            )
+        return self.run.folder / self.point.file
+
+    def latency(self, profile: str | None = None) -> Latency:
+        """Its latency in milliseconds per image under a profile of the run, measured or estimated as `source` says.
+
+        Raises UserError where it has none there, or several profiles would do.
+        """
+        name = self.run.profile(profile)
+        if name not in self.point.latency_ms:
+            raise UserError(f"'{self.name}' was not measured under {name}, only {', '.join(self.point.latency_ms)}")
+        return self.point.latency_ms[name]
+
+    def predict(self, images: Images, *, resize: bool = False) -> Answers:
+        """Classify images at this point's thresholds; see `erde_nas.predict`."""
+        return predict(self, images, resize=resize)
+
+    def export(self, folder: str | PathLike[str], *, formats: Sequence[str] = ()) -> list[Path]:
+        """Write the folder to ship, with all of the student's files and points; see `erde_nas.export`."""
+        return write_student(self.run, self.name, folder, formats)
+
+    def cells(self) -> dict[str, str]:
+        """What a table shows of it, by column; ~ marks an estimated latency."""
+        point = self.point
+        role = {} if point.role == "student" else {"role": ROLE_NAMES[point.role]}
+        named = {"student": point.student, "stage": point.stage} | role
+        test = "" if point.test_accuracy is None else f"{point.test_accuracy:.1%}"
+        latency = {f"ms {name}": _shown(found) for name, found in point.latency_ms.items()}
+        return {
+            **named,
+            "thresholds": ", ".join(map(significant, point.thresholds)),
+            "validation": f"{point.val_accuracy:.1%}",
+            "test": test,
+            **latency,
+            "M MACs": "" if point.macs is None else significant(point.macs / 1e6),
+            "kB": "" if point.size_bytes is None else significant(point.size_bytes / 1e3),
+        }
+
+    def __str__(self) -> str:
+        return table_text([self])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table_html([self])
+
+
+Students: TypeAlias = Records[Student]
+
+
+def _shown(latency: Latency) -> str:
+    if latency.mean is None:
+        return f"~{significant(latency.expected_mean)}"
+    return significant(latency.mean)
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A run that has a report. `results` is that of its pareto.json; `target` what came of the goal of `compress`."""
+
+    folder: Path
+    results: dict[str, Any]
+    target: Goal | None = None
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe as it was run."""
+        from erde_nas.run.folder import existing_run
+
+        return existing_run(self.folder).recipe()
+
+    @cached_property
+    def profiles(self) -> tuple[HardwareProfile, ...]:
+        """The hardware profiles in the order in which they were given."""
+        from erde_nas.run.folder import existing_run
+
+        return tuple(existing_run(self.folder).profiles())
+
+    @cached_property
+    def teacher(self) -> Student | None:
+        """The teacher without early exits; None where the run was interrupted before it was measured."""
+        found = self.results["teacher"]
+        return None if found is None else Student(self, Point.from_dict(found))
+
+    @cached_property
+    def baselines(self) -> Students:
+        """What students are held against: the teacher in other forms, and the best student without exits."""
+        return Records(Student(self, Point.from_dict(point)) for point in self.results["baselines"])
+
+    @cached_property
+    def _points(self) -> Students:
+        return Records(Student(self, Point.from_dict(point)) for point in self.results["points"])
+
+    def points(self) -> Students:
+        """Every operating point of the report, also those that it does not offer."""
+        return self._points
+
+    def front(self, profile: str | None = None) -> Students:
+        """The points that no other one dominates in validation error and measured mean latency, the fastest first.
+
+        Args:
+            profile: one of the run's, or macs for the front by MACs; None: those on the front of any profile, in the
+                order of the report.
+
+        Raises:
+            UserError: for a name that is none of these.
+        """
+        fronts = self.results["fronts"]
+        if profile is not None and profile not in fronts:
+            raise UserError(f"{self.folder} has no profile '{profile}'; it has {', '.join(fronts)}")
+        if profile is not None:
+            return Records(self._points[index] for index in fronts[profile])
+        names = list(self.results["profiles"])
+        if len(names) == 1:
+            return self.front(names[0])
+        return Records(self._points[index] for index in sorted({i for name in names for i in fronts[name]}))
+
+    def best(self, profile: str | None = None, *, max_drop: float = 0.01) -> Student:
+        """The fastest student whose validation accuracy is at most `max_drop` below the teacher's.
+
+        Args:
+            profile: whose measured mean latency counts; may be left out where the run has one profile.
+            max_drop: as a share of the images: 0.01 is one point of accuracy.
+
+        Raises:
+            UserError: where no student is as accurate, and for a profile that the run has not.
+        """
+        name, teacher = self.profile(profile), self.teacher
+        front = self.front(name)
+        if teacher is None or not front:
+            raise UserError(f"{self.folder} has no student yet that was measured under {name}; continue its search")
+        drops = [(teacher.val_accuracy - student.val_accuracy, student) for student in front]
+        close = [student for drop, student in drops if drop <= max_drop + 1e-9]
+        if not close:
+            drop, nearest = min(drops, key=lambda pair: pair[0])
+            raise UserError(
+                f"no student of {self.folder} is within max_drop={max_drop:g} of the teacher's accuracy on validation "
+                f"under {name}; the nearest is {nearest.name}, {drop:.4f} below"
+            )
+        return min(close, key=lambda student: (student.latency(name).mean or 0.0, -student.val_accuracy))
+
+    def student(self, name: str) -> Student:
+        """The student of that id, at its most accurate point; one that is offered, where it has such.
+
+        Raises UserError, with the students that there are, for another name.
+        """
+        found = [student for student in self._points if student.name == name]
+        if not found:
+            names = ", ".join(dict.fromkeys(student.name for student in self._points)) or "none"
+            raise UserError(f"{self.folder} has no student '{name}'; it has {names}")
+        return max(found, key=lambda student: (student.point.offered, student.val_accuracy))
+
+    def profile(self, name: str | None = None) -> str:
+        """`name`, or the run's only profile. Raises UserError where several would do, or none has that name."""
+        names = list(self.results["profiles"])
+        if name is None and len(names) == 1:
+            return names[0]
+        if name is None:
+            raise UserError(f"{self.folder} has several profiles; say which one: {', '.join(names)}")
+        if name not in names:
+            raise UserError(f"{self.folder} has no profile '{name}'; it has {', '.join(names)}")
+        return name
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """The profiles that gave no numbers, and why: a device was lost. The same search, run again, measures there."""
+        return self.results.get("unmeasured") or {}
+
+    def report(self) -> list[Path]:
+        """Write the report's files again: pareto.csv, report.md, report.html, front.png, pareto.json; their paths.
+
+        Raises UserError where the folder cannot be written.
+        """
+        return write_report(self.folder, self.results)
+
+    def __str__(self) -> str:
+        return f"{front_table(self.results)}\n\n{summary_sentence(self.results)}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for table in front_tables(self.results, full=False):
+            parts += [lines_html([table.title]), html_table(table.headers, table.cells, table.right)]
+            parts += [lines_html(table.notes)]
+        target = [] if self.target is None else self.target.text.splitlines()
+        return "\n".join([*parts, lines_html([summary_sentence(self.results), *target])])
+
+
+def load_run(folder: str | PathLike[str]) -> Run:
+    """The run in a folder, as its report describes it.
+
+    Raises UserError where there is no run, or none with a report yet.
+    """
+    out = folder_of(folder)
+    if not (out / "pareto.json").is_file():
+        begun = (out / "manifest.json").is_file()
+        known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
+        raise UserError(f"{out} {known} with `erde-nas search RECIPE --out {out}`")
+    return Run(out, read_report(out))
+
+
+def write_student(run: Run, student: str, folder: str | PathLike[str], formats: Sequence[str] = ()) -> list[Path]:
+    """Write the folder to ship; see `erde_nas.export`."""
+    with quiet():
+        from erde_nas.bundle.source import find_student
+        from erde_nas.bundle.write import write_bundle
+
+        return write_bundle(find_student(run.folder, student, run.results), folder_of(folder), tuple(formats))
+
+
+def run_of(run: Run | str | PathLike[str]) -> Run:
+    """The run itself, or that of a folder."""
+    return run if isinstance(run, Run) else load_run(run)

@@ -1,0 +1,86 @@
+"""`erde_nas.search`: from a recipe to a run with its report."""
+
+from os import PathLike
+
+from erde_nas.api.inputs import Profiles, RecipeLike, changed, folder_of, profiles_of, recipe_of
+from erde_nas.api.progress import Progress, telling
+from erde_nas.api.run import Run
+from erde_nas.errors import SearchInterrupted, UserError
+from erde_nas.recipe.recipe import Recipe
+
+
+def search(  # one keyword for each wish: help() and editors show them with their types; below, they are three values
+    recipe: RecipeLike,
+    out: str | PathLike[str],
+    *,
+    profiles: Profiles | None = None,
+    trials: int | None = None,
+    hours: float | None = None,
+    seed: int | None = None,
+    epochs_scale: float | None = None,
+    device: str = "auto",
+    data_dir: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    storage: str | None = None,
+    progress: Progress = False,
+) -> Run:
+    """Search, distil, compress, export, measure and report; the same call with the same `out` continues.
+
+    Args:
+        recipe: name of a shipped recipe, path of a YAML file, its keys as a dictionary, or a `Recipe`.
+        out: the run's folder.
+        profiles: hardware profiles instead of the recipe's: one or several names, paths, dictionaries or objects.
+        trials: candidates, instead of the recipe's number.
+        hours: for the whole run; without `trials`, as many candidates as fit, finishing included.
+        seed: instead of the recipe's, from 0 to 2³² - 1.
+        epochs_scale: multiplies every number of epochs, for a trial run.
+        device: where students are trained: auto, cpu or cuda.
+        data_dir: folder with the data set's official files.
+        workers: candidates at once, in processes here or as actors of the cluster.
+        cluster: address of a Ray cluster that evaluates candidates: auto, ray://host:10001.
+        storage: URL of a database that several searches share: postgresql://user@host/database.
+        progress: False is silent, True shows a meter, a function hears `(share, text)`.
+
+    Raises:
+        UserError: for a mistake in what was given; the message says where and what to do.
+        SearchInterrupted: a KeyboardInterrupt, where Ctrl+C came after candidates were finished: their report is
+            written, and `load_run` reads it.
+        KeyboardInterrupt: where nothing was finished yet.
+    """
+    with telling(progress) as meter:  # first, so that its clock counts what loading the libraries takes
+        chosen = changed(
+            _searchable(recipe_of(recipe)), trials=trials, hours=hours, seed=seed, epochs_scale=epochs_scale
+        )
+        loaded = profiles_of(chosen.profiles if profiles is None else profiles)
+        from erde_nas import pipeline
+        from erde_nas.searching.workers.placement import Placement
+
+        folder = folder_of(out)
+        report = pipeline.search(
+            chosen,
+            loaded,
+            folder,
+            device=device,
+            data_dir=None if data_dir is None else folder_of(data_dir),
+            meter=meter,
+            placement=Placement(workers, cluster),
+            storage=storage,
+        )
+    if report["interrupted"]:
+        raise SearchInterrupted(folder)
+    return Run(folder, report)
+
+
+def _searchable(recipe: Recipe) -> Recipe:
+    """The recipe. Raises UserError where it is one for `train` alone."""
+    if recipe.distil.preset is not None:
+        raise UserError(
+            "distil.preset belongs to one named student, but a search has many; use `erde-nas distil`, or write "
+            "the values themselves"
+        )
+    if recipe.dataset.validation == 0:
+        raise UserError(
+            "dataset.validation: 0 keeps no image back, but a search chooses by them; write a share, say 0.1"
+        )
+    return recipe
