@@ -48,14 +48,16 @@ class Yardstick:
 
     def accuracy(self, network: EarlyExitNetwork) -> float:
         """Of a student at its most accurate thresholds, on validation."""
-        return best_accuracy(all_logits(network, self.images), self.context.dataset.validation.labels)
+        labels = self.context.dataset.validation.labels
+        return best_accuracy(all_logits(network, self.images), labels, self.context.exit_rule)
 
     def point(self, network: EarlyExitNetwork) -> OperatingPoint:
         """Where a trained student would be run: its cheapest thresholds within the recipe's tolerance."""
         curve = operating_curve(
             all_logits(network, self.images),
             self.context.dataset.validation.labels,
-            latency_per_exit(network, (self.profile,), self.images)[self.profile.name],
+            self._per_exit_ms(network),
+            self.context.exit_rule,
         )
         return cheapest_within(curve, self.context.recipe.search.accuracy_tolerance)
 
@@ -64,10 +66,13 @@ class Yardstick:
 
         The weights do not matter.
         """
-        per_exit = latency_per_exit(network, (self.profile,), self.images)[self.profile.name]
-        latency = float(np.dot(fractions, per_exit))
+        latency = float(np.dot(fractions, self._per_exit_ms(network)))
         found = {"latency_ms": latency, "speedup": self.teacher_ms / latency}
         return {**found, "size_kb": self._size_kb(network)} if size else found
+
+    def _per_exit_ms(self, network: EarlyExitNetwork) -> tuple[float, ...]:
+        found = latency_per_exit(network, (self.profile,), self.images, rule=self.context.exit_rule)
+        return found[self.profile.name]
 
     def _size_kb(self, network: EarlyExitNetwork) -> float:
         how = int8_form((self.profile,)) if self.profile.precision == "int8" else None
@@ -76,6 +81,6 @@ class Yardstick:
         with TemporaryDirectory(prefix="erde-nas-") as folder:
             for name, segments in made.items():
                 path = Path(folder) / f"{name}.onnx"
-                write_file(segments, [0.0] * (len(network.segments) - 1), path, {})
+                write_file(segments, [0.0] * (len(network.segments) - 1), path, {}, self.context.exit_rule)
                 sizes.append(path.stat().st_size / 1000)
         return min(sizes)

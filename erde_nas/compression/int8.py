@@ -101,4 +101,4 @@ def _aware(how: Quantization, images: np.ndarray, folder: Path, context: Trainin
 def _accuracy(segments: Segments, context: TrainingContext) -> float:
     """On validation, at the most accurate thresholds."""
     validation = context.dataset.validation
-    return best_accuracy(segments.logits(validation.images), validation.labels)
+    return best_accuracy(segments.logits(validation.images), validation.labels, context.exit_rule)

@@ -96,18 +96,19 @@ def drop_unused_exits(run: RunContext, names: Sequence[str]) -> None:
     if not fresh:
         return
     profile, images = run.context.profiles[0], run.context.dataset.validation.images
+    rule = run.context.exit_rule
     with run.store.timed(SLIM):
         networks = {name: load_student(run, name) for name in fresh}
         early = {name: network for name, network in networks.items() if len(network.segments) > 1}
         try:
             run.meter.add(SLIM, 0.0, f"what every exit of {len(early)} students costs")
-            before = latencies_side_by_side(early, profile, images)
+            before = latencies_side_by_side(early, profile, images, rule)
             sets = {name: _worth_trying(run, network, before[name]) for name, network in early.items()}
             smaller = {
                 _slim_name(name, used): keep_exits(networks[name], used) for name in early for used in sets[name]
             }
             run.meter.add(SLIM, SLIM_S * len(fresh) / 2, f"{len(smaller)} students with fewer exits")
-            after = latencies_side_by_side(smaller, profile, images)
+            after = latencies_side_by_side(smaller, profile, images, rule)
         except UserError as error:  # what can be measured of the run goes on; the next start tries this again
             run.meter.say(f"{SLIM}: exits cannot be judged: {error}")
             return
@@ -132,7 +133,7 @@ def _worth_trying(run: RunContext, network: EarlyExitNetwork, per_exit_ms: Seque
     """Sets of exits of which a student might be faster."""
     context = run.context
     logits, labels = all_logits(network, context.dataset.validation.images), context.dataset.validation.labels
-    curve = operating_curve(logits, labels, per_exit_ms)
+    curve = operating_curve(logits, labels, per_exit_ms, context.exit_rule)
     return used_exits(spread(curve, context.recipe.search.accuracy_tolerance, POINTS))
 
 

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.views import Views
+from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.device.machine import usable_cores
 from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.teachers.cached_logits import cached_logits, is_cached
@@ -54,6 +55,11 @@ class TrainingContext:
     def device(self) -> torch.device:
         """Where training runs."""
         return self.views.device
+
+    @property
+    def exit_rule(self) -> ExitRule:
+        """When images leave at an exit of a student or of the teacher."""
+        return exit_rule(self.recipe.exit_rule)
 
     def build(self, arch: Arch, repetition: int = 0) -> EarlyExitNetwork:
         """An untrained network on the training device; the recipe's seed, `arch` and `repetition` say which weights."""

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
@@ -28,6 +29,7 @@ def latency_per_exit(
     profiles: tuple[HardwareProfile, ...],
     images: np.ndarray,
     reference_ms: Mapping[str, float] | None = None,
+    rule: ExitRule = ENTROPY,
 ) -> dict[str, tuple[float, ...]]:
     """Milliseconds of leaving at each exit under each profile, quickly measured on the deployable file.
 
@@ -39,7 +41,8 @@ def latency_per_exit(
     by_setting: dict[str, dict[str, Timing]] = {}
     kinds = allowed(profiles)
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        made = _workloads(network, kinds, images, Path(folder), int8_form(profiles) if "int8" in kinds else None)
+        how = int8_form(profiles) if "int8" in kinds else None
+        made = _workloads(network, kinds, images, Path(folder), how, rule)
         for setting, group in settings(profiles).items():
             wanted = [made[precision] for precision in allowed(group)]
             known = None if reference_ms is None else reference_ms[group[0].name]
@@ -54,7 +57,7 @@ def latency_per_exit(
 
 
 def latencies_side_by_side(
-    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray
+    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray, rule: ExitRule = ENTROPY
 ) -> dict[str, tuple[float, ...]]:
     """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
     well, and so that there are no more processes than for one."""
@@ -65,7 +68,7 @@ def latencies_side_by_side(
         for number, (name, network) in enumerate(networks.items()):
             place = Path(folder) / str(number)
             place.mkdir()
-            found = _workloads(network, kinds, images, place, how).values()
+            found = _workloads(network, kinds, images, place, how, rule).values()
             workloads += [replace(workload, key=f"{name}/{workload.key}") for workload in found]
         timed = measure(workloads, profile, images, ALONE) if workloads else {}
     return {
@@ -75,13 +78,18 @@ def latencies_side_by_side(
 
 
 def _workloads(
-    network: EarlyExitNetwork, kinds: Sequence[str], images: np.ndarray, folder: Path, how: Quantization | None
+    network: EarlyExitNetwork,
+    kinds: Sequence[str],
+    images: np.ndarray,
+    folder: Path,
+    how: Quantization | None,
+    rule: ExitRule,
 ) -> dict[str, Workload]:
     """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
     never, workloads = [0.0] * (len(network.segments) - 1), {}
     for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION], how).items():
         path = folder / f"{kind}.onnx"
-        write_file(segments, never, path, {})
+        write_file(segments, never, path, {}, rule)
         deployable = DeployableFile(path, network)
         workloads[kind] = Workload(kind, deployable, len(network.segments), precision=arithmetic(kind))
     return workloads

@@ -170,6 +170,7 @@ def _write_job(
                 _prepared(workload.deployable, workload.precision, profile, folder, f"model{number}"),
                 workload.exits,
                 tuple(tuple(map(Threshold, point)) for point in workload.operating_points),
+                workload.deployable.exit_rule,
             )
             for number, workload in enumerate(workloads)
         ),

@@ -11,11 +11,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.device.runtimes.foreign import Feed
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.foreign import place
-from erde_nas.onnx_files.nest import split
+from erde_nas.onnx_files.nest import exit_rule_of, split
 from erde_nas.onnx_files.segments import segment_modules
 
 
@@ -29,6 +30,11 @@ class DeployableFile:
     file: Path
     network: nn.Module | None = None
     feed: Feed | None = None
+
+    @property
+    def exit_rule(self) -> str:
+        """What the file says; of no meaning for a classifier of other makes."""
+        return ENTROPY.name if self.feed else exit_rule_of(onnx.load(self.file, load_external_data=False))
 
     def write_segments(self, folder: Path) -> list[Path]:
         """One ONNX file per segment, with a free batch size, written into `folder`."""

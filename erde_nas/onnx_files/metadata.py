@@ -11,10 +11,9 @@ from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.device.instructions import EXACT_INT8
 from erde_nas.errors import UserError
 from erde_nas.files import read_json
-from erde_nas.onnx_files.nest import made_here, split, thresholds_of
+from erde_nas.onnx_files.nest import exit_rule_of, made_here, split, thresholds_of
 
 NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
-EXIT_RULE = "exit_rule"  # also there, where it is not entropy
 LFS = b"version https://git-lfs"  # how its pointers begin
 
 
@@ -63,7 +62,7 @@ def read_metadata(path: Path) -> Metadata:
         tuple(float(share) for share in notes["exit_fractions"].split()),
         notes["precision"],
         tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
-        notes.get(EXIT_RULE, ENTROPY.name),
+        exit_rule_of(model),
     )
 
 

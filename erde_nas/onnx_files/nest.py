@@ -20,6 +20,7 @@ from erde_nas.onnx_files.rule_nodes import rule_nodes
 
 Part = TypeVar("Part", NodeProto, TensorProto)
 PRODUCER = "erde-nas"  # in the metadata of every file made here
+EXIT_RULE = "exit_rule"  # also there, where it is not entropy
 
 
 def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: ExitRule = ENTROPY) -> ModelProto:
@@ -43,6 +44,8 @@ def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: Exit
         ir_version=max(segment.ir_version for segment in segments),
         producer_name=PRODUCER,
     )
+    if rule != ENTROPY:
+        helper.set_model_props(model, {EXIT_RULE: rule.name})
     onnx.checker.check_model(model)
     return model
 
@@ -187,3 +190,8 @@ def thresholds_of(model: ModelProto) -> tuple[float, ...]:
         if tensor.name == "thresholds":
             return tuple(float(value) for value in numpy_helper.to_array(tensor))
     return ()
+
+
+def exit_rule_of(model: ModelProto) -> str:
+    """The name of a nested file's exit rule. Files of earlier versions do not say it: it is entropy."""
+    return next((entry.value for entry in model.metadata_props if entry.key == EXIT_RULE), ENTROPY.name)

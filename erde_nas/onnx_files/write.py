@@ -20,7 +20,6 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import exit_indices, scores
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
-from erde_nas.onnx_files.metadata import EXIT_RULE
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments, export_whole
@@ -129,7 +128,7 @@ def write_file(
 ) -> None:
     """Nest the segments into one file with default `thresholds` and the metadata that `predict` reads."""
     model = nest(segments.models, thresholds, rule)
-    onnx.helper.set_model_props(model, metadata if rule == ENTROPY else {**metadata, EXIT_RULE: rule.name})
+    onnx.helper.set_model_props(model, {**metadata, **{entry.key: entry.value for entry in model.metadata_props}})
     write_atomic(path, lambda temporary: onnx.save(model, str(temporary)))
 
 

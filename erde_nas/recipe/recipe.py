@@ -12,7 +12,7 @@ from erde_nas.recipe.network import Expansion, Family, Head, Kernel, NetworkSect
 from erde_nas.recipe.normalisation import USUAL
 from erde_nas.recipe.published import published
 from erde_nas.recipe.section import Positive, Section, one_of
-from erde_nas.registry import DATASETS, SEARCHERS, TERMS
+from erde_nas.registry import DATASETS, EXIT_RULES, SEARCHERS, TERMS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -251,6 +251,8 @@ class CompressSection(CompressOptions):
 class Recipe(Section):
     """One search, from the images to the report."""
 
+    later = ("exit_rule",)
+
     name: str
     description: str = ""
     dataset: DatasetSection
@@ -259,6 +261,7 @@ class Recipe(Section):
     student: StudentSection | None = None  # for `erde-nas distil`
     space: SpaceSection
     distil: DistilSection = DistilSection()
+    exit_rule: Annotated[str, one_of(EXIT_RULES)] = "entropy"  # when an image leaves at an exit; docs/exit_rules.md
     train: OptimizerSection
     search: SearchSection = SearchSection()
     supernet: SupernetSection = SupernetSection()

@@ -308,7 +308,7 @@ def _points(
             for profile in served
             if profile.name not in wrong
         }
-        test = operate(test_logits, dataset.test.labels, entry.macs_per_exit, chosen.thresholds)
+        test = operate(test_logits, dataset.test.labels, entry.macs_per_exit, chosen.thresholds, context.exit_rule)
         points.append(
             Point(
                 student=entry.name,

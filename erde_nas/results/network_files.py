@@ -100,7 +100,7 @@ def write_files(entry: TrainedNetwork, context: TrainingContext, left_out: LeftO
             with sparing(left_out, f"{entry.name}/{path.name}"):
                 made = in_precision(fp32, precision, calibration, how)
                 own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
-                write_file(made, [0.0] * (len(own) - 1), path, {})
+                write_file(made, [0.0] * (len(own) - 1), path, {}, context.exit_rule)
                 static = Quantized(made, how, "static") if precision == "int8" else None
                 files.append(NetworkFile(entry, precision, path, made, own, quantized=static))
     return files
@@ -128,7 +128,8 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
     """Choose operating points by the file's own cost per exit, and write the file with the default one."""
     labels = context.dataset.validation.labels
     tolerance = context.recipe.search.accuracy_tolerance
-    curve = operating_curve(file.val_logits, labels, timing.per_exit)
+    rule, images = context.exit_rule, context.dataset.validation.images
+    curve = operating_curve(file.val_logits, labels, timing.per_exit, rule)
     default = cheapest_within(curve, tolerance)
     points = tuple(spread(curve, tolerance, file.entry.points))
     if file.is_student:
@@ -142,12 +143,12 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
         **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
     }
-    write_file(file.segments, default.thresholds, file.path, metadata)
+    write_file(file.segments, default.thresholds, file.path, metadata, rule)
     write_curve(file.path, curve)
     mismatch = ""
     if file.precision == "fp32":
         try:
-            check_export(file.path, file.entry.network, context.dataset.validation.images, default.thresholds)
+            check_export(file.path, file.entry.network, images, default.thresholds, rule)
         except ExportMismatch as error:
             mismatch = str(error)
     return replace(file, points=points, mismatch=mismatch)
@@ -191,7 +192,7 @@ def settle_int8(
             path = Path(folder) / f"{number}.onnx"
             with sparing(failed, f"{file.key} heads"):
                 made = quantized(fp32[file.entry].segments.models, replace(context.int8, heads=True), images)
-                write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {})
+                write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {}, context.exit_rule)
                 heads_file = DeployableFile(path, file.entry.network)
                 workloads.append(replace(file.workload, key=f"{file.key} heads", deployable=heads_file))
                 heads[file.key] = made
@@ -230,5 +231,5 @@ def _best_form(
 
 def _requantized(file: NetworkFile, made: Quantized, context: TrainingContext) -> NetworkFile:
     logits = made.segments.logits(context.dataset.validation.images)
-    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {})
+    write_file(made.segments, [0.0] * (len(logits) - 1), file.path, {}, context.exit_rule)
     return replace(file, segments=made.segments, val_logits=logits, quantized=made)

@@ -52,7 +52,9 @@ def evaluate(
     search, profiles = context.recipe.search, context.profiles
     try:
         images = context.dataset.validation.images
-        per_exit_ms = latency_per_exit(context.build(arch), timed(search, profiles), images, context.reference_ms)
+        per_exit_ms = latency_per_exit(
+            context.build(arch), timed(search, profiles), images, context.reference_ms, context.exit_rule
+        )
         found = Findings(arch, {name: tuple(cost) for name, cost in per_exit_ms.items()})
         if reason := too_slow(per_exit_ms, profiles):
             return failed(reason)
@@ -86,9 +88,12 @@ def judge(network: EarlyExitNetwork, per_exit_ms: Mapping[str, Sequence[float]],
     check_exits(logits)
     macs = exit_macs(network.arch)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
-    curve = operating_curve(logits, validation.labels, costs[cost_of_exits(search, context.profiles)])
+    rule = context.exit_rule
+    curve = operating_curve(logits, validation.labels, costs[cost_of_exits(search, context.profiles)], rule)
     point = cheapest_within(curve, search.accuracy_tolerance)
-    expected = {name: operate(logits, validation.labels, cost, point.thresholds).cost for name, cost in costs.items()}
+    expected = {
+        name: operate(logits, validation.labels, cost, point.thresholds, rule).cost for name, cost in costs.items()
+    }
     params = parameter_count(network)
     return Judged(
         val_accuracy=point.accuracy,

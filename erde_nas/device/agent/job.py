@@ -23,6 +23,7 @@ class Timed:
     files: tuple[str, ...]
     exits: int
     streams: tuple[tuple[Threshold, ...], ...]
+    exit_rule: str = "entropy"
 
 
 @dataclass(frozen=True)

@@ -47,17 +47,17 @@ class Agent:
         if len(self.batches) != job.calls:
             raise DamagedRecord(f"the job needs {job.calls} batches of {size}, but there are {len(images)} images")
 
-    def load(self, files: Sequence[str], precision: str) -> Runner:
+    def load(self, files: Sequence[str], precision: str, exit_rule: str) -> Runner:
         """A runner for files of the job."""
         job = self.job
-        setting = Setting(job.device, job.threads, precision, job.batch_size, job.provider)
+        setting = Setting(job.device, job.threads, precision, job.batch_size, job.provider, exit_rule)
         return self.runtime.load([str(self.folder / file) for file in files], setting)
 
     def do(self, cores: list[int]) -> Answer:
         """The answer to the whole job."""
         job = self.job
         memory = {model.key: peak_memory(partial(self._try, model)) for model in job.models} if job.memory else {}
-        reference, contention = self.load(job.reference, "fp32"), Contention(cores)
+        reference, contention = self.load(job.reference, "fp32", "entropy"), Contention(cores)
         x = np.zeros((job.batch_size, *job.reference_shape), np.uint8)
         watch = Stopwatch(alone=job.threads == 1 and job.device == "cpu")
         clock = Clock(partial(reference.run, x, np.empty(0, np.float32)), job.calls_per_block, watch, contention.look)
@@ -67,7 +67,7 @@ class Agent:
 
     def _try(self, model: Timed) -> None:
         """Load a student and leave at every exit once."""
-        runner = self.load(model.files, model.precision)
+        runner = self.load(model.files, model.precision, model.exit_rule)
         images = fed(runner, self.batches[0])
         for number in range(model.exits):
             runner.run(images, forced(number, model.exits))
@@ -83,7 +83,7 @@ class Agent:
 
     def _measure(self, model: Timed, clock: Clock) -> Times:
         """Force every exit, then run the stream at each of the model's operating points."""
-        job, runner, exits = self.job, self.load(model.files, model.precision), []
+        job, runner, exits = self.job, self.load(model.files, model.precision, model.exit_rule), []
         timed, interrupted = clock.watch.calls, clock.watch.interrupted
         batches = [fed(runner, images) for images in (self.batches if model.streams else self.batches[:1])]
         for number in range(model.exits):
