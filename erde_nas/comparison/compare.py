@@ -118,7 +118,11 @@ def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, context:
     dataset = context.dataset
     summary = {
         **summarise(
-            {name: loss.section for name, loss in losses.items()}, runs, dataset.validation.labels, dataset.test.labels
+            {name: loss.section for name, loss in losses.items()},
+            runs,
+            dataset.validation.labels,
+            dataset.test.labels,
+            context.exit_rule,
         ),
         "dataset": describe(dataset),
         "student": arch.id,

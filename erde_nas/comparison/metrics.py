@@ -12,7 +12,8 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from erde_nas.comparison.store import TrainedStudent
-from erde_nas.networks.operating_points import entropies, exit_indices, operating_curve
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
+from erde_nas.networks.operating_points import entropies, exit_indices, operating_curve, scores
 
 ECE_BINS = 15
 CURVE_BUDGETS = 101
@@ -38,7 +39,11 @@ class Curve:
 
 
 def budget_curve(
-    run: TrainedStudent, validation_labels: np.ndarray, test_labels: np.ndarray, budgets: np.ndarray
+    run: TrainedStudent,
+    validation_labels: np.ndarray,
+    test_labels: np.ndarray,
+    budgets: np.ndarray,
+    rule: ExitRule = ENTROPY,
 ) -> Curve:
     """For each budget the thresholds with the best validation accuracy that keep it there, applied to test.
 
@@ -46,12 +51,12 @@ def budget_curve(
     """
     costs = np.array(run.macs_per_exit, float)
     points = operating_curve(
-        run.validation.astype(np.float32), validation_labels, run.macs_per_exit
+        run.validation.astype(np.float32), validation_labels, run.macs_per_exit, rule
     )  # by rising cost and accuracy
-    entropy, correct = entropies(run.test), run.test.argmax(-1) == test_labels
+    score, correct = scores(rule, run.test), run.test.argmax(-1) == test_labels
     spent, accuracy = [], []
     for point in points:
-        taken = exit_indices(entropy, point.thresholds)
+        taken = exit_indices(score, point.thresholds)
         spent.append(costs[taken].mean())
         accuracy.append(correct[taken, np.arange(len(taken))].mean())
     limits = np.array([point.cost for point in points])
@@ -74,12 +79,15 @@ def failure_auroc(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(roc_auc_score(wrong, entropies(logits))) if wrong.any() and not wrong.all() else float("nan")
 
 
-def measures(run: TrainedStudent, validation_labels: np.ndarray, test_labels: np.ndarray) -> dict[str, float]:
+def measures(
+    run: TrainedStudent, validation_labels: np.ndarray, test_labels: np.ndarray, rule: ExitRule = ENTROPY
+) -> dict[str, float]:
     """Every number by name, such as `accuracy.1` (exits count from 1), `area`, `budget.0.75` and `macs.0.75`."""
     exits, full = len(run.macs_per_exit), run.macs_per_exit[-1]
-    values = {"area": budget_curve(run, validation_labels, test_labels, curve_budgets(run.macs_per_exit)).area}
+    budgets = curve_budgets(run.macs_per_exit)
+    values = {"area": budget_curve(run, validation_labels, test_labels, budgets, rule).area}
     shares = [share for share in FIXED_BUDGETS if share * full >= run.macs_per_exit[0]]
-    fixed = budget_curve(run, validation_labels, test_labels, np.array(shares) * full)
+    fixed = budget_curve(run, validation_labels, test_labels, np.array(shares) * full, rule)
     for share, macs, accuracy in zip(shares, fixed.macs, fixed.accuracy, strict=True):
         values |= {f"budget.{share}": float(accuracy), f"macs.{share}": float(macs)}
     for number in range(exits):

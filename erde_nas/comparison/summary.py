@@ -8,6 +8,7 @@ import numpy as np
 from erde_nas.comparison.metrics import budget_curve, curve_budgets, measures
 from erde_nas.comparison.statistics import estimate, paired_difference
 from erde_nas.comparison.store import TrainedStudent
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.recipe.distil import DistilSection
 
 Trained = Mapping[str, Sequence[TrainedStudent]]
@@ -15,15 +16,20 @@ Trained = Mapping[str, Sequence[TrainedStudent]]
 
 
 def summarise(
-    losses: Mapping[str, DistilSection], runs: Trained, validation_labels: np.ndarray, test_labels: np.ndarray
+    losses: Mapping[str, DistilSection],
+    runs: Trained,
+    validation_labels: np.ndarray,
+    test_labels: np.ndarray,
+    rule: ExitRule = ENTROPY,
 ) -> dict[str, Any]:
     """JSON-ready values. Differences from the first loss are taken over the seeds that both have finished."""
     values = {
-        name: {run.seed: measures(run, validation_labels, test_labels) for run in found} for name, found in runs.items()
+        name: {run.seed: measures(run, validation_labels, test_labels, rule) for run in found}
+        for name, found in runs.items()
     }
     curves = {
         name: {
-            run.seed: budget_curve(run, validation_labels, test_labels, curve_budgets(run.macs_per_exit))
+            run.seed: budget_curve(run, validation_labels, test_labels, curve_budgets(run.macs_per_exit), rule)
             for run in found
         }
         for name, found in runs.items()
@@ -43,7 +49,14 @@ def summarise(
     first = next((run for found in runs.values() for run in found), None)
     macs = None if first is None else list(first.macs_per_exit)
     budgets = None if macs is None else curve_budgets(macs).tolist()
-    return {"schema": 1, "reference": reference, "macs_per_exit": macs, "budgets": budgets, "losses": entries}
+    return {
+        "schema": 1,
+        "reference": reference,
+        "macs_per_exit": macs,
+        "budgets": budgets,
+        "exit_rule": rule.name,
+        "losses": entries,
+    }
 
 
 def _estimates(values: dict[int, dict[str, float]]) -> dict[str, Any]:

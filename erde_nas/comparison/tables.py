@@ -72,8 +72,9 @@ def markdown(summary: Summary) -> str:
     parts = [
         f"# Losses on {summary['dataset']['name']}, student {summary['student']}",
         f"MACs per exit: {macs}. Test accuracy in per cent, mean over seeds ± half of the 95 % interval; "
-        "thresholds are chosen on validation. `area` is the mean accuracy over budgets between the first exit's MACs "
-        "and the last one's; `at 70%` is the accuracy at 70 % of the whole network's MACs.",
+        f"thresholds of the exit rule {summary['exit_rule']} are chosen on validation. `area` is the mean accuracy "
+        "over budgets between the first exit's MACs and the last one's; `at 70%` is the accuracy at 70 % of the whole "
+        "network's MACs.",
         table(summary, accuracy, "pipe"),
         difference_table(summary, accuracy, "pipe"),
         "Expected calibration error (15 bins) and the area under the ROC curve of entropy against mistakes, per exit:",

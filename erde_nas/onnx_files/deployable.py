@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from erde_nas.device.exit_rules import ENTROPY
@@ -33,8 +34,11 @@ class DeployableFile:
 
     @property
     def exit_rule(self) -> str:
-        """What the file says; of no meaning for a classifier of other makes."""
-        return ENTROPY.name if self.feed else exit_rule_of(onnx.load(self.file, load_external_data=False))
+        """What the file says; of no meaning for a classifier of other makes, nor for a damaged file."""
+        try:
+            return ENTROPY.name if self.feed else exit_rule_of(onnx.load(self.file, load_external_data=False))
+        except DecodeError:  # the runtime says so
+            return ENTROPY.name
 
     def write_segments(self, folder: Path) -> list[Path]:
         """One ONNX file per segment, with a free batch size, written into `folder`."""

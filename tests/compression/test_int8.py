@@ -10,6 +10,7 @@ from torch.nn import functional
 from erde_nas.compression.int8 import QAT_WEIGHTS, accurate, calibration_images, quantized
 from erde_nas.data.dataset import Split
 from erde_nas.data.views import Views
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.together import Job
@@ -56,6 +57,7 @@ def context(**options):
         return Job(network, views, cross_entropy_objective(2), options, None, 0, Compute("fp32", 1, 0.001))
 
     return SimpleNamespace(
+        exit_rule=ENTROPY,
         dataset=SimpleNamespace(train=TRAIN, validation=VALIDATION),
         recipe=SimpleNamespace(compress=CompressSection(train=train, calibration_images=64, **options)),
         device=torch.device("cpu"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from erde_nas.data.dataset import Dataset, Split
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.measurement.brief import LATENCY_SLACK
 from erde_nas.measurement.latency_features import FEATURES, segment_features
 from erde_nas.networks.arch import Arch
@@ -180,7 +181,7 @@ def test_a_failed_candidate_keeps_its_latency(monkeypatch: pytest.MonkeyPatch, l
     arch, mine = ARCHS[0], profile("mine", limit)
     recipe = SimpleNamespace(search=SearchSection())
     known = {"profiles": (mine,), "dataset": DATASET, "recipe": recipe, "reference_ms": None}
-    context = SimpleNamespace(build=lambda arch: None, **known)
+    context = SimpleNamespace(build=lambda arch: None, exit_rule=ENTROPY, **known)
     monkeypatch.setattr(evaluate, "latency_per_exit", lambda *_: {"mine": (2.0, 3.0)})
     failed, network = evaluate.evaluate(Proposal({}), arch, 0, cast(Any, context), diverges)
     assert network is None
