@@ -28,6 +28,7 @@ from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -70,7 +71,7 @@ def write_teacher(dataset: Dataset, folder: Path) -> Workload:
     )
     network = EarlyExitNetwork(arch, dataset.mean, dataset.std).eval()
     path = folder / "teacher.onnx"
-    write_file(make_segments(network, ["fp32"], dataset.validation.images)["fp32"], (), path, {})
+    write_file(make_segments(network, [FP32], dataset.validation.images)[FP32], (), path, {})
     return Workload("teacher", DeployableFile(path, network), 1, ((),))
 
 

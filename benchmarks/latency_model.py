@@ -3,10 +3,10 @@
     python benchmarks/latency_model.py [--students 60] [--out benchmarks/results/latency-model-cpu-1thread.csv]
 
 Students are drawn at random, with a fixed seed, and measured untrained under the profile cpu-1thread, as a search
-measures candidates: one process, 5 blocks of calls per exit (erde_nas.measurement.brief). All are measured once, then
-all again: what two rounds differ by, no model can predict. A table that was interrupted is continued; a complete one is
-only evaluated again. Its header says under which conditions it was measured and, for each space, how well a model
-predicts students that it was not fitted to (10 folds). Columns:
+measures candidates: one process, 5 blocks of calls per exit (erde_nas.measurement.candidate_latency). All are measured
+once, then all again: what two rounds differ by, no model can predict. A table that was interrupted is continued; a
+complete one is only evaluated again. Its header says under which conditions it was measured and, for each space, how
+well a model predicts students that it was not fitted to (10 folds). Columns:
 
     space, student      the recipe whose space it is from; the architecture's id
     roundN_ms           measured: of leaving at each exit, separated by spaces
@@ -31,13 +31,14 @@ import torch
 
 from erde_nas.device.machine import describe_machine
 from erde_nas.files import write_atomic
-from erde_nas.measurement.brief import QUICK
+from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.latency import Workload, measure
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import PerExit, cross_predict, judge, order
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe import shipped as resources
 from erde_nas.recipe.profile import load_profile
@@ -93,10 +94,10 @@ def measure_missing(
 
 @torch.no_grad()
 def time_quickly(network: EarlyExitNetwork, images: np.ndarray) -> Timing:
-    """What erde_nas.measurement.brief.latency_per_exit times, with more of what it found."""
+    """What erde_nas.measurement.candidate_latency.latency_per_exit times, with more of what it found."""
     with TemporaryDirectory() as folder:
         path, exits = Path(folder) / "fp32.onnx", len(network.segments)
-        write_file(make_segments(network, ["fp32"], images[:1])["fp32"], [0.0] * (exits - 1), path, {})
+        write_file(make_segments(network, [FP32], images[:1])[FP32], [0.0] * (exits - 1), path, {})
         file = Workload("fp32", DeployableFile(path, network), exits)
         return measure([file], load_profile(resources.find("profiles", PROFILE)), images, QUICK)["fp32"]
 

@@ -38,7 +38,7 @@ from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.train import train
-from erde_nas.measurement.brief import latency_per_exit
+from erde_nas.measurement.candidate_latency import latency_per_exit
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits

@@ -27,6 +27,7 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import entropies
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -51,7 +52,7 @@ def write_students(space: Space, dataset: Dataset, folder: Path) -> list[Workloa
         entropy = entropies(all_logits(network, dataset.validation.images))
         thresholds = tuple(float(np.median(values)) for values in entropy[:-1])
         path = folder / f"{network.arch.id}.onnx"
-        write_file(make_segments(network, ["fp32"], dataset.validation.images)["fp32"], thresholds, path, {})
+        write_file(make_segments(network, [FP32], dataset.validation.images)[FP32], thresholds, path, {})
         files.append(Workload(network.arch.id, DeployableFile(path, network), len(entropy), (thresholds,)))
     return files
 

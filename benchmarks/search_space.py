@@ -43,6 +43,7 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit, parameter_count
 from erde_nas.networks.operating_points import cheapest_within, operating_curve
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe import shipped as resources
@@ -141,7 +142,7 @@ def train_one(params: Params, folder: Path) -> Row:
     logits, macs = all_logits(network, validation.images), macs_per_exit(network)
     point = cheapest_within(operating_curve(logits, validation.labels, macs), context.recipe.search.accuracy_tolerance)
     with torch.no_grad():
-        segments = make_segments(network, ["fp32"], validation.images[:1])["fp32"]
+        segments = make_segments(network, [FP32], validation.images[:1])[FP32]
         write_file(segments, [0.0] * (len(macs) - 1), folder / f"{network.arch.id}.onnx", {})
     return {
         "student": network.arch.id,

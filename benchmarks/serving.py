@@ -165,6 +165,7 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     from erde_nas.front.report_file import read_report
     from erde_nas.networks.network import drop_early_exits
     from erde_nas.networks.weights import load_network
+    from erde_nas.onnx_files.file_kind import FileKind
     from erde_nas.onnx_files.write import make_segments, write_file
     from erde_nas.run.folder import existing_run
 
@@ -178,7 +179,8 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     model = described["models"][default["model"]]
     whole = drop_early_exits(load_network(source.folder / "weights.safetensors").eval())
     calibration = dataset.validation.images[: recipe.compress.calibration_images]
-    static = make_segments(whole, [model["precision"]], calibration)[model["precision"]]
+    kind = FileKind(model["precision"])
+    static = make_segments(whole, [kind], calibration)[kind]
     paths = {name: folder / f"{name}.onnx" for name in ("static", "teacher")}
     write_file(static, (), paths["static"], {})
     paths["teacher"].write_bytes((run / "teacher" / "no-exits.onnx").read_bytes())

@@ -8,13 +8,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from erde_nas.distil.context import TrainingContext
-from erde_nas.measurement.brief import QUICK, QUICK_CALIBRATION, latency_per_exit, precisions
+from erde_nas.measurement.candidate_latency import QUICK, QUICK_CALIBRATION, latency_per_exit
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Workload, measure
+from erde_nas.measurement.profile_kinds import kinds_of
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import OperatingPoint, best_accuracy, cheapest_within, operating_curve
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
 
@@ -38,7 +40,7 @@ class Yardstick:
         teacher = self.context.teacher
         network = teacher.network if teacher.early_exit is None else drop_early_exits(teacher.early_exit)
         network = network.cpu().eval()
-        segments = make_segments(network, ["fp32"], self.images[:QUICK_CALIBRATION])["fp32"]
+        segments = make_segments(network, [FP32], self.images[:QUICK_CALIBRATION])[FP32]
         with TemporaryDirectory(prefix="erde-nas-") as folder:
             path = Path(folder) / "teacher.onnx"
             write_file(segments, [], path, {})
@@ -76,11 +78,11 @@ class Yardstick:
 
     def _size_kb(self, network: EarlyExitNetwork) -> float:
         how = int8_form((self.profile,)) if self.profile.precision == "int8" else None
-        made = make_segments(network, precisions(self.profile), self.images[:QUICK_CALIBRATION], how)
+        made = make_segments(network, kinds_of(self.profile), self.images[:QUICK_CALIBRATION], how)
         sizes = []
         with TemporaryDirectory(prefix="erde-nas-") as folder:
-            for name, segments in made.items():
-                path = Path(folder) / f"{name}.onnx"
+            for kind, segments in made.items():
+                path = Path(folder) / f"{kind}.onnx"
                 write_file(segments, [0.0] * (len(network.segments) - 1), path, {}, self.context.exit_rule)
                 sizes.append(path.stat().st_size / 1000)
         return min(sizes)

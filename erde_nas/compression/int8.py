@@ -19,6 +19,7 @@ from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import on_device
 from erde_nas.networks.operating_points import best_accuracy
 from erde_nas.networks.weights import load_network, save_weights
+from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.sensitivity import Models, keep_sensitive
@@ -47,7 +48,7 @@ def calibration_images(context: TrainingContext) -> np.ndarray:
 def quantized(fp32: Models, how: Quantization, images: np.ndarray) -> Quantized:
     """Static quantization, calibrated on `images`."""
     text = "static, heads too" if how.heads else "static"
-    return Quantized(Segments("int8", quantize_segments(fp32, images, how)), how, text)
+    return Quantized(Segments(INT8, quantize_segments(fp32, images, how)), how, text)
 
 
 def accurate(
@@ -58,10 +59,10 @@ def accurate(
     Where nothing does, the most accurate. The weights of quantization-aware training are kept in `folder`.
     """
     images, section = calibration_images(context), context.recipe.compress
-    floor = _accuracy(Segments("fp32", fp32), context) - section.int8_drop - 1e-9
+    floor = _accuracy(Segments(FP32, fp32), context) - section.int8_drop - 1e-9
 
     def fine(models: Models) -> bool:
-        return _accuracy(Segments("int8", models), context) >= floor
+        return _accuracy(Segments(INT8, models), context) >= floor
 
     if fine(static.segments.models):
         return static
@@ -70,12 +71,12 @@ def accurate(
     if found is not None:
         models, kept = found
         layers = "1 layer" if len(kept) == 1 else f"{len(kept)} layers"
-        return Quantized(Segments("int8", models), replace(static.how, kept=kept), f"mixed, {layers} in fp32")
+        return Quantized(Segments(INT8, models), replace(static.how, kept=kept), f"mixed, {layers} in fp32")
     if not section.qat_epochs:
         return replace(static, text=f"{static.text}, beyond the allowed drop")
     say(f"int8 {folder.name}: fp32 layers are not enough; quantization-aware training")
     aware = _aware(static.how, images, folder, context)
-    choices = [static] if aware is None else [Quantized(Segments("int8", aware), static.how, "qat"), static]
+    choices = [static] if aware is None else [Quantized(Segments(INT8, aware), static.how, "qat"), static]
     best = max(choices, key=lambda choice: _accuracy(choice.segments, context))
     return best if fine(best.segments.models) else replace(best, text=f"{best.text}, beyond the allowed drop")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.compression.prune import Gradients, Pruning, prune
 from erde_nas.errors import UserError
-from erde_nas.measurement.brief import latencies_side_by_side
+from erde_nas.measurement.candidate_latency import latencies_side_by_side
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, keep_exits
 from erde_nas.networks.operating_points import OperatingPoint, operating_curve, spread

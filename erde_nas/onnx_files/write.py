@@ -20,6 +20,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import exit_indices, scores
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments, export_whole
@@ -35,10 +36,9 @@ class ExportMismatch(Exception):
 
 @dataclass(frozen=True)
 class Segments:
-    """A network's segments as ONNX models. `precision` is the kind of file: fp32, int8, or bf16 and the runtime that
-    calculates in it (bf16-openvino, bf16-torch), whose models are those of fp32."""
+    """A network's segments as ONNX models. For bf16 they are those of fp32, and the kind's runtime rounds."""
 
-    precision: str
+    kind: FileKind
     models: Sequence[onnx.ModelProto]
     network: nn.Module | None = None  # what they were exported from
 
@@ -47,7 +47,7 @@ class Segments:
 
         Those of int8 are what the machine that the file is made for answers, also where this one would round.
         """
-        if arithmetic(self.precision) == "bf16":
+        if self.kind.precision == "bf16":
             return self._in_bf16(images)
         models = [model.SerializeToString() for model in self.models]
         return run_segments(models, images, exact=not exact_int8(this_cpu()))
@@ -58,36 +58,31 @@ class Segments:
             path = Path(folder) / "model.onnx"
             write_file(self, [0.0] * (len(self.models) - 1), path, {})
             student = DeployableFile(path, self.network)
-            return answers(self.precision.partition("-")[2], student, setting, images, len(self.models))
-
-
-def arithmetic(kind: str) -> str:
-    """The precision that a kind of file is calculated in: fp32, bf16 or int8."""
-    return kind.partition("-")[0]
+            return answers(self.kind.runtime, student, setting, images, len(self.models))
 
 
 def make_segments(
-    network: nn.Module, precisions: Sequence[str], calibration: np.ndarray, how: Quantization | None = None
-) -> dict[str, Segments]:
-    """Export a network once, in every one of `precisions`; int8 is made as `how` says, or as suits this machine.
+    network: nn.Module, kinds: Sequence[FileKind], calibration: np.ndarray, how: Quantization | None = None
+) -> dict[FileKind, Segments]:
+    """Export a network once, in every one of `kinds`; int8 is made as `how` says, or as suits this machine.
 
     A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
     """
     models = fp32_segments(network, calibration.shape[1:])
-    return {precision: in_precision(models, precision, calibration, how) for precision in precisions}
+    return {kind: of_kind(models, kind, calibration, how) for kind in kinds}
 
 
 def fp32_segments(network: nn.Module, image_shape: tuple[int, ...]) -> Segments:
     """A network's segments in fp32. Raises ExportMismatch where a teacher of the user's own cannot be exported."""
     if isinstance(network, EarlyExitNetwork):
-        return Segments("fp32", export_segments(network), network)
-    return Segments("fp32", [whole_segment(network, image_shape)], network)
+        return Segments(FP32, export_segments(network), network)
+    return Segments(FP32, [whole_segment(network, image_shape)], network)
 
 
-def in_precision(fp32: Segments, precision: str, calibration: np.ndarray, how: Quantization | None = None) -> Segments:
-    """The same segments in another precision."""
-    models = quantize_segments(fp32.models, calibration, how) if precision == "int8" else fp32.models
-    return replace(fp32, precision=precision, models=models)
+def of_kind(fp32: Segments, kind: FileKind, calibration: np.ndarray, how: Quantization | None = None) -> Segments:
+    """The same segments as another kind."""
+    models = quantize_segments(fp32.models, calibration, how) if kind == INT8 else fp32.models
+    return replace(fp32, kind=kind, models=models)
 
 
 def whole_segment(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:

@@ -16,16 +16,17 @@ from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point, Stage
-from erde_nas.measurement.brief import QUICK, allowed, precisions, settings
+from erde_nas.measurement.candidate_latency import QUICK
+from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Effort, Workload, latency_record
-from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
+from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import operate
 from erde_nas.networks.weights import load_network
-from erde_nas.onnx_files.write import arithmetic
+from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
@@ -88,7 +89,7 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     teacher, baselines = _teacher_entries(run)
     entries = _student_entries(run, students, left_out)
     twin = None
-    with sparing(left_out, ROLE_NAMES["student_without_exits"]):
+    with leaving_out(left_out, ROLE_NAMES["student_without_exits"]):
         whole = _without_exits(run, entries)
         twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
         baselines += [] if twin else [whole]
@@ -140,7 +141,7 @@ def _teacher_entries(run: RunContext) -> tuple[TrainedNetwork, list[TrainedNetwo
 def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[TrainedNetwork]:
     entries = []
     for name in students:
-        with sparing(left_out, name):
+        with leaving_out(left_out, name):
             entries.append(_student_entry(run, name))
     return entries
 
@@ -199,8 +200,8 @@ def measure_entries(
             run.meter.add(EXPORT, FILE_S / 2, entry.name)
         files = settle_int8(files, context, lambda text: run.meter.add(EXPORT, 0.0, text))
     ledger.open([file.key for file in files])
-    for group in settings(context.profiles).values():
-        fresh = [file.workload for file in files if file.precision in allowed(group) and file.key not in ledger.quick]
+    for group in measured_together(context.profiles).values():
+        fresh = [file.workload for file in files if file.kind in all_kinds(group) and file.key not in ledger.quick]
         if fresh:
             timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
             ledger.time_quickly(group, timed_quickly)
@@ -217,7 +218,7 @@ def measure_entries(
         raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
     points = []
     for file in timed:
-        with sparing(left_out, file.key):
+        with leaving_out(left_out, file.key):
             points += _points(file, context, timings, run.store.folder, left_out)
     return points
 
@@ -226,14 +227,14 @@ def _pointed(
     files: Sequence[NetworkFile], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
 ) -> list[NetworkFile]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
-    context, kinds = run.context, len({file.precision for file in files})
-    teacher = next((file for file in files if file.entry.role == "teacher" and file.precision == "fp32"), None)
+    context, kinds = run.context, len({file.kind for file in files})
+    teacher = next((file for file in files if file.entry.role == "teacher" and file.kind == FP32), None)
     wanted = wanted_points(goal, teacher, ledger.quick, context.dataset.validation.labels)
     pointed = []
     for file in files:
         if file.key not in ledger.quick:
             continue
-        with sparing(left_out, file.key):
+        with leaving_out(left_out, file.key):
             found = with_points(file, ledger.quick[file.key], context, wanted)
             if found.mismatch and file.entry.role != "student":
                 left_out[file.key] = found.mismatch
@@ -253,9 +254,9 @@ def _measure_all(
 ) -> dict[str, dict[str, Timing]]:
     """The timings of all files by profile and key; `extra` are measured beside the files whose keys they have."""
     timings: dict[str, dict[str, Timing]] = {}
-    groups = settings(run.context.profiles)
+    groups = measured_together(run.context.profiles)
     for setting, group in groups.items():
-        served = [file for file in files if file.precision in allowed(group)]
+        served = [file for file in files if file.kind in all_kinds(group)]
         workloads = [file.workload for file in served] + [extra[f.key] for f in served if f.key in extra]
         images, effort = run.context.dataset.validation.images, Effort.full(group[0])
         names = ", ".join(profile.name for profile in group)
@@ -291,12 +292,12 @@ def _points(
 ) -> list[Point]:
     """Read test, and write down every operating point of one file."""
     dataset, entry = context.dataset, file.entry
-    if file.precision == "fp32":
+    if file.kind == FP32:
         test_logits = all_logits(entry.network, dataset.test.images)
     else:
         test_logits = file.segments.logits(dataset.test.images)
-    stage: Stage = "quantized" if file.precision == "int8" else entry.stage
-    served = [p for p in context.profiles if file.precision in precisions(p) and file.key in timings.get(p.name, {})]
+    stage: Stage = "quantized" if file.kind == INT8 else entry.stage
+    served = [p for p in context.profiles if file.kind in kinds_of(p) and file.key in timings.get(p.name, {})]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
     if wrong and entry.role != "student":
@@ -340,4 +341,4 @@ def _latency(timings: Mapping[str, Timing], file: NetworkFile, stream: int, prof
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
     whole = timings.get(file.key + WITHOUT_EXITS)
     p50 = None if whole is None else whole.streams[0].p50
-    return replace(record, precision=arithmetic(file.precision), p50_without_exits=p50)
+    return replace(record, precision=file.kind.precision, p50_without_exits=p50)

@@ -15,23 +15,24 @@ from erde_nas.compression.int8 import Quantized, accurate, calibration_images, q
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
 from erde_nas.front.point import Role, Stage
-from erde_nas.measurement.brief import QUICK, allowed, settings
+from erde_nas.measurement.candidate_latency import QUICK
+from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Workload
-from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
+from erde_nas.measurement.profile_kinds import all_kinds, measured_together
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
 from erde_nas.onnx_files.curve import write_curve
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.write import (
     ExportMismatch,
     Segments,
-    arithmetic,
     check_export,
     fp32_segments,
-    in_precision,
+    of_kind,
     write_file,
 )
 from erde_nas.recipe.goal import GoalSection
@@ -56,10 +57,10 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A trained network's deployable in one precision, with the operating points chosen on validation."""
+    """A trained network's deployable of one kind, with the operating points chosen on validation."""
 
     entry: TrainedNetwork
-    precision: str
+    kind: FileKind
     path: Path
     segments: Segments
     val_logits: np.ndarray  # (exits, n, classes)
@@ -85,7 +86,7 @@ class NetworkFile:
         """What is timed of it: every exit, and the stream at its operating points."""
         points = tuple(point.thresholds for point in self.points)
         deployable = DeployableFile(self.path, self.entry.network)
-        return Workload(self.key, deployable, len(self.val_logits), points, arithmetic(self.precision), self.val_logits)
+        return Workload(self.key, deployable, len(self.val_logits), points, self.kind.precision, self.val_logits)
 
 
 def write_files(entry: TrainedNetwork, context: TrainingContext, left_out: LeftOut) -> list[NetworkFile]:
@@ -93,21 +94,21 @@ def write_files(entry: TrainedNetwork, context: TrainingContext, left_out: LeftO
     validation, how = context.dataset.validation, context.int8
     network, calibration = entry.network.cpu().eval(), calibration_images(context)
     files: list[NetworkFile] = []
-    with sparing(left_out, f"{entry.name}/{_path(entry, 'fp32').name}"):
+    with leaving_out(left_out, f"{entry.name}/{_path(entry, FP32).name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
-        for precision in allowed(context.profiles):
-            path = _path(entry, precision)
-            with sparing(left_out, f"{entry.name}/{path.name}"):
-                made = in_precision(fp32, precision, calibration, how)
-                own = all_logits(network, validation.images) if precision == "fp32" else made.logits(validation.images)
+        for kind in all_kinds(context.profiles):
+            path = _path(entry, kind)
+            with leaving_out(left_out, f"{entry.name}/{path.name}"):
+                made = of_kind(fp32, kind, calibration, how)
+                own = all_logits(network, validation.images) if kind == FP32 else made.logits(validation.images)
                 write_file(made, [0.0] * (len(own) - 1), path, {}, context.exit_rule)
-                static = Quantized(made, how, "static") if precision == "int8" else None
-                files.append(NetworkFile(entry, precision, path, made, own, quantized=static))
+                static = Quantized(made, how, "static") if kind == INT8 else None
+                files.append(NetworkFile(entry, kind, path, made, own, quantized=static))
     return files
 
 
-def _path(entry: TrainedNetwork, precision: str) -> Path:
-    return entry.folder / f"{entry.file_stem}{'' if precision == 'fp32' else '.' + precision}.onnx"
+def _path(entry: TrainedNetwork, kind: FileKind) -> Path:
+    return entry.folder / f"{entry.file_stem}{'' if kind == FP32 else f'.{kind}'}.onnx"
 
 
 Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
@@ -138,7 +139,7 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
         "student": file.entry.name,
         "dataset": context.dataset.name,
         "classes": "\n".join(context.dataset.classes),
-        "precision": arithmetic(file.precision),
+        "precision": file.kind.precision,
         "validation_accuracy": f"{default.accuracy:.4f}",
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
         **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
@@ -146,7 +147,7 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
     write_file(file.segments, default.thresholds, file.path, metadata, rule)
     write_curve(file.path, curve)
     mismatch = ""
-    if file.precision == "fp32":
+    if file.kind == FP32:
         try:
             check_export(file.path, file.entry.network, images, default.thresholds, rule)
         except ExportMismatch as error:
@@ -163,14 +164,14 @@ def all_without_exits(
         if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
             continue
         key = file.key + WITHOUT_EXITS
-        with sparing(left_out, key):
+        with leaving_out(left_out, key):
             whole, path = drop_early_exits(network), folder / f"{number}.onnx"
-            segments = Segments("fp32", export_segments(whole))
+            segments = Segments(FP32, export_segments(whole))
             if file.quantized is not None:
                 how = replace(file.quantized.how, kept=())  # the fastest that it could be
                 segments = quantized(segments.models, how, calibration_images(context)).segments
             write_file(segments, [], path, {})
-            yield file.key, Workload(key, DeployableFile(path, whole), 1, ((),), arithmetic(file.precision))
+            yield file.key, Workload(key, DeployableFile(path, whole), 1, ((),), file.kind.precision)
 
 
 def settle_int8(
@@ -180,9 +181,9 @@ def settle_int8(
     is faster than fp32 at all. Measured briefly under the first profile that allows int8.
 
     Where a better form cannot be made or measured, the file stays as it is."""
-    groups = [group for group in settings(context.profiles).values() if "int8" in allowed(group)]
-    fp32 = {file.entry: file for file in files if file.precision == "fp32"}
-    students = [file for file in files if file.precision == "int8" and file.is_student and file.entry in fp32]
+    groups = [group for group in measured_together(context.profiles).values() if INT8 in all_kinds(group)]
+    fp32 = {file.entry: file for file in files if file.kind == FP32}
+    students = [file for file in files if file.kind == INT8 and file.is_student and file.entry in fp32]
     if not groups or not students:
         return list(files)
     images, heads, failed = calibration_images(context), dict[str, Quantized](), LeftOut()
@@ -190,7 +191,7 @@ def settle_int8(
         workloads = [choice.workload for file in students for choice in (file, fp32[file.entry])]
         for number, file in enumerate(students):
             path = Path(folder) / f"{number}.onnx"
-            with sparing(failed, f"{file.key} heads"):
+            with leaving_out(failed, f"{file.key} heads"):
                 made = quantized(fp32[file.entry].segments.models, replace(context.int8, heads=True), images)
                 write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {}, context.exit_rule)
                 heads_file = DeployableFile(path, file.entry.network)
@@ -202,7 +203,7 @@ def settle_int8(
             return list(files)
     settled = {}
     for file in students:
-        with sparing(failed, file.key):
+        with leaving_out(failed, file.key):
             best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, context, say)
             settled[file.key] = file if best is file.quantized else _requantized(file, best, context)
     return [settled.get(file.key, file) for file in files]

@@ -14,9 +14,8 @@ from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.distil.teacher_check import Verdict
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
-from erde_nas.measurement.brief import precisions
+from erde_nas.measurement.profile_kinds import kinds_of
 from erde_nas.measurement.target import machine_of
-from erde_nas.onnx_files.write import arithmetic
 from erde_nas.pareto import non_dominated
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.profile import HardwareProfile
@@ -156,7 +155,7 @@ def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Po
             device=profile.device,
             threads=profile.threads,
             batch_size=profile.batch_size,
-            precision="/".join(map(arithmetic, precisions(profile))),
+            precision="/".join(kind.precision for kind in kinds_of(profile)),
         )
         for profile in profiles
         if profile.name in judged.latency_ms  # the others wait for the finished students

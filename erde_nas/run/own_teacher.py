@@ -18,19 +18,21 @@ from torch import nn
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.pixels import read_pixels
+from erde_nas.device.runtimes import answers_like
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.distil.teachers.checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.distil.teachers.normalisation import USUAL, normalisation_of, spread
 from erde_nas.distil.teachers.program import load_program
-from erde_nas.measurement.brief import allowed, precisions, settings
+from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.measurement.int8_form import int8_form
-from erde_nas.measurement.left_out import LeftOut, sparing
+from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import Normalize
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
-from erde_nas.onnx_files.write import arithmetic, check_export, fp32_segments, in_precision, write_file
+from erde_nas.onnx_files.file_kind import FP32
+from erde_nas.onnx_files.write import check_export, fp32_segments, of_kind, write_file
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe, TeacherSection
 
@@ -43,7 +45,6 @@ MEANT, MEANT_FACTOR = 0.6, 5.0  # right on so many, or on so many times what gue
 SHOWN_CLASSES = 12
 OWN, REMOVE = "the data set's own", "remove teacher.mean, std and normalisation"
 TRIED_IMAGES = 8
-SLOW_TO_PREPARE = ("torch-compile",)  # runtimes that are not tried beforehand
 
 
 @dataclass(frozen=True)
@@ -248,24 +249,24 @@ def undeployable(network: nn.Module, profiles: Sequence[HardwareProfile], datase
     device = next(network.buffers()).device
     whole, images = network.exit(-1).cpu(), dataset.validation.images[:TRIED_IMAGES]
     failed = LeftOut()
-    with TemporaryDirectory(prefix="erde-nas-") as folder, sparing(failed, "as a file"):
+    with TemporaryDirectory(prefix="erde-nas-") as folder, leaving_out(failed, "as a file"):
         fp32 = fp32_segments(whole, images.shape[1:])
         calibration = read_pixels(dataset.train, np.arange(min(TRIED_IMAGES, len(dataset.train))))
         files = {}
-        for kind in allowed(profiles):
-            with sparing(failed, f"in {kind}"):
+        for kind in all_kinds(profiles):
+            with leaving_out(failed, f"in {kind}"):
                 path = Path(folder) / f"{kind}.onnx"
-                write_file(in_precision(fp32, kind, calibration, int8_form(profiles)), (), path, {})
-                if kind == "fp32":
+                write_file(of_kind(fp32, kind, calibration, int8_form(profiles)), (), path, {})
+                if kind == FP32:
                     check_export(path, whole, images, ())
                 files[kind] = path
-        for group in settings(tuple(profiles)).values():
+        for group in measured_together(tuple(profiles)).values():
             profile = group[0]
-            if profile.elsewhere or profile.runtime in SLOW_TO_PREPARE:
+            if profile.elsewhere or answers_like(profile.runtime) != profile.runtime:  # that one is slow to load
                 continue
-            for kind in (kind for kind in precisions(profile) if kind in files):
-                with sparing(failed, f"in {kind} on {profile.name}"):
-                    _try_runtime(files[kind], whole, profile, arithmetic(kind), images)
+            for kind in (kind for kind in kinds_of(profile) if kind in files):
+                with leaving_out(failed, f"in {kind} on {profile.name}"):
+                    _try_runtime(files[kind], whole, profile, kind.precision, images)
     network.to(device)
     return [
         f"it cannot be a baseline {where}: {why}; students are searched and measured all the same"

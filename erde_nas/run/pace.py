@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from erde_nas.measurement.brief import allowed, settings
+from erde_nas.measurement.profile_kinds import all_kinds, measured_together
 from erde_nas.recipe.profile import HardwareProfile
 
 SLIM = "slim"  # the stage that drops exits, as the progress meter, the plan and the run's timings call it
@@ -44,8 +44,8 @@ class Pace:
 def measuring_s(entries: int, pace: Pace) -> dict[str, float]:
     """Estimated seconds of the final measurement of so many networks, students and baselines, by its stages."""
     seconds = {EXPORT: entries * FILE_S, MEASURE: 0.0, ALLOWANCE: 0.0}
-    for group in settings(pace.profiles).values():
-        how, kinds = group[0].measure, len(allowed(group))
+    for group in measured_together(pace.profiles).values():
+        how, kinds = group[0].measure, len(all_kinds(group))
         calls: float = EXITS * (how.warmup_calls + 2 * how.blocks * how.calls_per_block)
         calls += POINTS * 2 * how.stream_images / group[0].batch_size
         students = 1.5 * max(0, entries - TEACHERS)  # those with exits are measured without them, too

@@ -8,7 +8,7 @@ import torch
 
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import RuntimeRefused, TrainingFailed
-from erde_nas.measurement.brief import LATENCY_SLACK, latency_per_exit
+from erde_nas.measurement.candidate_latency import LATENCY_SLACK, latency_per_exit
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.health import check_exits
 from erde_nas.networks.logits import all_logits

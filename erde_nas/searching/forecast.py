@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.measurement.brief import LATENCY_SLACK
+from erde_nas.measurement.candidate_latency import LATENCY_SLACK
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import LatencyModel, PerExit, Validation, cross_predict, judge, order
 from erde_nas.networks.arch import Arch

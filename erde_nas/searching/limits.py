@@ -7,7 +7,7 @@ import torch
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.errors import UserError
-from erde_nas.measurement.brief import LATENCY_SLACK, latency_per_exit
+from erde_nas.measurement.candidate_latency import LATENCY_SLACK, latency_per_exit
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import macs_per_exit, parameter_count
 from erde_nas.networks.network import EarlyExitNetwork

@@ -13,7 +13,8 @@ from erde_nas.distil.context import trainings_at_once
 from erde_nas.distil.teacher_check import learns_from_teacher
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import RuntimeRefused
-from erde_nas.measurement.brief import latency_per_exit, reference_latency, settings
+from erde_nas.measurement.candidate_latency import latency_per_exit, reference_latency
+from erde_nas.measurement.profile_kinds import measured_together
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
@@ -96,7 +97,7 @@ class Planner:
         begin = time.monotonic()
         reference_ms, probe = reference_latency(profiles), Probe()
         if profiles:
-            processes = sum(group[0].measure.processes for group in settings(profiles).values())
+            processes = sum(group[0].measure.processes for group in measured_together(profiles).values())
             probe = replace(probe, process_s=(time.monotonic() - begin) / processes)
             probe = self._measured(typical, profiles, reference_ms, probe)
         self._store.update_manifest(reference_ms=reference_ms, probe=asdict(probe))

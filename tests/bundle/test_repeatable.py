@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.networks.weights import load_network
 
 images = np.load("images.npy")
-for precision, segments in make_segments(load_network(Path("weights.safetensors")), ["fp32", "int8"], images).items():
+for precision, segments in make_segments(load_network(Path("weights.safetensors")), [FP32, INT8], images).items():
     write_file(segments, [0.5, 0.25], Path(f"{precision}.onnx"), {"student": "x", "classes": "a\\nb"})
     print(precision, hashlib.sha256(Path(f"{precision}.onnx").read_bytes()).hexdigest())
 """

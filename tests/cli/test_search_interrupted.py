@@ -131,7 +131,7 @@ def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, mon
     for place in (
         "erde_nas.pipeline.load_dataset",
         "erde_nas.distil.context.prepare_teacher",
-        "erde_nas.measurement.brief.make_segments",
+        "erde_nas.measurement.candidate_latency.make_segments",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, interrupt)

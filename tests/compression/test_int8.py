@@ -15,6 +15,7 @@ from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.together import Job
 from erde_nas.networks.weights import save_network
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.write import Segments
@@ -88,7 +89,7 @@ def test_a_file_that_is_accurate_enough_stays_as_it_is(tmp_path, one_ruined):
 
 def test_ruined_layers_stay_in_fp32(tmp_path, one_ruined):
     static, made, _, fp32 = settle(one_ruined, tmp_path, int8_drop=0.01)
-    whole = accuracy(Segments("fp32", fp32))
+    whole = accuracy(Segments(FP32, fp32))
     assert accuracy(static.segments) < whole - 0.01
     assert accuracy(made.segments) >= whole - 0.02  # the bound is on the best operating point, not on the last exit
     assert made.text == f"mixed, {len(made.how.kept)} layer{'s' * (len(made.how.kept) > 1)} in fp32"

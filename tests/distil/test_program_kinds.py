@@ -17,6 +17,7 @@ from erde_nas.distil.context import teacher_macs
 from erde_nas.distil.teachers.checkpoint import Checkpoint, read_checkpoint
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.errors import UserError
+from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.onnx_files.write import ExportMismatch, check_export, make_segments, write_file
 from erde_nas.recipe.recipe import TeacherSection
 
@@ -214,11 +215,11 @@ def test_a_kind_of_program_from_the_file_to_int8(name: str, tmp_path: Path) -> N
             close(logits, expected[:count], 0.02 if half else 1e-3)
     (macs,) = teacher_macs(Teacher(network, "", False), DATASET)
     assert macs >= CONV1 + CONV2
-    both = make_segments(network, ["fp32", "int8"], IMAGES)  # type: ignore[arg-type]
-    write_file(both["fp32"], (), tmp_path / "own.onnx", {})
+    both = make_segments(network, [FP32, INT8], IMAGES)  # type: ignore[arg-type]
+    write_file(both[FP32], (), tmp_path / "own.onnx", {})
     check_export(tmp_path / "own.onnx", network, IMAGES, ())
-    close(both["fp32"].logits(IMAGES)[0], expected, 0.02 if half else 1e-3)
-    int8 = torch.from_numpy(both["int8"].logits(IMAGES)[0])
+    close(both[FP32].logits(IMAGES)[0], expected, 0.02 if half else 1e-3)
+    int8 = torch.from_numpy(both[INT8].logits(IMAGES)[0])
     assert float((int8 - expected).abs().max() / expected.abs().max()) < 0.25, "random weights, so rounding shows"
 
 
@@ -241,7 +242,7 @@ def test_exits_are_told_by_the_layers_before_them(order: str, tmp_path: Path) ->
     close(last, Kind().answer(IMAGES)[0])
     close(first, Kind(early).answer(IMAGES)[0])
     assert teacher_macs(Teacher(found.network, "", False), DATASET) == (CONV1 + 8 * 3, CONV1 + CONV2 + 256 * 3)
-    (segment,) = make_segments(found.network, ["fp32"], IMAGES)["fp32"].models  # type: ignore[arg-type]
+    (segment,) = make_segments(found.network, [FP32], IMAGES)[FP32].models  # type: ignore[arg-type]
     assert [value.name for value in segment.graph.output] == ["logits0"]
 
 
@@ -327,7 +328,7 @@ def test_a_program_that_needs_a_batch_teaches_but_is_no_file(tmp_path: Path) -> 
     with pytest.raises(
         ExportMismatch, match="takes one image at a time, but the program takes exactly 2 images at once"
     ):
-        make_segments(found.network, ["fp32"], IMAGES)
+        make_segments(found.network, [FP32], IMAGES)
 
 
 @pytest.mark.parametrize(

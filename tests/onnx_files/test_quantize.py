@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.networks.logits import all_logits
+from erde_nas.onnx_files.file_kind import INT8
 from erde_nas.onnx_files.nest import nest, split
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
@@ -76,7 +77,7 @@ def test_answers_stay_the_same(student, quantized):
 def test_answers_are_reported_as_the_target_gives_them(student, by_bits, bits):
     """Also on a machine whose own kernels would cut off 8-bit sums."""
     agreement = (
-        Segments("int8", by_bits[bits]).logits(UNSEEN).argmax(-1) == all_logits(student, UNSEEN).argmax(-1)
+        Segments(INT8, by_bits[bits]).logits(UNSEEN).argmax(-1) == all_logits(student, UNSEEN).argmax(-1)
     ).mean(-1)
     assert (agreement >= 0.95).all(), agreement
 

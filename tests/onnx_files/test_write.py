@@ -12,8 +12,9 @@ from torch import nn
 from erde_nas.distil.teachers.foreign import ProgramTeacher
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import entropies
+from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
 from erde_nas.onnx_files.nest import thresholds_of
-from erde_nas.onnx_files.write import ExportMismatch, Segments, arithmetic, check_export, make_segments, write_file
+from erde_nas.onnx_files.write import ExportMismatch, Segments, check_export, make_segments, write_file
 from tests.networks.builders import METADATA, build, digits, medians, small_arch
 
 IMAGES = digits()[0][:60]
@@ -24,23 +25,23 @@ def network():
     return build(small_arch("mobilenet", ("erde", "gap", "conv")))
 
 
-def write(network, thresholds, path, precision="fp32"):
-    write_file(make_segments(network, [precision], IMAGES)[precision], thresholds, path, METADATA)
+def write(network, thresholds, path, kind=FP32):
+    write_file(make_segments(network, [kind], IMAGES)[kind], thresholds, path, METADATA)
     return path
 
 
 def test_segments_in_every_precision_have_their_own_logits(network):
-    both = make_segments(network, ["fp32", "int8"], IMAGES)
+    both = make_segments(network, [FP32, INT8], IMAGES)
     expected = all_logits(network, IMAGES)
-    assert {name: segments.precision for name, segments in both.items()} == {"fp32": "fp32", "int8": "int8"}
-    np.testing.assert_allclose(both["fp32"].logits(IMAGES), expected, atol=1e-4)
-    int8 = both["int8"].logits(IMAGES)
+    assert {kind: segments.kind for kind, segments in both.items()} == {FP32: FP32, INT8: INT8}
+    np.testing.assert_allclose(both[FP32].logits(IMAGES), expected, atol=1e-4)
+    int8 = both[INT8].logits(IMAGES)
     assert int8.shape == expected.shape
     assert np.abs(int8 - expected).max() > 1e-3
 
 
 def test_only_the_precisions_asked_for_are_made(network):
-    assert list(make_segments(network, ["fp32"], IMAGES)) == ["fp32"]
+    assert list(make_segments(network, [FP32], IMAGES)) == [FP32]
 
 
 class Own(nn.Module):
@@ -56,7 +57,7 @@ class Own(nn.Module):
 
 def test_a_teacher_of_the_users_own_is_one_segment(tmp_path):
     teacher = ProgramTeacher(Own().eval(), SimpleNamespace(mean=[0.3], std=[0.4])).eval()
-    segments = make_segments(teacher, ["fp32"], IMAGES)["fp32"]
+    segments = make_segments(teacher, [FP32], IMAGES)[FP32]
     write_file(segments, (), tmp_path / "teacher.onnx", METADATA)
     assert len(segments.models) == 1
     check_export(tmp_path / "teacher.onnx", teacher, IMAGES, ())
@@ -107,15 +108,17 @@ def test_an_image_on_the_threshold_may_leave_at_either_exit(network, nudge, tmp_
 
 
 def test_segments_of_int8_keep_their_answers_in_the_file(network, tmp_path):
-    segments = make_segments(network, ["int8"], IMAGES)["int8"]
+    segments = make_segments(network, [INT8], IMAGES)[INT8]
     write_file(segments, (0.5, 1.5), tmp_path / "int8.onnx", METADATA)
     assert isinstance(segments, Segments)
     with pytest.raises(ExportMismatch, match=r"int8\.onnx"):
         check_export(tmp_path / "int8.onnx", network, IMAGES, (-1.0, -1.0))
 
 
-@pytest.mark.parametrize("kind", ["bf16-torch", pytest.param("bf16-openvino", marks=pytest.mark.extra)])
-def test_a_file_for_bf16_answers_as_its_runtime_does_in_bf16(network, kind):
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("openvino", marks=pytest.mark.extra)])
+def test_a_file_for_bf16_answers_as_its_runtime_does_in_bf16(network, runtime):
+    kind = FileKind("bf16", runtime)
+    assert str(kind) == f"bf16-{runtime}"
     segments = make_segments(network, [kind], IMAGES)[kind]
     expected, threads = all_logits(network, IMAGES), torch.get_num_threads()
     logits = segments.logits(IMAGES)
@@ -123,6 +126,5 @@ def test_a_file_for_bf16_answers_as_its_runtime_does_in_bf16(network, kind):
     assert logits.shape == expected.shape
     difference = np.abs(logits - expected).max() / np.abs(expected).max()
     assert difference < 0.05
-    if kind == "bf16-torch":  # OpenVINO calculates in fp32 where the CPU has no bf16
+    if runtime == "torch":  # OpenVINO calculates in fp32 where the CPU has no bf16
         assert difference > 1e-4
-    assert arithmetic(kind) == "bf16"

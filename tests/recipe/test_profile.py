@@ -4,7 +4,7 @@ import pytest
 
 from erde_nas.device.runtimes import RUNTIMES
 from erde_nas.errors import UserError
-from erde_nas.measurement.brief import allowed, precisions, settings
+from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.recipe.profile import load_profile
 
 
@@ -39,10 +39,10 @@ def test_every_precision_has_its_files(tmp_path):
         "runtime: torch-compile\nprecision: bf16": ("bf16-torch",),
     }
     profiles = [load(tmp_path, text) for text in kinds]
-    assert [precisions(profile) for profile in profiles] == list(kinds.values())
-    assert allowed(profiles) == ["fp32", "bf16-openvino", "bf16-torch", "int8"]
+    assert [tuple(map(str, kinds_of(profile))) for profile in profiles] == list(kinds.values())
+    assert [str(kind) for kind in all_kinds(profiles)] == ["fp32", "bf16-openvino", "bf16-torch", "int8"]
 
 
 def test_providers_are_measured_apart(tmp_path):
     profiles = (load(tmp_path, "threads: 1"), load(tmp_path, "provider: XnnpackExecutionProvider"))
-    assert [len(group) for group in settings(profiles).values()] == [1, 1]
+    assert [len(group) for group in measured_together(profiles).values()] == [1, 1]

@@ -10,7 +10,7 @@ import pytest
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.device.exit_rules import ENTROPY
-from erde_nas.measurement.brief import LATENCY_SLACK
+from erde_nas.measurement.candidate_latency import LATENCY_SLACK
 from erde_nas.measurement.latency_features import FEATURES, segment_features
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork

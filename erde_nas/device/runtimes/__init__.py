@@ -11,3 +11,8 @@ __all__ = ["RUNTIMES", "runtime"]
 def runtime(name: str) -> Runtime:
     """The runtime of that name. Its package is imported by what it does, not here."""
     return cast(Runtime, RUNTIMES[name])
+
+
+def answers_like(name: str) -> str:
+    """The runtime that answers just as the one of that name does and is loaded sooner: mostly itself."""
+    return str(getattr(runtime(name), "ANSWERS_LIKE", name))

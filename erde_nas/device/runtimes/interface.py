@@ -84,7 +84,10 @@ class Runner(Protocol):
 
 
 class Runtime(Protocol):
-    """A module of this package."""
+    """A module of this package, or of a plug-in.
+
+    One that is slow to load may name in `ANSWERS_LIKE` another runtime whose answers are the same.
+    """
 
     PACKAGE: str  # that must be installed
     EXTRA: str  # of erde-nas that brings it; empty where the base installation does

@@ -20,6 +20,7 @@ from erde_nas.errors import UserError
 
 __all__ = ["DEVICES", "EXTRA", "PACKAGE", "PRECISIONS", "load", "prepare", "versions"]
 
+ANSWERS_LIKE = "torch"  # which loads in a moment, where compiling takes minutes
 COMPILERS = ("g++", "c++", "clang++")
 
 

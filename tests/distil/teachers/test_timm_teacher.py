@@ -27,6 +27,7 @@ from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.teachers.timm_teacher import ResizedInput
 from erde_nas.errors import UserError
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import check_export, make_segments, write_file
 from erde_nas.recipe.recipe import TeacherSection
 from tests.distil import fake_timm
@@ -145,7 +146,7 @@ def test_macs_are_those_of_the_model_alone(timm: None, own: TinyVit, toy: Datase
 
 def test_it_can_be_deployed(timm: None, own: TinyVit, toy: Dataset, tmp_path: Path) -> None:
     network = load(saved(own.state_dict(), tmp_path / "w.safetensors"), toy).network
-    write_file(make_segments(network, ["fp32"], toy.test.images)["fp32"], (), tmp_path / "teacher.onnx", {})
+    write_file(make_segments(network, [FP32], toy.test.images)[FP32], (), tmp_path / "teacher.onnx", {})
     check_export(tmp_path / "teacher.onnx", network, toy.test.images, ())
 
 

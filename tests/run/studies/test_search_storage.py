@@ -13,7 +13,7 @@ from erde_nas.run.studies import shared
 
 KILLED = """
 import os, signal
-import erde_nas.distil.context, erde_nas.measurement.brief as quick_latency
+import erde_nas.distil.context, erde_nas.measurement.candidate_latency as quick_latency
 from erde_nas.distil.training.train import Compute
 erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 whole, calls = quick_latency.make_segments, 0

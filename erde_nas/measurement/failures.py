@@ -16,7 +16,7 @@ LeftOut = dict[str, str]
 
 
 @contextmanager
-def sparing(left_out: LeftOut, key: str) -> Iterator[None]:
+def leaving_out(left_out: LeftOut, key: str) -> Iterator[None]:
     """What fails inside costs the file `key` alone; an interrupt and a lost device end everything as ever."""
     try:
         yield
@@ -53,7 +53,7 @@ def measure_each(
         failed, bad = error, LeftOut()
     brief = replace(effort, processes=1, blocks=1, interval=None, allowance_s=0.0)
     for workload in workloads if len(workloads) > 1 else ():
-        with sparing(bad, workload.key):
+        with leaving_out(bad, workload.key):
             measure([workload], profile, images, brief)
     good = [workload for workload in workloads if workload.key not in bad]
     if not bad or not good:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
-from erde_nas.measurement import left_out as module
+from erde_nas.measurement import failures as module
+from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Effort, Workload
-from erde_nas.measurement.left_out import LeftOut, measure_each, sparing
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 
@@ -72,8 +72,8 @@ def test_where_every_file_fails_the_runtime_is_to_blame(monkeypatch, profile):
 def test_a_lost_device_is_no_files_fault(monkeypatch, profile):
     with pytest.raises(DeviceLost, match="cut"):
         run(monkeypatch, profile, "ab", {"b": DeviceLost("cut")})
-    with pytest.raises(DeviceLost), sparing(left := LeftOut(), "a"):
+    with pytest.raises(DeviceLost), leaving_out(left := LeftOut(), "a"):
         raise DeviceLost("cut")
-    with pytest.raises(KeyboardInterrupt), sparing(left, "a"):
+    with pytest.raises(KeyboardInterrupt), leaving_out(left, "a"):
         raise KeyboardInterrupt
     assert left == {}

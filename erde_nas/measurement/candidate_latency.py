@@ -10,12 +10,14 @@ import numpy as np
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Effort, Workload, measure
+from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.file_kind import INT8, FileKind
 from erde_nas.onnx_files.quantize import Quantization
-from erde_nas.onnx_files.write import arithmetic, make_segments, write_file
+from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
 
 QUICK = Effort(processes=1, blocks=5)  # enough to rank candidates
@@ -39,19 +41,19 @@ def latency_per_exit(
     if not profiles:
         return {}
     by_setting: dict[str, dict[str, Timing]] = {}
-    kinds = allowed(profiles)
+    kinds = all_kinds(profiles)
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        how = int8_form(profiles) if "int8" in kinds else None
+        how = int8_form(profiles) if INT8 in kinds else None
         made = _workloads(network, kinds, images, Path(folder), how, rule)
-        for setting, group in settings(profiles).items():
-            wanted = [made[precision] for precision in allowed(group)]
+        for setting, group in measured_together(profiles).items():
+            wanted = [made[kind] for kind in all_kinds(group)]
             known = None if reference_ms is None else reference_ms[group[0].name]
             effort = ALONE if known is None else replace(QUICK, reference_ms=known)
             by_setting[setting] = measure(wanted, group[0], images, effort)
     best = {}
-    for setting, group in settings(profiles).items():
+    for setting, group in measured_together(profiles).items():
         for profile in group:
-            choices = [by_setting[setting][precision].per_exit for precision in precisions(profile)]
+            choices = [by_setting[setting][str(kind)].per_exit for kind in kinds_of(profile)]
             best[profile.name] = min(choices, key=lambda per_exit: per_exit[-1])
     return best
 
@@ -61,8 +63,8 @@ def latencies_side_by_side(
 ) -> dict[str, tuple[float, ...]]:
     """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
     well, and so that there are no more processes than for one."""
-    kinds = precisions(profile)
-    how = int8_form((profile,)) if "int8" in kinds else None
+    kinds = kinds_of(profile)
+    how = int8_form((profile,)) if INT8 in kinds else None
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         workloads: list[Workload] = []
         for number, (name, network) in enumerate(networks.items()):
@@ -79,19 +81,19 @@ def latencies_side_by_side(
 
 def _workloads(
     network: EarlyExitNetwork,
-    kinds: Sequence[str],
+    kinds: Sequence[FileKind],
     images: np.ndarray,
     folder: Path,
     how: Quantization | None,
     rule: ExitRule,
-) -> dict[str, Workload]:
+) -> dict[FileKind, Workload]:
     """The network as a file of each kind, written to `folder`, which never leaves early by itself."""
     never, workloads = [0.0] * (len(network.segments) - 1), {}
     for kind, segments in make_segments(network, kinds, images[:QUICK_CALIBRATION], how).items():
         path = folder / f"{kind}.onnx"
         write_file(segments, never, path, {}, rule)
         deployable = DeployableFile(path, network)
-        workloads[kind] = Workload(kind, deployable, len(network.segments), precision=arithmetic(kind))
+        workloads[kind] = Workload(str(kind), deployable, len(network.segments), precision=kind.precision)
     return workloads
 
 
@@ -103,34 +105,9 @@ def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]
     found: dict[str, float] = {}
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         workload = Workload("reference", write_reference(Path(folder) / "reference.onnx"), 1)
-        for group in settings(profiles).values():
+        for group in measured_together(profiles).values():
             effort = Effort(group[0].measure.processes, group[0].measure.blocks)
             images = np.zeros((2 * group[0].batch_size, *IMAGE_SHAPE), np.uint8)
             timing = measure([workload], group[0], images, effort)["reference"]
             found |= {profile.name: timing.reference_ms for profile in group}
     return found
-
-
-def precisions(profile: HardwareProfile) -> tuple[str, ...]:
-    """Which files may serve a profile: int8 allows fp32 as well, since int8 can be slower; a bf16 profile has
-    a file of its own, with the thresholds that suit how its runtime rounds."""
-    if profile.precision == "bf16":
-        return ("bf16-openvino" if profile.runtime == "openvino" else "bf16-torch",)
-    return ("fp32", "int8") if profile.precision == "int8" else ("fp32",)
-
-
-def allowed(profiles: Sequence[HardwareProfile]) -> list[str]:
-    """Every kind of file that one of the profiles allows, fp32 first: it is what others are compared with."""
-    kinds = {kind for profile in profiles for kind in precisions(profile)}
-    return sorted(kinds, key=lambda kind: (kind != "fp32", kind))
-
-
-def settings(profiles: tuple[HardwareProfile, ...]) -> dict[str, list[HardwareProfile]]:
-    """Profiles that time the same file the same way, so that one measurement serves them."""
-    groups: dict[str, list[HardwareProfile]] = {}
-    for profile in profiles:
-        key = profile.model_dump_json(
-            include={"target", "python", "runtime", "device", "provider", "threads", "batch_size", "measure"}
-        )
-        groups.setdefault(key, []).append(profile)
-    return groups
