@@ -22,7 +22,7 @@ import onnx
 
 from erde_nas.device.agent.work import pin
 from erde_nas.device.machine import describe_machine
-from erde_nas.device.runtimes import RUNTIMES, runtime
+from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Runner, Setting, forced
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch
@@ -31,6 +31,7 @@ from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import quantize_segments
 from erde_nas.onnx_files.segments import export_segments
+from erde_nas.registry import RUNTIMES
 
 CALLS, BASE = 10, ("onnxruntime", "fp32")
 COLUMNS = ("student", "runtime", "precision", "exit", "ratio", "iqr_over_median", "onnxruntime_fp32_ms")

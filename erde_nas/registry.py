@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -151,7 +151,6 @@ class Registry(Generic[T]):
         return f"{self.kind} '{plugin.name}' of {plugin.package} is left out: {why}"
 
 
-@cache
 def load(at: str) -> Any:
     """What "module:attribute" names, or "module" alone."""
     module, _, attribute = at.partition(":")
@@ -277,3 +276,6 @@ EXIT_RULES: Registry[Any] = Registry(
     },
     needs=("name", "text", "unit", "score", "graph", "single", "resolution"),
 )
+
+REGISTRIES = (FAMILIES, HEADS, TERMS, DATASETS, SEARCHERS, RUNTIMES, EXIT_RULES)
+ON_DEVICES = (RUNTIMES, EXIT_RULES)  # what also runs where a student is measured

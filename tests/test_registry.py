@@ -7,6 +7,7 @@ import pytest
 
 from erde_nas.errors import UserError
 from erde_nas.registry import Registry, UnknownName, load
+from tests.plugins import install
 
 GROUP = "erde_nas.test_things"
 AT = {"path": "pathlib:Path", "ends": "os:path.splitext", "module": "json"}
@@ -19,17 +20,11 @@ def things():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Makes an installed package `NAME 1.0` of one module with that source and those entry points."""
+    """Installs a package of one module, as `tests.plugins.install` does, in a folder of its own."""
 
-    def make(name: str, source: str, group: str = GROUP, **points: str) -> None:
-        folder = tmp_path / name
-        information = folder / f"{name}-1.0.dist-info"
-        information.mkdir(parents=True)
-        (folder / f"{name}.py").write_text(source)
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"{key.replace('_', '-')} = {value}" for key, value in points.items()]
-        (information / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
-        monkeypatch.syspath_prepend(str(folder))
+    def make(name: str, source: str, **points: str) -> None:
+        install(tmp_path / name, name, source, {GROUP: points})
+        monkeypatch.syspath_prepend(str(tmp_path / name))
 
     return make
 

@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
@@ -17,12 +16,11 @@ from tabulate import tabulate
 from erde_nas.cache import cache_dir
 from erde_nas.data.fetch import list_datasets
 from erde_nas.device.instructions import BF16, has
-from erde_nas.device.machine import Machine, describe_machine
-from erde_nas.device.runtimes import RUNTIMES, runtime
+from erde_nas.device.machine import OTHER_BUILDS, Machine, describe_machine
+from erde_nas.device.runtimes import runtime
+from erde_nas.registry import REGISTRIES, RUNTIMES, SEARCHERS
 
 PACKAGE = "erde-nas"
-ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}  # packages that bring the same module
-NNI_SEARCHERS = tuple(f"erde_nas.searching.searchers.nni_{name}" for name in ("tpe", "evolution", "gridsearch"))
 ENOUGH_DISK_BYTES = 5 * 2**30  # a data set as archive and unpacked, the teacher's logits, the students of a search
 
 Status = Literal["ok", "warning", "missing"]
@@ -48,6 +46,7 @@ def diagnose() -> list[Check]:
         _onnxruntime(machine),
         *_runtimes(machine),
         _nni(),
+        *_plugins(),
         *_disk(),
         _cores(machine),
         _datasets(),
@@ -75,7 +74,7 @@ def _dependencies() -> Iterator[Check]:
 
 
 def _dependency(requirement: Requirement) -> Check:
-    for name in (requirement.name, *ALTERNATIVES.get(requirement.name, ())):
+    for name in (requirement.name, *OTHER_BUILDS.get(requirement.name, ())):
         try:
             found = version(name)
         except PackageNotFoundError:
@@ -125,13 +124,24 @@ def _runtimes(machine: Machine) -> Iterator[Check]:
 
 
 def _nni() -> Check:
+    tuners = [name for name in SEARCHERS.built_in if name.startswith("nni-")]
     try:
-        for module in NNI_SEARCHERS:
-            import_module(module)
+        for name in tuners:
+            SEARCHERS[name]
     except Exception as error:  # whatever its import raises, the finding is the same
         detail = f"{type(error).__name__}: {error}"
         return Check("nni tuners", "missing", detail, "pip install 'nni>=3.0', or use searcher: nsga2, tpe or random")
-    return Check("nni tuners", "ok", "nni-tpe, nni-evolution")
+    return Check("nni tuners", "ok", ", ".join(tuners))
+
+
+def _plugins() -> Iterator[Check]:
+    """One check per name that another package adds, and one per plug-in that is left out."""
+    for registry in REGISTRIES:
+        for plugin in registry.plugins().values():
+            if plugin.name in registry:
+                yield Check(f"{registry.kind} {plugin.name}", "ok", plugin.package)
+        for line in registry.left_out():
+            yield Check(f"{registry.kind} left out", "warning", line, "update or remove that package")
 
 
 def _disk() -> Iterator[Check]:

@@ -12,6 +12,7 @@ import typer
 
 from erde_nas.errors import UserError
 from erde_nas.progress.quiet import quiet_libraries
+from erde_nas.registry import REGISTRIES
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -39,6 +40,7 @@ def run_command_line(app: Callable[..., Any]) -> None:
         finally:
             sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:
+        _say_left_out(str(error))
         _fail(str(error))
     except BrokenPipeError:
         _drop_output()
@@ -54,6 +56,7 @@ def run_command_line(app: Callable[..., Any]) -> None:
             raise
         _refuse(error)
     else:
+        _say_left_out()
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -68,6 +71,12 @@ def _refuse(error: Any) -> None:
     words = " ".join(error.format_message().split()).rstrip(".")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "erde-nas"
     _fail(f"{words}{' See' if words.endswith('?') else '; see'} `{command} --help`")
+
+
+def _say_left_out(said: str = "") -> None:
+    """Name the plug-ins that the command came across and could not use, but for those that `said` names."""
+    for line in [line for registry in REGISTRIES for line in registry.noticed() if line not in said]:
+        print(f"note: {line}", file=sys.stderr)
 
 
 def _fail(message: str) -> None:

@@ -100,5 +100,7 @@ def _unpacked(files: list[Path], work: Path, source: Source) -> Path:
 
 def _nothing_to_fetch(name: str, sources: Mapping[str, Source]) -> UserError:
     if name in DATASETS and name not in sources:
-        return UserError(f"{name}: {kind_of(name).origin}, there is nothing to fetch")
+        kind = kind_of(name)
+        means = "means " if "path" in kind.keys else ""
+        return UserError(f"{name} {means}{kind.origin}, there is nothing to fetch")
     return UserError(f"unknown data set '{name}'; choose from {', '.join(sources)}")

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from erde_nas.registry import RUNTIMES
+
 FEATURES = (
     *("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8"),
     *("neon", "asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "executorch")
+OTHER_BUILDS = {"onnxruntime": ("onnxruntime-gpu",)}  # packages that bring the same module
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,17 @@ def describe_machine() -> Machine:
         memory_bytes=_memory_bytes(),
         features=_features(cpuinfo),
         accelerators=tuple(map(_printable, accelerators)),
-        runtimes=tuple((name, found) for name in RUNTIMES if (found := _version(name))),
+        runtimes=tuple((name, found) for name in runtime_packages() if (found := _version(name))),
         providers=_providers(),
     )
+
+
+def runtime_packages() -> list[str]:
+    """The packages that runtimes need, each once."""
+    from erde_nas.device.runtimes import runtime  # needs numpy, which is not here for sure
+
+    needed = [runtime(name).PACKAGE for name in RUNTIMES]
+    return list(dict.fromkeys(build for name in needed for build in (name, *OTHER_BUILDS.get(name, ()))))
 
 
 def cpu_features() -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from erde_nas.device.runtimes import RUNTIMES, runtime
-from erde_nas.recipe.section import Positive, Section
+from erde_nas.device.runtimes import runtime
+from erde_nas.recipe.section import Positive, Section, one_of
+from erde_nas.registry import RUNTIMES
 
 HERE = "here"
 
@@ -49,7 +50,7 @@ class HardwareProfile(Section):
     description: str = ""
     target: str = HERE  # or ssh:HOST, as ssh knows the host
     python: Annotated[str, Field(min_length=1)] = "python3"  # on a device elsewhere
-    runtime: str = "onnxruntime"
+    runtime: Annotated[str, one_of(RUNTIMES)] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
     provider: str | None = None  # of ONNX Runtime, where it is not that of the device
     threads: Positive = 1
@@ -68,13 +69,6 @@ class HardwareProfile(Section):
             raise ValueError(
                 f"a profile's name must be letters, digits, '.', '_' and '-', and not macs, but got '{name}'"
             )
-        return name
-
-    @field_validator("runtime")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in RUNTIMES:
-            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, but got '{name}'")
         return name
 
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ def test_a_torch_that_cannot_use_the_gpu_is_told(machine, monkeypatch):
 def test_broken_torch_and_tuners_are_findings(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._torch(machine).status == "missing"
-    monkeypatch.setitem(sys.modules, doctor.NNI_SEARCHERS[0], None)
+    monkeypatch.setitem(sys.modules, "erde_nas.searching.searchers.nni_tpe", None)
     check = doctor._nni()
     assert check.status == "missing"
     assert "ImportError" in check.detail or "ModuleNotFoundError" in check.detail
@@ -102,7 +102,7 @@ def test_broken_torch_and_tuners_are_findings(machine, monkeypatch):
 
 def test_the_tuners_that_nni_brings_work_here(capsys):
     check = doctor._nni()
-    assert (check.status, check.detail) == ("ok", "nni-tpe, nni-evolution")
+    assert (check.status, check.detail) == ("ok", "nni-tpe, nni-evolution, nni-gridsearch")
     assert capsys.readouterr().out == ""
 
 

@@ -2,10 +2,13 @@
 
 import pytest
 
-from erde_nas.device.runtimes import RUNTIMES
 from erde_nas.errors import UserError
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.recipe.profile import load_profile
+from erde_nas.registry import RUNTIMES
+
+*OTHERS, LAST = map(repr, RUNTIMES)
+ONE_OF = f"{', '.join(OTHERS)} or {LAST}"
 
 
 def load(folder, text):
@@ -16,7 +19,8 @@ def load(folder, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("runtime: tflite", f"runtime must be one of {', '.join(RUNTIMES)}, but got 'tflite'"),
+        ("runtime: tflite", f'runtime: should be {ONE_OF} (got "tflite"); choose one of these'),
+        ("runtime: openvin", f"runtime: should be {ONE_OF} (got \"openvin\"); did you mean 'openvino'?"),
         ("runtime: torch\nprecision: int8", "the runtime torch runs fp32, bf16, but got precision: int8"),
         ("precision: bf16", "the runtime onnxruntime runs fp32, int8, but got precision: bf16"),
         ("runtime: openvino\ndevice: cuda", "the runtime openvino runs on cpu, but got cuda"),

@@ -5,8 +5,6 @@ from typing import cast
 from erde_nas.device.runtimes.interface import Runtime
 from erde_nas.registry import RUNTIMES
 
-__all__ = ["RUNTIMES", "runtime"]
-
 
 def runtime(name: str) -> Runtime:
     """The runtime of that name. Its package is imported by what it does, not here."""

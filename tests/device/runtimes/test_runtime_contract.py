@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from erde_nas.device.runtimes import RUNTIMES, runtime
+from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting, forced
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.errors import UserError
@@ -22,6 +22,7 @@ from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import quantize_segments
 from erde_nas.onnx_files.segments import export_segments
+from erde_nas.registry import RUNTIMES
 from tests.networks.builders import build, digits, medians, small_arch
 
 IMAGES = digits()[0][:48]
