@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from erde_nas.errors import UserError
 from erde_nas.recipe import shipped
@@ -15,6 +15,22 @@ RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Recipe
 ProfileLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | HardwareProfile
 Profiles: TypeAlias = ProfileLike | Sequence[ProfileLike]
 MOST_SCALE = 1000.0
+
+
+class AtPoint(Protocol):
+    """A student at an operating point."""
+
+    @property
+    def file(self) -> Path:
+        """Its ONNX file."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of every exit but the last, in nats."""
+
+    @property
+    def exit_fractions(self) -> tuple[float, ...]:
+        """The share of the validation images that leaves at each exit."""
 
 
 def recipe_of(recipe: RecipeLike) -> Recipe:

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erde_nas.api.inputs import Profiles, folder_of, profiles_of
+from erde_nas.api.inputs import AtPoint, Profiles, folder_of, profiles_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.tables import html_table, lines_html
 from erde_nas.errors import UserError
@@ -16,6 +16,8 @@ from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report.profiled import HEADERS, profile_parts, profile_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from erde_nas.measurement.profiling import Ratio
 
 
@@ -66,9 +68,9 @@ class Measurements(tuple[Measurement, ...]):
 
 
 def measure(
-    model: str | PathLike[str],
+    model: str | PathLike[str] | AtPoint,
     profiles: Profiles,
-    images: str | PathLike[str] | None = None,
+    images: "str | PathLike[str] | np.ndarray | None" = None,
     *,
     compare: str | PathLike[str] | None = None,
     size: int | None = None,
@@ -77,10 +79,11 @@ def measure(
     """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images.
 
     Args:
-        model: an exported student's file, or any ONNX classifier.
+        model: a student, which is measured at its point's thresholds; the ONNX file of one, at its own; or any ONNX
+            classifier.
         profiles: one or several names, paths, dictionaries or `HardwareProfile`s.
-        images: a folder of images to time the stream over. Without it, exits are timed on noise, and the mean is
-            estimated from the shares of the exits on validation.
+        images: a folder of images, or an array (n, channels, height, width) uint8, to time the stream over. Without
+            them, exits are timed on noise, and the mean is estimated from the shares of the exits on validation.
         compare: a second file, measured in the same processes; its record has the ratio to the first.
         size: height and width of the images, where a file leaves them open.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.
@@ -92,48 +95,46 @@ def measure(
         UserError: where nothing can be measured, or for a mistake in what was given.
     """
     from erde_nas.data.images import left_out
+    from erde_nas.measurement.profiling import profile_files
 
-    wanted, files = profiles_of(profiles), [folder_of(path) for path in (model, compare) if path is not None]
-    folder = None if images is None else folder_of(images)
+    wanted = profiles_of(profiles)
+    point = None if isinstance(model, str | PathLike) else (model.thresholds, model.exit_fractions)
+    first = folder_of(model) if isinstance(model, str | PathLike) else model.file
+    files = [first] if compare is None else [first, folder_of(compare)]
+    pixels = folder_of(images) if isinstance(images, str | PathLike) else images
     rows: list[Measurement] = []
     with telling(progress) as meter:
         say = _once(meter.say)
-        if folder is not None and (line := left_out(folder)):
+        if isinstance(pixels, Path) and (line := left_out(pixels)):
             say(line)
         meter.plan({"measure": float(len(wanted))})
         for profile in wanted:
-            rows += _under(profile, files, folder, meter, size=size, say=say)
+            heard = _progress(profile, meter)
+            try:
+                rows += _measured(*profile_files(files, profile, pixels, heard, size=size, point=point, say=say))
+            except UserError as error:
+                rows.append(Measurement(profile.name, error=str(error)))
     found = Measurements(rows)
     if all(row.error for row in rows):
         raise UserError("\n".join(found.errors))
     return found
 
 
-def _under(
-    profile: HardwareProfile,
-    files: Sequence[Path],
-    images: Path | None,
-    meter: Meter,
-    *,
-    size: int | None,
-    say: Callable[[str], None],
-) -> list[Measurement]:
-    """The files under one profile, or why they cannot be measured there."""
-    from erde_nas.measurement.profiling import profile_files
+def _progress(profile: HardwareProfile, meter: Meter) -> Callable[[int], None]:
+    """Hears the number of each process under a profile."""
+    least = profile.measure.processes
 
     def progress(number: int) -> None:
-        least = profile.measure.processes
         more = f"/{least}" if number <= least else ", until the intervals are narrow"
         meter.add("measure", 1 / least if number <= least else 0.0, f"{profile.name}, process {number}{more}")
 
-    try:
-        rows, ratio = profile_files(files, profile, images, progress, size=size, say=say)
-    except UserError as error:
-        return [Measurement(profile.name, error=str(error))]
+    return progress
+
+
+def _measured(rows: Sequence[dict[str, Any]], ratio: "Ratio | None") -> list[Measurement]:
+    """The files under one profile; the ratio belongs to the second."""
     found = [_measurement(row) for row in rows]
-    if ratio is not None:
-        found[1] = replace(found[1], ratio=ratio)
-    return found
+    return found if ratio is None else [found[0], replace(found[1], ratio=ratio)]
 
 
 def _measurement(row: dict[str, Any]) -> Measurement:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from erde_nas.api.inputs import folder_of
+from erde_nas.api.inputs import AtPoint, folder_of
 from erde_nas.api.tables import Records
 from erde_nas.device.bundle_runner import plain
 
@@ -49,18 +49,6 @@ class Answer:
             "exit": str(self.exit_index),
             "entropy (nats)": f"{self.entropy:.3f}",
         }
-
-
-class AtPoint(Protocol):
-    """A student at an operating point."""
-
-    @property
-    def file(self) -> Path:
-        """Its ONNX file."""
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """Of every exit but the last, in nats."""
 
 
 Answers: TypeAlias = Records[Answer]

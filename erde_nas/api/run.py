@@ -60,6 +60,11 @@ class Student:
         return self.point.thresholds
 
     @property
+    def exit_fractions(self) -> tuple[float, ...]:
+        """The share of the validation images that leaves at each exit."""
+        return self.point.exit_fractions
+
+    @property
     def val_accuracy(self) -> float:
         """Share of the validation images that it gets right."""
         return self.point.val_accuracy

@@ -1,7 +1,7 @@
 """A deployable that is given by its path: a student that erde-nas exported, or a classifier of other makes."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ class GivenFile:
     metadata: Metadata
     open_size: bool = False
     remarks: tuple[str, ...] = ()
+
+    def at(self, thresholds: tuple[float, ...], exit_fractions: tuple[float, ...]) -> "GivenFile":
+        """The same file at other thresholds, with the shares of the images that leave at each exit then."""
+        return replace(self, metadata=replace(self.metadata, thresholds=thresholds, exit_fractions=exit_fractions))
 
     def workload(self, profile: HardwareProfile, images: np.ndarray, stream: bool) -> Workload:
         """How it is measured under the profile; `stream`: over the images, not each exit alone.
@@ -142,8 +146,16 @@ def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> 
     return GivenFile(str(path), DeployableFile(file, feed=found.feed), metadata, found.open_size, found.remarks)
 
 
-def read_images(folder: Path | None, shape: tuple[int, ...], least: int) -> np.ndarray:
-    """The images of a folder, scaled to `shape`, or noise: (n, channels, h, w) uint8; noise in at least `least`."""
+def read_images(folder: Path | np.ndarray | None, shape: tuple[int, ...], least: int) -> np.ndarray:
+    """The images of a folder, scaled to `shape`, those given, or noise: (n, channels, h, w) uint8; noise in at least
+    `least`."""
+    if isinstance(folder, np.ndarray):
+        if folder.dtype != np.uint8 or folder.shape[1:] != shape or not len(folder):
+            wanted = ", ".join(map(str, shape))
+            raise UserError(
+                f"the model takes uint8 images of shape (n, {wanted}), but got {folder.dtype} of shape {folder.shape}"
+            )
+        return folder
     if folder is None:
         generator = np.random.Generator(np.random.Philox(0))
         return generator.integers(0, 256, (max(32, least), *shape), dtype=np.uint8)

@@ -17,6 +17,8 @@ from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.measurement.timing import Timing, median_interval
 from erde_nas.recipe.profile import HardwareProfile
 
+Shares = tuple[tuple[float, ...], tuple[float, ...]]  # thresholds, and what share of the images leaves at each exit
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -30,23 +32,26 @@ class Ratio:
 def profile_files(
     models: Sequence[Path],
     profile: HardwareProfile,
-    images: Path | None,
+    images: Path | np.ndarray | None,
     progress: Callable[[int], None] = lambda number: None,
     *,
     size: int | None = None,
+    point: Shares | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[dict[str, Any]], Ratio | None]:
     """One row per file, the record of `records.Latency` as a dict, and the second file's ratio to the first.
 
     Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
-    All files are measured in the same processes. `size` is that of images where a file leaves it open; what was assumed
-    of a file is said first. Raises UserError where one of them cannot be measured.
+    All files are measured in the same processes. `size` is that of images where a file leaves it open; `point`: what
+    the first file is measured at, instead of its own thresholds. What was assumed of a file is said first. Raises
+    UserError where one of them cannot be measured.
     """
     machine = machine_of(profile)
     if reason := obstacle(profile, machine):
         raise UserError(reason)
     with TemporaryDirectory(prefix="erde-nas-") as name:
         files = _read(models, Path(name), size)
+        files[0] = files[0] if point is None else files[0].at(*point)
         for file in files:
             for remark in file.remarks_for(profile):
                 say(f"{file.name}: {remark}")

@@ -1,0 +1,94 @@
+"""Recipes and profiles by name, path, dictionary or object, with the errors that a file would give."""
+
+from pathlib import Path
+
+import pytest
+
+import erde_nas
+from erde_nas.api.inputs import changed, profiles_of, recipe_of
+from erde_nas.recipe.shipped import shipped
+from erde_nas.recipe.yaml_lines import read_yaml
+
+QUICKSTART = shipped("search")["quickstart"]
+
+
+def keys() -> dict:
+    """The quickstart recipe as a dictionary."""
+    return read_yaml(QUICKSTART).values
+
+
+def test_a_recipe_is_the_same_however_it_is_given():
+    by_name = recipe_of("quickstart")
+    assert by_name.name == "quickstart"
+    assert recipe_of(QUICKSTART) == recipe_of(str(QUICKSTART)) == recipe_of(keys()) == by_name
+    assert recipe_of(by_name) is by_name
+    space = keys()["space"]
+    in_python = {**keys(), "space": {**space, "widths": tuple(map(tuple, space["widths"]))}}
+    assert recipe_of(in_python) == by_name, "tuples are lists"
+
+
+def test_paths_in_a_dictionary_are_texts(tmp_path):
+    recipe = recipe_of({**keys(), "dataset": {"name": "npz", "path": tmp_path / "a.npz"}})
+    assert recipe.dataset.path == str(tmp_path / "a.npz")
+
+
+def test_all_errors_of_a_dictionary_come_together_as_those_of_a_file(tmp_path):
+    wrong = keys()
+    wrong["search"] = {**wrong["search"], "trails": 3}
+    wrong["train"] = {"epochs": "two"}
+    with pytest.raises(erde_nas.UserError) as error:
+        recipe_of(wrong)
+    assert sorted(str(error.value).splitlines()) == [
+        "recipe: search.trails: is not a key here; did you mean 'trials'?",
+        'recipe: train.epochs: should be a whole number (got "two"); write digits without quotes',
+    ]
+    with pytest.raises(erde_nas.UserError, match=r"recipe: \{1\} is a set; use texts, numbers"):
+        recipe_of({**keys(), "train": {1}})
+    with pytest.raises(erde_nas.UserError, match="no shipped recipe 'quikstart'; did you mean quickstart"):
+        recipe_of("quikstart")
+    with pytest.raises(erde_nas.UserError, match=r"no recipe file nowhere\.yaml"):
+        recipe_of(Path("nowhere.yaml"))
+
+
+def test_profiles_are_one_or_several():
+    by_name = profiles_of("cpu-1thread")
+    assert [profile.name for profile in by_name] == ["cpu-1thread"]
+    mine = {"name": "mine", "threads": 1}
+    both = profiles_of(["cpu-1thread", mine])
+    assert both == (by_name[0], erde_nas.HardwareProfile(name="mine"))
+    assert profiles_of(both) == both
+    assert profiles_of(mine) == both[1:]
+    with pytest.raises(erde_nas.UserError, match="two hardware profiles have the same name: mine, mine; rename one"):
+        profiles_of([mine, mine])
+    with pytest.raises(erde_nas.UserError, match="profile: threads: should be greater than or equal to 1"):
+        profiles_of({"name": "mine", "threads": 0})
+
+
+def test_what_a_call_says_instead():
+    recipe = recipe_of("quickstart")
+    assert changed(recipe) == recipe
+    assert changed(recipe, trials=3, seed=7).search.trials == 3
+    assert changed(recipe, trials=3, seed=7).search.seed == 7
+    by_time = changed(recipe, hours=0.5).search
+    assert (by_time.hours, by_time.trials) == (0.5, None), "as many as fit"
+    both = changed(recipe, hours=0.5, trials=4).search
+    assert (both.hours, both.trials) == (0.5, 4)
+    half = changed(recipe, epochs_scale=0.5)
+    assert half.train.epochs == round(recipe.train.epochs / 2)
+    assert half.teacher.train.epochs == recipe.teacher.train.epochs // 2
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"trials": 0}, "search: trials: should be greater than or equal to 1 \\(got 0\\)"),
+        ({"trials": 1.5}, "search: trials: should be a whole number"),
+        ({"seed": -1}, "search: seed: should be greater than or equal to 0 \\(got -1\\)"),
+        ({"hours": -2.0}, "search: hours: should be greater than 0"),
+        ({"epochs_scale": 0.0}, "epochs_scale must be a factor above 0 and at most 1000, but got 0.0"),
+        ({"epochs_scale": float("nan")}, "epochs_scale must be a factor above 0"),
+    ],
+)
+def test_a_wish_that_cannot_be(wish, said):
+    with pytest.raises(erde_nas.UserError, match=said):
+        changed(recipe_of("quickstart"), **wish)
