@@ -20,8 +20,8 @@ def cache_dir() -> Path:
     own = os.environ.get("ERDE_NAS_CACHE")
     if own:
         return Path(own).expanduser()
-    context = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(context) if Path(context).is_absolute() else Path.home() / ".cache") / "erde-nas"
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "erde-nas"
 
 
 @contextmanager
