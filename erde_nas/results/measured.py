@@ -41,7 +41,7 @@ from erde_nas.results.network_files import (
     with_points,
     write_files,
 )
-from erde_nas.results.timings import Ledger
+from erde_nas.results.timings import FinalTimings
 from erde_nas.results.undeployed import confidence, without_file
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
@@ -85,7 +85,7 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     before = read_measured(run.store)
     if set(before.students) == set(students) and not before.unmeasured and not again:
         return
-    ledger, left_out = Ledger(run.store.folder, again), LeftOut()
+    ledger, left_out = FinalTimings(run.store.folder, again, run.meter.say), LeftOut()
     teacher, baselines = _teacher_entries(run)
     entries = _student_entries(run, students, left_out)
     twin = None
@@ -180,7 +180,7 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
 def measure_entries(
     entries: Sequence[TrainedNetwork],
     run: RunContext,
-    ledger: Ledger,
+    ledger: FinalTimings,
     left_out: LeftOut,
     goal: GoalSection | None = None,
 ) -> list[Point]:
@@ -199,7 +199,7 @@ def measure_entries(
             files += write_files(entry, context, left_out)
             run.meter.add(EXPORT, FILE_S / 2, entry.name)
         files = settle_int8(files, context, lambda text: run.meter.add(EXPORT, 0.0, text))
-    ledger.open([file.key for file in files])
+    ledger.open([file.workload for file in files])
     for group in measured_together(context.profiles).values():
         fresh = [file.workload for file in files if file.kind in all_kinds(group) and file.key not in ledger.quick]
         if fresh:
@@ -224,7 +224,7 @@ def measure_entries(
 
 
 def _pointed(
-    files: Sequence[NetworkFile], run: RunContext, ledger: Ledger, left_out: LeftOut, goal: GoalSection | None
+    files: Sequence[NetworkFile], run: RunContext, ledger: FinalTimings, left_out: LeftOut, goal: GoalSection | None
 ) -> list[NetworkFile]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
     context, kinds = run.context, len({file.kind for file in files})
@@ -248,7 +248,7 @@ def _measure_all(
     files: Sequence[NetworkFile],
     extra: Mapping[str, Workload],
     run: RunContext,
-    ledger: Ledger,
+    ledger: FinalTimings,
     left_out: LeftOut,
     planned_s: float,
 ) -> dict[str, dict[str, Timing]]:
@@ -262,7 +262,7 @@ def _measure_all(
         names = ", ".join(profile.name for profile in group)
         on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
         timed = partial(measure_each, workloads, group[0], images, effort, left_out, on_process)
-        measured = ledger.time_fully(setting, group, timed)
+        measured = ledger.time_fully(setting, group, workloads, timed)
         timings.update({profile.name: measured for profile in group if measured})
     return timings
 

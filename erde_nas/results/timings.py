@@ -1,17 +1,19 @@
 """What a final measurement has timed so far, in `timings.json` of the run folder until all of it is measured.
 
 A device that is lost, or a runtime that refuses, leaves its profiles without numbers; the next start of the run
-measures those alone.
+measures those alone. A file that is damaged, or does not fit to what is to be measured, costs no more than the time to
+measure again: that is said, and nobody has to remove it by hand.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
+from erde_nas.device.agent.json_records import DamagedRecord, parse, read
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
+from erde_nas.measurement.latency import Workload
 from erde_nas.measurement.timing import Timing
 from erde_nas.recipe.profile import HardwareProfile
 
@@ -20,19 +22,16 @@ Timings = dict[str, Timing]  # by the file's key
 
 @dataclass
 class _Content:
-    files: list[str]
+    files: tuple[str, ...]
     quick: Timings = field(default_factory=dict)  # under the first profile that a file serves
     full: dict[str, Timings] = field(default_factory=dict)  # by setting
 
 
-_CONTENT = TypeAdapter(_Content)
-
-
-class Ledger:
+class FinalTimings:
     """Timings of the given files; those of an earlier start are kept where they are of the same files."""
 
-    def __init__(self, folder: Path, again: bool) -> None:
-        self._path, self._content = folder / "timings.json", _Content([])
+    def __init__(self, folder: Path, again: bool, say: Callable[[str], None] = lambda text: None) -> None:
+        self._path, self._content, self._say = folder / "timings.json", _Content(()), say
         self.lost: dict[str, str] = {}  # profiles without numbers, and why
         if again:
             self._path.unlink(missing_ok=True)
@@ -42,25 +41,44 @@ class Ledger:
         """Brief timings, by which operating points are chosen."""
         return self._content.quick
 
-    def open(self, files: Sequence[str]) -> None:
-        """Read what is known of these files."""
-        self._content = _Content(sorted(files))
-        if self._path.is_file():
-            known = _CONTENT.validate_json(self._path.read_bytes())
-            self._content = known if known.files == self._content.files else self._content
+    def open(self, workloads: Sequence[Workload]) -> None:
+        """Read what is known of these files; a damaged `timings.json` is as good as none."""
+        self._content = _Content(tuple(sorted(workload.key for workload in workloads)))
+        if not self._path.is_file():
+            return
+        try:
+            known = read(_Content, parse(self._path.read_text(errors="replace")))
+            if known.files == self._content.files:
+                self._check(known.quick, workloads)
+                self._content = known
+        except DamagedRecord as error:
+            self._say(f"{self._path} is damaged: {error}; what it held is measured again")
 
     def time_quickly(self, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> None:
         """Add to the brief timings what `timed` gives: nothing where the device is lost or refuses."""
         self._content.quick |= self._attempt(group, timed)
 
-    def time_fully(self, setting: str, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> Timings:
+    def time_fully(
+        self,
+        setting: str,
+        group: Sequence[HardwareProfile],
+        workloads: Collection[Workload],
+        timed: Callable[[], Timings],
+    ) -> Timings:
         """The timings under one setting, measured unless they are known or the group's device was lost; or nothing."""
-        if setting not in self._content.full and group[0].name not in self.lost:
-            found = self._attempt(group, timed)
-            if found:
-                self._content.full[setting] = found
-                write_atomic(self._path, lambda temporary: temporary.write_bytes(_CONTENT.dump_json(self._content)))
-        return self._content.full.get(setting, {})
+        known = self._content.full.get(setting, {})
+        try:
+            self._check(known, workloads)
+        except DamagedRecord as error:
+            self._say(f"{self._path} does not fit: {error}; {group[0].name} is measured again")
+            known = {}
+        if not known and group[0].name not in self.lost:
+            known = self._attempt(group, timed)
+            if known:
+                self._content.full[setting] = known
+                text = json.dumps(asdict(self._content))
+                write_atomic(self._path, lambda temporary: temporary.write_text(text))
+        return known
 
     def _attempt(self, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> Timings:
         try:
@@ -68,6 +86,14 @@ class Ledger:
         except UserError as error:
             self.lost |= {profile.name: str(error) for profile in group}
             return {}
+
+    @staticmethod
+    def _check(timings: Mapping[str, Timing], workloads: Collection[Workload]) -> None:
+        """Whether each timing is of a workload, of its exits and operating points. Raises DamagedRecord."""
+        shapes = {workload.key: (workload.exits, len(workload.operating_points)) for workload in workloads}
+        for key, timing in timings.items():
+            if shapes.get(key) != (len(timing.per_exit), len(timing.streams)):
+                raise DamagedRecord(f"the timing of {key} is not of its exits and operating points")
 
     def close(self) -> None:
         """Forget everything, unless there is something left to measure."""

@@ -1,6 +1,5 @@
 """The agent's job and answer as JSON: what both sides write is read as it was, and every damage is one clear error."""
 
-import copy
 import json
 from dataclasses import asdict, replace
 
@@ -13,10 +12,10 @@ from erde_nas.device.agent.work import Agent
 from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.measurement.reference import write_reference
 from erde_nas.measurement.target import run_here
+from tests.damage import damaged
 from tests.networks.builders import build, digits, small_arch, write_onnx
 
 IMAGES = digits()[0][:5]
-WRONG = (None, "text", "", [], [None], {}, {"key": 1}, -1, -0.5, float("nan"), float("inf"), 10**400, True, 0, 0.5, 7)
 
 
 @pytest.fixture(scope="module")
@@ -53,40 +52,6 @@ def folder(tmp_path_factory):
 def answer(folder):
     """What a real agent finds in a process of its own, as JSON."""
     return json.loads(json.dumps(asdict(run_here(read_job(folder), folder))))
-
-
-def places(value, path=()):
-    """The path of every value within a JSON value; of lists the first and the last item."""
-    yield path
-    if isinstance(value, dict):
-        for key in value:
-            yield from places(value[key], (*path, key))
-    elif isinstance(value, list):
-        for index in dict.fromkeys((0, len(value) - 1)) if value else ():
-            yield from places(value[index], (*path, index))
-
-
-def damaged(value):
-    """Copies of a JSON value, each with one key or item left out, or replaced by what does not belong there."""
-    for path in places(value):
-        *above, last = path or (None,)
-        for wrong in WRONG if path else [wrong for wrong in WRONG if not isinstance(wrong, dict)]:
-            whole = copy.deepcopy({None: value} if not path else value)
-            inner = whole
-            for key in above:
-                inner = inner[key]
-            inner[last] = wrong
-            yield f"{path} is {wrong!r:.20}", whole if path else whole[None]
-        if path:
-            whole = copy.deepcopy(value)
-            inner = whole
-            for key in above:
-                inner = inner[key]
-            del inner[last]
-            yield f"{path} is left out", whole
-            if isinstance(inner, dict):
-                inner["unknown"] = 1
-                yield f"{path} has another name", whole
 
 
 def refusal(reader, value):
