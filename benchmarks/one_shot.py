@@ -39,7 +39,7 @@ from search_space import shrunk
 from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
 from erde_nas.distil.context import TrainingContext, prepare
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork

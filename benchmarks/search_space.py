@@ -37,7 +37,7 @@ from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
 from erde_nas.distil.context import TrainingContext, prepare
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit, parameter_count

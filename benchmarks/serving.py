@@ -170,7 +170,7 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     from erde_nas.run.folder import existing_run
 
     store = existing_run(run)
-    saved, recipe = store.manifest().get("data_dir"), store.recipe()
+    saved, recipe = store.manifest().data_dir, store.recipe()
     dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
     source = find_student(run, student, read_report(run))
     write_bundle(source, folder / "bundle")

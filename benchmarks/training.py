@@ -33,7 +33,8 @@ from erde_nas.distil.teachers.cached_logits import cached_logits
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.training.calibrate import calibrate
-from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.together import Job, train_together
 from erde_nas.distil.training.train import train
 from erde_nas.errors import TrainingFailed

@@ -46,6 +46,18 @@ def checked(path: Path, read: Callable[[], T]) -> T:
         raise UserError(f"{path} is damaged: {problem(error)}; restore it, or use another folder") from error
 
 
+def read_versioned(path: Path, schema: int, read: Callable[[Any], T]) -> T:
+    """What `read` makes of the JSON in `path`, whose `schema` is at most `schema`. Raises UserError, as `checked`."""
+    values = read_json(path)
+    found = values.get("schema") if isinstance(values, dict) else None
+    if isinstance(found, int) and found > schema:
+        raise UserError(
+            f"{path} is of schema {found}, but this version of erde-nas reads schema {schema}; use the version that "
+            "made it, or another folder"
+        )
+    return checked(path, lambda: read(values))
+
+
 def problem(error: Exception) -> str:
     """What an error says, in one line: of pydantic's problems the first, and where it is."""
     errors = getattr(error, "errors", None)

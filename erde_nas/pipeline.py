@@ -18,9 +18,9 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
 from erde_nas.distil.context import TrainingContext, pick_device, prepare
-from erde_nas.distil.teacher_check import Verdict, check_teacher, learns_from_teacher, without_teacher
+from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
 from erde_nas.distil.training.timings import bf16_may_help
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import UserError
 from erde_nas.front.report_file import read_report
 from erde_nas.measurement.detect import describe_machine
@@ -37,7 +37,8 @@ from erde_nas.results.measured import measure_run
 from erde_nas.results.outcome import already_reached, came_of, profile_of
 from erde_nas.results.report_model import assemble
 from erde_nas.run.context import RunContext
-from erde_nas.run.folder import RunStore, discard_empty, existing_run, is_run, locked, open_run
+from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
+from erde_nas.run.manifest import Int8Form, is_run
 from erde_nas.run.own_teacher import inspect_teacher
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
 from erde_nas.run.studies.shared import check_storage
@@ -113,7 +114,7 @@ def search(
             store.update_manifest(
                 data_dir=None if data_dir is None else str(data_dir.resolve()),
                 data=describe(dataset),
-                own_teacher=own_teacher,
+                own_teacher=tuple(own_teacher),
             )
             _open_study(store, task, storage)
             return _search(_prepare(store, task, meter, place.workers), place, data_dir)
@@ -164,12 +165,13 @@ def compress(
             meter.say("the run holds a student that reaches the goal already: nothing is trained or measured")
             return read_report(out) | {"target": found}
         check_hardware(profiles)
-        saved = store.manifest().get("data_dir")
+        saved = store.manifest().data_dir
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
         task = Task(recipe, profiles, dataset, pick_device(device))
         _open_study(store, task)
         _check_candidates(store, students)
-        store.update_manifest(own_teacher=inspect_teacher(recipe, profiles, dataset, task.device, meter.say))
+        own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
+        store.update_manifest(own_teacher=tuple(own_teacher))
         run = _prepare(store, task, meter, measured_stays=False)
         chosen = list(dict.fromkeys([*_finished(store), *students]))
         with store.timed("finish"):
@@ -184,7 +186,7 @@ def compress(
 def _check_front(store: RunStore) -> None:
     """Raises UserError for a run that has no candidate yet, before anything is loaded for it."""
     students = store.folder / "students"
-    shared_study = "storage" in store.manifest()
+    shared_study = store.manifest().storage is not None
     if not students.is_dir() or not (shared_study or (store.folder / "study.db").exists()):
         raise UserError(f"{store.folder} holds no candidate yet, so there is no front; continue its search")
 
@@ -226,8 +228,8 @@ def _prepare(
 ) -> RunContext:
     """Plan the time, and make what all candidates share. The study is open."""
     recipe, profiles, space = task.recipe, task.profiles, task.space
-    saved = store.manifest().get("compute")
-    if saved and saved["precision"] == "bf16" and not bf16_may_help(task.device):
+    saved = store.manifest().compute
+    if saved and saved.precision == "bf16" and not bf16_may_help(task.device):
         saved = None  # the run was begun on another machine
     planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
     planner.at_once(workers, task.device)
@@ -240,7 +242,7 @@ def _prepare(
             meter,
             typical=space.middle(),
             epochs=longest_training(recipe),
-            known=Compute(**saved) if saved else None,
+            known=saved,
             on_compute=planner.on_compute,
             on_planned=planner.on_planned,
         )
@@ -254,12 +256,10 @@ def _prepare(
 
 def _int8(store: RunStore, profiles: Profiles, meter: Meter) -> Quantization:
     """How int8 files are made: right on the machines of the profiles, also those of earlier starts of the run."""
-    how, saved = int8_form(profiles), store.manifest().get("int8")
+    how, saved = int8_form(profiles), store.manifest().int8
     if saved is not None:
-        how = replace(
-            how, weight_bits=min(how.weight_bits, saved["weight_bits"]), signed=how.signed and saved["signed"]
-        )
-    store.update_manifest(int8={"weight_bits": how.weight_bits, "signed": how.signed})
+        how = replace(how, weight_bits=min(how.weight_bits, saved.weight_bits), signed=how.signed and saved.signed)
+    store.update_manifest(int8=Int8Form(how.weight_bits, how.signed))
     if any(profile.precision == "int8" for profile in profiles):
         meter.say(explained(how, profiles))
     return how
@@ -272,12 +272,13 @@ def _with_fit_teacher(store: RunStore, context: TrainingContext, space: Space, m
     """
     if not context.recipe.search.check_teacher or not learns_from_teacher(context.recipe.distil):
         return context
-    saved = store.manifest().get("teacher_check")
+    verdict = store.manifest().teacher_check
     with store.timed(CHECK):
-        saved = saved or store.study.agree("teacher_check", lambda: asdict(check_teacher(context, space.middle())))
+        if verdict is None:
+            found_out = store.study.agree("teacher_check", lambda: asdict(check_teacher(context, space.middle())))
+            verdict = Verdict(**found_out)
     meter.close(CHECK)
-    verdict = Verdict(**saved)
-    store.update_manifest(teacher_check=saved)
+    store.update_manifest(teacher_check=verdict)
     if verdict.trusted:
         return context
     meter.say(f"{verdict.text()}; give a better teacher, or say search.check_teacher: false")

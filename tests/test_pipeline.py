@@ -16,7 +16,6 @@ from safetensors.numpy import load_file
 from erde_nas import pipeline
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words, this_cpu
-from erde_nas.files import write_json
 from erde_nas.front.point import Point
 from erde_nas.networks.arch import Arch
 from erde_nas.onnx_files.nest import thresholds_of
@@ -24,6 +23,7 @@ from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.results.measured import confidence, read_measured
 from erde_nas.run.folder import RunStore
+from erde_nas.run.manifest import Int8Form, Manifest, write_manifest
 
 POINT = {
     "student", "stage", "arch", "thresholds", "exit_fractions", "val_accuracy", "test_accuracy", "test_accuracy_ci95",
@@ -245,8 +245,9 @@ def text(folder):
 @pytest.mark.parametrize(("before", "now", "after"), [(None, 8, 8), (None, 7, 7), (8, 7, 7), (7, 8, 7), (8, 8, 8)])
 def test_a_run_continued_on_another_machine_gets_files_for_both(tmp_path, monkeypatch, before, now, after):
     store, said = RunStore(tmp_path), []
-    write_json(tmp_path / "manifest.json", {} if before is None else {"int8": {"weight_bits": before, "signed": False}})
+    known = None if before is None else Int8Form(before, False)
+    write_manifest(tmp_path, Manifest(1, "tiny", ("p",), {}, {"dataset": "pixels"}, {}, int8=known))
     monkeypatch.setattr(pipeline, "int8_form", lambda profiles: Quantization(weight_bits=now))
     how = pipeline._int8(store, (HardwareProfile(name="p", precision="int8"),), SimpleNamespace(say=said.append))
-    assert (how.weight_bits, store.manifest()["int8"]["weight_bits"]) == (after, after)
+    assert (how.weight_bits, store.manifest().int8.weight_bits) == (after, after)
     assert f"{after}-bit weights" in said[0]

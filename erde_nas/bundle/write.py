@@ -128,7 +128,7 @@ def describe(source: Source) -> dict[str, Any]:
         "arch": read_json(source.folder / "arch.json"),
         "data": {
             **{key: report["dataset"][key] for key in ("name", "train", "validation", "test")},
-            "fingerprint": store.manifest()["identity"]["dataset"],
+            "fingerprint": store.manifest().identity["dataset"],
             "licence": licence(report["dataset"]["name"]),
         },
         "provenance": {

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.comparison.figure import figure_png
-from erde_nas.comparison.store import load_trained, open_comparison
+from erde_nas.comparison.manifest import keep_compute, keep_presets, open_comparison, read_manifest
+from erde_nas.comparison.store import load_trained
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
 from erde_nas.comparison.train_runs import missing_runs, place_of, train_runs
@@ -16,7 +17,7 @@ from erde_nas.data.summary import describe_data
 from erde_nas.distil.context import TrainingContext, pick_device, prepare, trainings_at_once
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_atomic, write_json
+from erde_nas.files import write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.progress.meter import Meter
@@ -25,6 +26,7 @@ from erde_nas.recipe.preset import Expanded
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import existing_run
 from erde_nas.run.own_teacher import inspect_teacher
+from erde_nas.space.findings import read_arch
 from erde_nas.space.space import Space
 
 Losses = Mapping[str, Expanded]
@@ -47,7 +49,7 @@ def run(
     The student is candidate `student` of the folder `run`, or the recipe's, or one of middling size of its space.
     """
     torch_device = pick_device(device)
-    saved = None if run is None else existing_run(run).manifest().get("data_dir")
+    saved = None if run is None else existing_run(run).manifest().data_dir
     dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
     for line in describe_data(dataset):
         meter.say(line)
@@ -64,11 +66,12 @@ def run(
     inspect_teacher(recipe, (), dataset, torch_device, meter.say)
     planned = missing_runs(out, losses, seeds, recipe.finish.train)
     epochs = sum(run.loss.training.epochs for run in planned) / trainings_at_once(torch_device)
-    with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}) as manifest:
-        manifest.record_presets(presets)
+    with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}):
+        if presets:
+            keep_presets(out, presets)
 
         def on_compute(compute: Compute, steps: float) -> None:
-            manifest.keep(compute)
+            keep_compute(out, compute)
             meter.plan({"train": epochs * steps * compute.seconds_per_step})
 
         context = prepare(
@@ -79,7 +82,7 @@ def run(
             meter,
             typical=arch,
             epochs=max(loss.training.epochs for loss in losses.values()),
-            known=manifest.compute(),
+            known=read_manifest(out).compute,
             on_compute=on_compute,
         )
         try:
@@ -97,7 +100,7 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
         if not path.is_file():
             known = sorted(p.parent.name for p in run.glob("students/*/arch.json"))
             raise UserError(f"{run} holds no student '{student}'; it has {', '.join(known) or 'none'}")
-        return Arch.from_dict(read_json(path))
+        return read_arch(path)
     shape, classes = image_shape(dataset), len(dataset.classes)
     if recipe.student is not None:
         return student_arch(recipe.student, shape, classes)

@@ -1,141 +1,99 @@
-"""The folder of a comparison: recipe.yaml, manifest.json, runs/<loss>-<hash>/<seed>/{run.json, logits.npz}.
+"""One trained student of a comparison on disk: runs/<loss>-<hash>/<seed>/{run.json, logits.npz}.
 
-A run is kept under a hash of its whole `distil` section, so the same loss under two names is trained once.
+It is kept under a hash of its whole `distil` section, so the same loss under two names is trained once.
 """
 
 import hashlib
-import json
-import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
+from pydantic import JsonValue, TypeAdapter
 
-from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
-from erde_nas.files import is_temporary, read_json, write_atomic, write_json
-from erde_nas.networks.arch import Arch
+from erde_nas.files import problem, read_json, write_atomic, write_json
 from erde_nas.recipe.distil import DistilSection
-from erde_nas.recipe.recipe import OptimizerSection, Recipe
-from erde_nas.run.folder import locked
+from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.space.findings import STRICT
 
 REVISED = {"mld": "2", "reviewkd": "2", "fcfd": "2"}  # terms whose values changed: runs of before are others
-OURS = {".lock", "recipe.yaml", "student.json", "runs"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What run.json says of a training: its loss and options, what came of it, or why it `failed`."""
+
+    __pydantic_config__ = STRICT
+
+    loss: str
+    section: Mapping[str, JsonValue]
+    seed: int
+    train: Mapping[str, JsonValue] | None = None
+    macs_per_exit: tuple[int, ...] = ()
+    last_loss: float | None = None
+    seconds: float | None = None
+    failed: str = ""
+
+
+_TRAINING = TypeAdapter(Training)
 
 
 @dataclass(frozen=True)
 class TrainedStudent:
-    """One trained student. Logits are (exits, images, classes) fp16; `failed` says why there are none."""
+    """The student as one loss and seed trained it. Logits are (exits, images, classes) fp16."""
 
     loss: str
     seed: int
     macs_per_exit: tuple[int, ...]
     validation: np.ndarray
     test: np.ndarray
-    details: dict[str, Any]
 
 
 def folder_of(out: Path, section: DistilSection, seed: int, training: OptimizerSection | None = None) -> Path:
-    """Where the run of one loss and seed is kept. `training`: of its own, where it is not the recipe's."""
+    """Where the student of one loss and seed is kept. `training`: of its own, where it is not the recipe's."""
     text = section.model_dump_json() + REVISED.get(section.method.term, "")
     text += "" if training is None else training.model_dump_json()
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return out / "runs" / f"{section.loss}-{digest}" / str(seed)
 
 
-def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, details: dict[str, Any]) -> None:
-    """Keep a finished run; `run.json` is written last, so a folder with it is complete."""
+def save_training(folder: Path, training: Training) -> None:
+    """Keep what came of a training; what is not known is left out."""
+    values = _TRAINING.dump_python(training, mode="json")
+    known = (field.name for field in fields(training) if getattr(training, field.name) != field.default)
+    write_json(folder / "run.json", {name: values[name] for name in known})
+
+
+def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, training: Training) -> None:
+    """Keep a trained student; `run.json` is written last, so a folder with it is complete."""
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
             np.savez(file, validation=validation.astype(np.float16), test=test.astype(np.float16))
 
     write_atomic(folder / "logits.npz", write)
-    write_json(folder / "run.json", details)
+    save_training(folder, training)
 
 
 def load_trained(folder: Path, loss: str, seed: int) -> TrainedStudent | None:
-    """The run in `folder`, shown as `loss`; None where it is not finished, or failed."""
+    """The student in `folder`, shown as `loss`; None where its training is not finished, or failed.
+
+    Raises UserError for a damaged folder.
+    """
     if not (folder / "run.json").is_file():
         return None
-    details = read_json(folder / "run.json")
-    if "failed" in details:
-        return None
     try:
+        training = _TRAINING.validate_python(read_json(folder / "run.json"))
+        if training.failed:
+            return None
         with (folder / "logits.npz").open("rb") as file, np.load(file) as arrays:
-            return TrainedStudent(
-                loss, seed, tuple(details["macs_per_exit"]), arrays["validation"], arrays["test"], details
-            )
+            found = TrainedStudent(loss, seed, training.macs_per_exit, arrays["validation"], arrays["test"])
+        for logits in (found.validation, found.test):
+            if logits.ndim != 3 or len(logits) != len(found.macs_per_exit):
+                raise ValueError(f"logits of shape {logits.shape} for {len(found.macs_per_exit)} exits")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"the run in {folder} is damaged ({error}); remove that folder and run again") from error
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """manifest.json: what the comparison stands on, and how a training step runs, which is the same for all runs."""
-
-    path: Path
-
-    def compute(self) -> Compute | None:
-        """How steps run, where an earlier call found out."""
-        saved = read_json(self.path).get("compute")
-        return Compute(**saved) if saved else None
-
-    def keep(self, compute: Compute) -> None:
-        """Keep how steps run for later calls."""
-        self._add(compute=asdict(compute))
-
-    def record_presets(self, presets: Mapping[str, Any]) -> None:
-        """Keep what presets brought, by loss, beside those of earlier calls."""
-        if presets:
-            self._add(presets={**read_json(self.path).get("presets", {}), **presets})
-
-    def _add(self, **values: Any) -> None:
-        write_json(self.path, {**read_json(self.path), **values})
-
-
-@contextmanager
-def open_comparison(out: Path, recipe: Recipe, student: Arch, identity: dict[str, Any]) -> Iterator[Manifest]:
-    """Create the folder or continue the comparison in it, and hold its lock.
-
-    Losses and seeds may differ between calls. Raises UserError where anything else differs, where the folder holds
-    something else, or where another process is at work in it.
-    """
-    parts = recipe.model_dump(mode="json", include={"dataset", "views", "teacher", "finish"})
-    parts["finish"] = parts["finish"]["train"]  # the number of students on a shortlist says nothing here
-    parts |= {"seed": recipe.search.seed, "student": student.to_dict(), **identity}
-    wanted = {k: hashlib.sha256(json.dumps(v, sort_keys=True).encode()).hexdigest()[:12] for k, v in parts.items()}
-    _check(out, wanted)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        if not (out / "manifest.json").is_file():
-            write_json(out / "student.json", student.to_dict())
-            write_json(out / "manifest.json", {"schema": 1, "comparison": wanted})
-        text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
-        write_atomic(out / "recipe.yaml", lambda temporary: temporary.write_text(text))
-        yield Manifest(out / "manifest.json")
-
-
-def _check(out: Path, wanted: dict[str, str]) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder")
-    manifest = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
-    found = manifest.get("comparison")
-    if found is None:
-        strangers = sorted(name for name in os.listdir(out) if name not in OURS and not is_temporary(name))
-        if strangers:
-            raise UserError(f"--out {out} is not empty ({strangers[0]}) and holds no comparison; give a new folder")
-        return
-    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
-    if differs:
-        raise UserError(
-            f"--out {out} holds a comparison on other grounds: {', '.join(differs)} differ; give another folder, or "
-            "the same recipe, student and data to continue it"
-        )
+        what = str(error) if isinstance(error, UserError) else problem(error)
+        raise UserError(f"the run in {folder} is damaged ({what}); remove that folder and run again") from error
+    return found

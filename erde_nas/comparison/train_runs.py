@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from erde_nas.comparison.store import folder_of, save_trained
+from erde_nas.comparison.store import Training, folder_of, save_trained, save_training
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
-from erde_nas.files import write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.health import check_exits
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.preset import Expanded
 from erde_nas.recipe.recipe import OptimizerSection
@@ -85,8 +84,8 @@ def _train(group: Sequence[Planned], head: str, arch: Arch, context: TrainingCon
 def _keep(
     run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, context: TrainingContext, seconds: float
 ) -> str:
-    details: dict[str, Any] = {"loss": run.name, "section": run.loss.section.model_dump(), "seed": run.seed}
-    details["train"] = run.loss.training.model_dump()
+    loss = run.loss
+    training = Training(run.name, loss.section.model_dump(mode="json"), run.seed, loss.training.model_dump(mode="json"))
     dataset = context.dataset
     try:
         if isinstance(result, TrainingFailed):
@@ -94,9 +93,9 @@ def _keep(
         validation = all_logits(network, dataset.validation.images)
         check_exits(validation)
     except TrainingFailed as error:
-        write_json(run.folder / "run.json", {**details, "failed": str(error)})
+        save_training(run.folder, replace(training, failed=str(error)))
         return f"failed: {error}"
-    details |= {"macs_per_exit": list(macs_per_exit(network)), "last_loss": result, "seconds": round(seconds, 1)}
-    save_trained(run.folder, validation, all_logits(network, dataset.test.images), details)
-    accuracy = (validation.argmax(-1) == dataset.validation.labels).mean(1)
+    training = replace(training, macs_per_exit=macs_per_exit(network), last_loss=result, seconds=round(seconds, 1))
+    save_trained(run.folder, validation, all_logits(network, dataset.test.images), training)
+    accuracy = accuracy_per_exit(validation, dataset.validation.labels)
     return "validation accuracy per exit " + " / ".join(f"{100 * a:.1f}" for a in accuracy) + " %"

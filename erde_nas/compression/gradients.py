@@ -3,6 +3,7 @@
 import torch
 
 from erde_nas.distil.step import Step
+from erde_nas.distil.training.forward import features_of, forward
 from erde_nas.distil.training.together import Job
 from erde_nas.networks.network import EarlyExitNetwork
 
@@ -18,11 +19,9 @@ def loss_gradients_(network: EarlyExitNetwork, job: Job, batches: int) -> None:
     chosen_batches = views.batches(0, views.order(0)[: batches * options.batch_size], options.batch_size)
     with torch.enable_grad():
         for chosen, images in chosen_batches:
-            logits, hints = network.forward_all(images.to(device))
+            logits, hints = forward(network, images.to(device))
             teacher = None if job.targets is None else job.targets.batch(0, chosen).to(device)
-            features = []
-            if objective.needs_features and job.targets is not None and job.targets.network is not None:
-                with torch.no_grad():
-                    features = [f.to(device) for f in job.targets.network.forward_all(images)[1]]
-            step = Step(torch.stack(logits).float(), views.labels[chosen].to(device), teacher, 1.0, hints, features)
+            compared = job.targets.network if job.targets is not None and objective.needs_features else None
+            features = [feature.to(device) for feature in features_of(compared, images)]
+            step = Step(logits, views.labels[chosen].to(device), teacher, 1.0, hints, features)
             objective(step).backward()

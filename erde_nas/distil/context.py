@@ -18,8 +18,11 @@ from erde_nas.distil.teachers.cached_logits import cached_logits, is_cached
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
 from erde_nas.distil.terms.make import make_term
+from erde_nas.distil.training.calibrate import calibrate
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.together import Job
-from erde_nas.distil.training.train import Compute, Progress, Targets, calibrate, steps_per_epoch
+from erde_nas.distil.training.train import Progress, steps_per_epoch
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import count_macs, macs_per_exit

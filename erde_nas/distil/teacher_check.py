@@ -4,36 +4,17 @@ Distillation from a teacher that is worse than its students costs them several p
 So a student of middling size is trained briefly with cross-entropy, and compared with the teacher on validation.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
 from erde_nas.distil.context import TrainingContext
+from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.recipe.distil import DistilSection
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Validation accuracy of each one's best exit; `student` is None where its training failed."""
-
-    teacher: float
-    student: float | None
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the teacher is better."""
-        return self.student is None or self.teacher > self.student
-
-    def text(self) -> str:
-        """What came out, for one that is not trusted."""
-        return (
-            f"the teacher is right on {self.teacher:.1%} of the validation images, a student of middling size that "
-            f"learnt briefly without it on {self.student or 0:.1%}: students learn without it, with cross-entropy"
-        )
 
 
 def check_teacher(context: TrainingContext, arch: Arch) -> Verdict:

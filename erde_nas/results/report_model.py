@@ -11,7 +11,6 @@ import numpy as np
 
 from erde_nas.data.summary import images_per_class
 from erde_nas.device.machine import Machine, describe_machine
-from erde_nas.distil.teacher_check import Verdict
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
 from erde_nas.measurement.profile_kinds import kinds_of
@@ -68,7 +67,7 @@ def assemble(run: RunContext, interrupted: bool) -> dict[str, Any]:
         "latency_model": _latency_model(run, trials),
         "rank_check": rank_check_report(run.store, recipe.search.evaluator, trials),
         "teacher_check": _teacher_check(run),
-        "own_teacher": run.store.manifest().get("own_teacher", []),
+        "own_teacher": list(run.store.manifest().own_teacher),
         "environment": {
             "python": platform.python_version(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -77,7 +76,7 @@ def assemble(run: RunContext, interrupted: bool) -> dict[str, Any]:
             "accelerators": list(machine.accelerators),
             "platform": platform.platform(),
             "devices": {p.name: _device(machine_of(p)) for p in profiles if p.elsewhere},
-            "timings_s": run.store.manifest()["timings_s"],
+            "timings_s": dict(run.store.manifest().timings_s),
         },
         "interrupted": interrupted,
         "unmeasured": measured.unmeasured,
@@ -124,13 +123,13 @@ def _latency_model(run: RunContext, trials: Sequence[Trial]) -> dict[str, dict[s
     forecast = Forecast(run.context.profiles, run.context.dataset)
     for trial in trials:
         forecast.learn(trial)
-    return forecast.summary(run.store.manifest().get("latency_skipped", {}))
+    return forecast.summary(run.store.manifest().latency_skipped or {})
 
 
 def _teacher_check(run: RunContext) -> dict[str, Any] | None:
     """How the teacher compared with a student without it; None where that was not asked."""
-    found = run.store.manifest().get("teacher_check")
-    return None if found is None else {**found, "trusted": Verdict(**found).trusted}
+    found = run.store.manifest().teacher_check
+    return None if found is None else {**asdict(found), "trusted": found.trusted}
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any
 import yaml
 
 from erde_nas.errors import UserError
-from erde_nas.files import is_temporary, read_json, write_atomic, write_json
+from erde_nas.files import is_temporary, write_atomic
 from erde_nas.progress.clock import StageClock
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.run.manifest import SCHEMA, Manifest, is_run, read_manifest, write_manifest
 from erde_nas.run.students import FILE as METRICS
 from erde_nas.run.students import StudentRecord, read_student, write_student
 from erde_nas.run.studies.interface import Study
@@ -59,13 +60,13 @@ class RunStore:
         known = self.record(name)
         write_student(self.student(name), StudentRecord(**values) if known is None else replace(known, **values))
 
-    def manifest(self) -> dict[str, Any]:
-        """Versions, hardware, seeds, hashes, timings."""
-        return read_json(self.folder / "manifest.json")
+    def manifest(self) -> Manifest:
+        """What the run is bound to, and what it found out. Raises UserError for a damaged file."""
+        return read_manifest(self.folder)
 
     def update_manifest(self, **values: Any) -> None:
-        """Add `values` to the manifest."""
-        write_json(self.folder / "manifest.json", {**self.manifest(), **values})
+        """Change fields of the manifest."""
+        write_manifest(self.folder, replace(self.manifest(), **values))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -89,7 +90,7 @@ class RunStore:
 
     def _timings(self) -> dict[str, float]:
         if self._before is None:
-            self._before = self.manifest()["timings_s"]
+            self._before = dict(self.manifest().timings_s)
         now = self._clock.seconds()
         return {stage: self._before.get(stage, 0.0) + now.get(stage, 0.0) for stage in {**self._before, **now}}
 
@@ -99,7 +100,7 @@ class RunStore:
 
     def profiles(self) -> list[HardwareProfile]:
         """The hardware profiles in the order in which they were given."""
-        return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest()["profiles"]]
+        return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest().profiles]
 
     def open_study(self, objectives: int, space: SearchSpace, storage: str | None = None) -> None:
         """Open or create the study: study.db in the folder, or one in the database `storage` that others share.
@@ -108,7 +109,7 @@ class RunStore:
         """
         from erde_nas.run.studies.local import LocalStudy
 
-        file, recorded = self.folder / "study.db", self.manifest().get("storage")
+        file, recorded = self.folder / "study.db", self.manifest().storage
         if storage is None and recorded is None:
             self._study = LocalStudy(file, objectives, space)
             return
@@ -121,8 +122,8 @@ class RunStore:
                 f"{self.folder} keeps its study in {recorded}; give that as --storage, or use another --out"
             )
         manifest = self.manifest()
-        search = manifest.get("search") or str(uuid.uuid4())
-        of = Membership(manifest["recipe"], {**manifest["hashes"], **manifest["identity"]}, search)
+        search = manifest.search or str(uuid.uuid4())
+        of = Membership(manifest.recipe, {**manifest.hashes, **manifest.identity}, search)
         url = str(storage or recorded)
         self._study = SharedStudy(url, of, objectives, space)
         self.update_manifest(storage=public_url(url), search=search)
@@ -154,7 +155,7 @@ def open_run(
     folder: Path,
     recipe: Recipe,
     profiles: Sequence[HardwareProfile],
-    identity: dict[str, Any],
+    identity: Mapping[str, str],
     clock: StageClock | None = None,
 ) -> Iterator[RunStore]:
     """Create the run folder, or continue the run that is in it, and hold its lock. `clock` began with this start.
@@ -169,27 +170,11 @@ def open_run(
             (folder / "profiles").mkdir(exist_ok=True)
             for profile in profiles:
                 _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
-            manifest = {
-                "schema": 1,
-                "recipe": recipe.name,
-                "profiles": [profile.name for profile in profiles],
-                "hashes": _hashes(recipe, profiles),
-                "identity": identity,
-                "timings_s": {},
-            }
-            write_json(folder / "manifest.json", manifest)
+            names = tuple(profile.name for profile in profiles)
+            write_manifest(folder, Manifest(SCHEMA, recipe.name, names, _hashes(recipe, profiles), identity, {}))
         _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
         with closing(RunStore(folder, clock)) as store:
             yield store
-
-
-def is_run(folder: Path) -> bool:
-    """Whether the folder holds a run: a manifest.json of this program's, not of another's."""
-    try:
-        manifest = read_json(folder / "manifest.json")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        return False
-    return isinstance(manifest, dict) and {"hashes", "identity", "timings_s"} <= manifest.keys()
 
 
 def discard_empty(folder: Path) -> None:
@@ -200,6 +185,7 @@ def discard_empty(folder: Path) -> None:
     if not is_run(folder) or any((folder / name).exists() for name in ("students", "supernet")):
         return
     with locked(folder):
+        read_manifest(folder)  # a damaged one is somebody's to look at
         for name in ("profiles", "teacher"):
             shutil.rmtree(folder / name, ignore_errors=True)
         # The manifest last: where this is cut short, the folder still holds a run.
@@ -224,15 +210,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def existing_run(folder: Path, clock: StageClock | None = None) -> RunStore:
-    """The run in `folder`. `clock` began with this command. Raises UserError where there is none."""
+    """The run in `folder`. `clock` began with this command. Raises UserError where there is none, or it is damaged."""
     if not is_run(folder):
         raise UserError(
             f"{folder} holds no run (no manifest.json); start one with `erde-nas search RECIPE --out {folder}`"
         )
+    read_manifest(folder)
     return RunStore(folder, clock)
 
 
-def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: dict[str, Any]) -> None:
+def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: Mapping[str, str]) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -244,13 +231,13 @@ def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], id
         if strangers:
             raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
         return
-    manifest = read_json(folder / "manifest.json")
-    found = {**manifest["hashes"], **manifest["identity"]}
+    manifest = read_manifest(folder)
+    found = {**manifest.hashes, **manifest.identity}
     wanted = {**_hashes(recipe, profiles), **identity}
     differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if differs:
         raise UserError(
-            f"--out {folder} holds another run (recipe '{manifest['recipe']}'): {', '.join(differs)} differ; "
+            f"--out {folder} holds another run (recipe '{manifest.recipe}'): {', '.join(differs)} differ; "
             "give another folder, or the same recipe, profiles and options to continue it"
         )
 

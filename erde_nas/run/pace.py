@@ -1,9 +1,10 @@
 """How fast a run is here: what its plan, its progress and its time left are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from erde_nas.measurement.profile_kinds import all_kinds, measured_together
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.run.manifest import Probe
 
 SLIM = "slim"  # the stage that drops exits, as the progress meter, the plan and the run's timings call it
 EXPORT, MEASURE = "export", "measure"  # the final measurement's files, and its least processes
@@ -18,17 +19,6 @@ TEACHERS = 2  # networks of the final measurement that take as long as the teach
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What measuring takes here, found before the search by measuring one student: `candidate_s` seconds from an
-    architecture to its latency, `process_s` for a fresh process, `call_ms` for one call of the student, other programs
-    that it waits for included."""
-
-    candidate_s: float = 1.0
-    process_s: float = 0.7
-    call_ms: float = 0.2
-
-
-@dataclass(frozen=True)
 class Pace:
     """How fast this run is: `epoch_s` seconds for an epoch of one student alone, `workers` candidates and `parallel`
     students of the shortlist at once. `teacher` is what the teacher's file takes, in calls of a student."""
@@ -37,7 +27,7 @@ class Pace:
     workers: int = 1
     parallel: int = 1
     profiles: tuple[HardwareProfile, ...] = ()
-    probe: Probe = Probe()
+    probe: Probe = field(default_factory=Probe)
     teacher: float = 10.0
 
 

@@ -116,11 +116,11 @@ class _Search:
         """Add to the manifest what the search itself took, and what it did not measure because of a forecast."""
         store, skipped = self._run.store, self._screen.forecast.skipped
         before = store.manifest()
-        store.update_manifest(overhead_s=round(before.get("overhead_s", 0.0) + self._own_s, 3))
+        store.update_manifest(overhead_s=round(before.overhead_s + self._own_s, 3))
         if any(skipped.values()):
-            known = before.get("latency_skipped", {})
+            known = before.latency_skipped or {}
             store.update_manifest(
-                latency_skipped={name: sorted({*known.get(name, ()), *ids}) for name, ids in skipped.items()}
+                latency_skipped={name: tuple(sorted({*known.get(name, ()), *ids})) for name, ids in skipped.items()}
             )
 
     def conclude(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
 
@@ -22,7 +22,8 @@ from erde_nas.progress.meter import Meter, duration
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import RunStore
-from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace, Probe
+from erde_nas.run.manifest import Probe
+from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace
 from erde_nas.searching.objectives import timed
 from erde_nas.searching.plan import make_plan
 from erde_nas.space.space import Space
@@ -57,7 +58,7 @@ class Planner:
 
     def on_compute(self, compute: Compute, steps: float) -> None:
         """How a student's step runs; an epoch has `steps`."""
-        self._store.update_manifest(compute=asdict(compute))
+        self._store.update_manifest(compute=compute)
         self.pace = replace(self.pace, epoch_s=compute.seconds_per_step * steps)
 
     def on_planned(self, teacher_macs: float) -> None:
@@ -91,8 +92,8 @@ class Planner:
     def _probe(self, typical: Arch) -> tuple[dict[str, float], Probe]:
         """What the reference takes, measured once for a run, and what measuring takes."""
         manifest = self._store.manifest()
-        if "reference_ms" in manifest:
-            return manifest["reference_ms"], Probe(**manifest.get("probe", {}))
+        if manifest.reference_ms is not None:
+            return dict(manifest.reference_ms), manifest.probe or Probe()
         profiles = timed(self._recipe.search, self.pace.profiles)
         begin = time.monotonic()
         reference_ms, probe = reference_latency(profiles), Probe()
@@ -100,7 +101,7 @@ class Planner:
             processes = sum(group[0].measure.processes for group in measured_together(profiles).values())
             probe = replace(probe, process_s=(time.monotonic() - begin) / processes)
             probe = self._measured(typical, profiles, reference_ms, probe)
-        self._store.update_manifest(reference_ms=reference_ms, probe=asdict(probe))
+        self._store.update_manifest(reference_ms=reference_ms, probe=probe)
         return reference_ms, probe
 
     def _measured(

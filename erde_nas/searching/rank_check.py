@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
-from erde_nas.files import read_json, write_json
+from erde_nas.files import checked, read_json, write_json
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.recipe import OptimizerSection, Recipe
 from erde_nas.run.context import RunContext
@@ -24,6 +25,7 @@ from erde_nas.space.trial import Trial, judged_students
 STAGE = "rank check"  # as the progress meter, the plan and the run's timings call it
 FILE = "rank_check.json"  # {student: {training: validation accuracy, or null where it failed}}
 Known = dict[str, dict[str, float | None]]
+_KNOWN = TypeAdapter(Known)
 
 
 def check_ranks(run: RunContext) -> None:
@@ -90,7 +92,7 @@ def _values(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
 
 def _known(store: RunStore) -> Known:
     path = store.folder / FILE
-    return read_json(path) if path.is_file() else {}
+    return checked(path, lambda: _KNOWN.validate_python(read_json(path))) if path.is_file() else {}
 
 
 def _train(

@@ -12,6 +12,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import load_network, save_network, save_weights
 from erde_nas.pareto import select
 from erde_nas.run.context import RunContext
+from erde_nas.run.manifest import Halving
 from erde_nas.run.students import RungResult, StudentRecord
 from erde_nas.run.train import train_on
 from erde_nas.searching.evaluate import judge
@@ -24,10 +25,11 @@ from erde_nas.space.trial import Trial
 
 def finish_shortlist(run: RunContext) -> list[str]:
     """Train the shortlist by successive halving; the students that were trained to the end and are fit."""
-    names, ladder, history = [trial.student for trial in _candidates(run)], rungs(run.context.recipe.finish), []
+    names, ladder = [trial.student for trial in _candidates(run)], rungs(run.context.recipe.finish)
+    history: tuple[Halving, ...] = ()
     for rung in ladder:
         promoted = _best(run, names, rung)
-        history.append({"rung": rung.number, "epochs": rung.epochs, "students": promoted})
+        history = (*history, Halving(rung.number, rung.epochs, tuple(promoted)))
         run.store.update_manifest(halving=history)
         names = _climb(run, promoted, rung, last=rung is ladder[-1])
     return names

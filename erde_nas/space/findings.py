@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, PlainSerializer, TypeAdapter
 
+from erde_nas.files import checked, read_json
 from erde_nas.networks.arch import Arch
 
 STRICT = ConfigDict(extra="forbid")
@@ -66,4 +68,10 @@ class Findings:
         return _FINDINGS.validate_python({**measured, "judged": judged or None})
 
 
+def read_arch(path: Path) -> Arch:
+    """The architecture in an arch.json. Raises UserError for a damaged file."""
+    return checked(path, lambda: _ARCH.validate_python(read_json(path)))
+
+
+_ARCH = TypeAdapter(Arch)
 _FINDINGS = TypeAdapter(Findings)

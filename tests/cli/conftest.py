@@ -8,7 +8,7 @@ import pytest
 
 CALIBRATED = """
 import erde_nas.distil.context
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 """
 
@@ -22,7 +22,7 @@ def _cache(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> str:
     """Saves the seconds that a new run spends on finding the fastest way to train; the same as code for a child."""
     from erde_nas.distil import context
-    from erde_nas.distil.training.train import Compute
+    from erde_nas.distil.training.compute import Compute
 
     monkeypatch.setattr(context, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
     return CALIBRATED

@@ -13,7 +13,7 @@ import pytest
 
 from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.workers.shipment import evaluator_of, ship
 from erde_nas.searching.workers.work import context_from_cache, evaluator

@@ -29,6 +29,6 @@ def make_trained(labels: tuple[np.ndarray, np.ndarray]) -> Callable[..., Trained
             return (generator.normal(size=(exits, len(truth), CLASSES)) + strength).astype(np.float16)
 
         macs = tuple(100 * (i + 1) for i in range(exits))
-        return TrainedStudent(loss, seed, macs, logits(labels[0]), logits(labels[1]), {})
+        return TrainedStudent(loss, seed, macs, logits(labels[0]), logits(labels[1]))
 
     return make

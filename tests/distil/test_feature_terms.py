@@ -15,7 +15,9 @@ from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.terms.fcfd import FCFD
 from erde_nas.distil.terms.hints import match_hints, mean_per_exit, relative_depths
 from erde_nas.distil.terms.make import make_term
-from erde_nas.distil.training.train import Compute, Targets, train
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
+from erde_nas.distil.training.train import train
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch

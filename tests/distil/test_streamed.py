@@ -13,7 +13,10 @@ from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.teachers.cached_logits import cached_logits
 from erde_nas.distil.teachers.teacher import Teacher
-from erde_nas.distil.training.train import Compute, Targets, calibrate, train
+from erde_nas.distil.training.calibrate import calibrate
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
+from erde_nas.distil.training.train import train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection

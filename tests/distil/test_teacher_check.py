@@ -2,7 +2,8 @@
 
 import pytest
 
-from erde_nas.distil.teacher_check import Verdict, cross_entropy_alone, learns_from_teacher
+from erde_nas.distil.teacher_check import cross_entropy_alone, learns_from_teacher
+from erde_nas.distil.verdict import Verdict
 from erde_nas.recipe.distil import LOSSES, DistilSection
 
 ALONE = {"ce", "self", "self-last"}  # the losses that docs/losses.md calls without a teacher

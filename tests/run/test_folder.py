@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.recipe import shipped as resources
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection, MatchSection, load_profile
@@ -25,7 +26,8 @@ from erde_nas.recipe.recipe import (
     SpaceSection,
     load_recipe,
 )
-from erde_nas.run.folder import RunStore, discard_empty, existing_run, is_run, locked, open_run
+from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
+from erde_nas.run.manifest import is_run
 from erde_nas.run.students import StudentRecord
 from erde_nas.space.trial import Choice, Trial
 from tests.space.builders import findings, judged
@@ -103,10 +105,10 @@ def test_a_new_run_can_be_read_back(tmp_path: Path) -> None:
     assert again.recipe() == RECIPE
     assert again.profiles() == list(PROFILES)
     manifest = again.manifest()
-    assert manifest["schema"] == 1
-    assert manifest["recipe"] == "toy"
-    assert manifest["profiles"] == ["one", "two"]
-    assert manifest["identity"] == IDENTITY
+    assert manifest.schema == 1
+    assert manifest.recipe == "toy"
+    assert manifest.profiles == ("one", "two")
+    assert manifest.identity == IDENTITY
 
 
 def test_every_shipped_recipe_and_profile_survives_the_run_folder(tmp_path: Path) -> None:
@@ -132,9 +134,9 @@ def test_students_and_the_manifest_gather_what_is_known(tmp_path: Path) -> None:
         assert store.record("abc") == StudentRecord("finished", searched=findings(judged()))
         assert store.records() == {"abc": store.record("abc")}
         assert (store.student("abc") / "metrics.json").is_file()
-        store.update_manifest(compute={"threads": 1})
-    assert existing_run(tmp_path / "run").manifest()["compute"] == {"threads": 1}
-    assert existing_run(tmp_path / "run").manifest()["recipe"] == "toy"
+        store.update_manifest(compute=Compute("fp32", 1, 0.5))
+    assert existing_run(tmp_path / "run").manifest().compute == Compute("fp32", 1, 0.5)
+    assert existing_run(tmp_path / "run").manifest().recipe == "toy"
 
 
 def test_time_is_counted_over_continuations_and_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +160,7 @@ def test_time_is_counted_over_continuations_and_errors(tmp_path: Path, monkeypat
         passes(2.0)
         assert store.seconds() == 9.75
         store.record_time()
-    assert existing_run(tmp_path / "run").manifest()["timings_s"] == {"start": 6.0, "search": 3.5, "report": 0.25}
+    assert existing_run(tmp_path / "run").manifest().timings_s == {"start": 6.0, "search": 3.5, "report": 0.25}
 
 
 def test_trials_come_back_exactly(tmp_path: Path) -> None:
@@ -195,10 +197,10 @@ def test_a_trial_outside_the_space_is_not_stored(tmp_path: Path) -> None:
 
 def test_more_trials_or_another_description_continue_a_run(tmp_path: Path) -> None:
     with opened(tmp_path / "run") as store:
-        store.update_manifest(mark=1)
+        store.update_manifest(overhead_s=1.5)
     more = other("search", trials=99).model_copy(update={"description": "longer", "profiles": ("one", "two")})
     with opened(tmp_path / "run", more) as store:
-        assert store.manifest()["mark"] == 1
+        assert store.manifest().overhead_s == 1.5
         assert store.recipe() == more
 
 
@@ -334,7 +336,7 @@ with locked(pathlib.Path(sys.argv[1])):
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with opened(folder) as store:
-        store.update_manifest(mark=1)
+        store.update_manifest(overhead_s=1.5)
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=CHILD, text=True) as child:
         assert child.stdout is not None
@@ -347,7 +349,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         child.kill()  # the system releases the lock, however the process ends
     with opened(folder) as store, pytest.raises(UserError, match="at work"), locked(folder):
         pass
-    assert store.manifest()["mark"] == 1
+    assert store.manifest().overhead_s == 1.5
 
 
 KILLER = """

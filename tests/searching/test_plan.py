@@ -7,7 +7,8 @@ import pytest
 
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
-from erde_nas.run.pace import ALLOWANCE, EXPORT, FILE_S, MEASURE, SLIM, SLIM_S, Pace, Probe, measuring_s
+from erde_nas.run.manifest import Probe
+from erde_nas.run.pace import ALLOWANCE, EXPORT, FILE_S, MEASURE, SLIM, SLIM_S, Pace, measuring_s
 from erde_nas.searching.plan import REPORT_S, after_search_s, candidate_s, make_plan
 
 HOW = {"warmup_calls": 30, "calls_per_block": 10, "blocks": 15, "processes": 6, "stream_images": 100, "allowance_s": 60}

@@ -18,7 +18,8 @@ from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.teachers.checkpoint import content_key, load_checkpoint
 from erde_nas.distil.teachers.literature import SUFFIXES
-from erde_nas.distil.training.train import Compute, train
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.train import train
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork, on_device

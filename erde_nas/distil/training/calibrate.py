@@ -7,10 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
-from erde_nas.distil.training.compute import MEMORY_FORMATS, Compute
+from erde_nas.distil.training.compute import LAYOUTS, Compute, Precision
+from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.graphs import fastest_step
 from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.timings import bf16_may_help, circumstances, remembered
@@ -21,6 +23,7 @@ CPU_IMAGES = 64  # in a step of the calibration on a CPU, which a large teacher 
 ROUNDS = 20  # at most
 WORTH_IT = 0.95  # a way must take at most this much of an earlier one's time
 BUSY = 1.25  # what more threads than one cost: on a busy machine they wait for each other, many times as long
+_COMPUTE = TypeAdapter(Compute)
 
 
 def calibrate(
@@ -43,27 +46,17 @@ def calibrate(
 
 
 def _is_compute(answer: Any) -> bool:
-    """Whether a value from the cache says how to run a step."""
-    way = Compute(**answer)
-    return (
-        way.precision in ("fp32", "bf16")
-        and way.layout in MEMORY_FORMATS
-        and isinstance(way.threads, int)
-        and way.threads >= 1
-        and isinstance(way.seconds_per_step, float)
-        and way.seconds_per_step > 0
-    )
+    """Whether a value from the cache says how to run a step. Raises ValueError for what can never be one."""
+    return _COMPUTE.validate_python(answer).seconds_per_step > 0
 
 
 def _fastest(make_network: Callable[[], EarlyExitNetwork], views: Views, count: int, seconds: float) -> Compute:
     """The best of all ways, with the seconds of a step on `count` images."""
     on_cpu, all_threads = views.device.type == "cpu", torch.get_num_threads()
     threads = sorted({1, all_threads}) if on_cpu else [all_threads]
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16_may_help(views.device) else ("fp32",)
     ways = [
-        Compute(precision, count, 0.0, layout)
-        for precision in (("fp32", "bf16") if bf16_may_help(views.device) else ("fp32",))
-        for count in threads
-        for layout in MEMORY_FORMATS
+        Compute(precision, count, 0.0, layout) for precision in precisions for count in threads for layout in LAYOUTS
     ]
     steps = {way: _prepared(make_network(), views, way, count) for way in ways}
     times: dict[Compute, list[float]] = {way: [] for way in ways}
@@ -93,7 +86,7 @@ def _alternated(ways: list[Compute], seconds: float) -> Iterator[Compute]:
 
 def _prepared(network: EarlyExitNetwork, views: Views, way: Compute, count: int) -> Callable[[], None]:
     """A step on `count` images, which trains `network` hardly at all."""
-    network.train().to(memory_format=way.memory_format)  # type: ignore[call-overload]
+    network.train().to(memory_format=MEMORY_FORMATS[way.layout])  # type: ignore[call-overload]
     objective = cross_entropy_objective(len(network.arch.exits)).to(views.device)
     options = OptimizerSection(epochs=1, learning_rate=1e-6)
     runner = StepRunner(network, objective, options, steps=ROUNDS, compute=way)

@@ -10,6 +10,7 @@ from torch import Tensor
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.forward import MEMORY_FORMATS, features_of, forward
 from erde_nas.distil.training.schedule import learning_rates, make_optimizer
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import OptimizerSection
@@ -45,7 +46,7 @@ class StepRunner:
         """Copy a batch into the static inputs: images (batch, channels, h, w) uint8, labels (batch,), and teacher
         logits (exits, batch, classes) float32 or, in every step, None. All batches have the same shape."""
         if self._images is None:
-            self._images = torch.empty_like(images, memory_format=self.compute.memory_format)
+            self._images = torch.empty_like(images, memory_format=MEMORY_FORMATS[self.compute.layout])
             self._labels = torch.empty_like(labels)
             self._teacher_logits = None if teacher is None else torch.empty_like(teacher).contiguous()
         for buffer, new in ((self._images, images), (self._labels, labels), (self._teacher_logits, teacher)):
@@ -71,23 +72,15 @@ class StepRunner:
     def _forward(self) -> Step:
         assert self._images is not None
         assert self._labels is not None
-        features: list[Tensor] = []
-        # No weight is used twice in a pass, so the cache of cast weights, which all threads share, saves nothing.
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.compute.precision == "bf16", cache_enabled=False
-        ):
-            rescale = self.objective.section.gradient_rescaling
-            logits, hints = self.network.forward_all(self._images, rescale_gradients=rescale)
-            if self.teacher is not None:
-                with torch.no_grad():
-                    features = self.teacher.forward_all(self._images)[1]
+        rescale = self.objective.section.gradient_rescaling
+        logits, hints = forward(self.network, self._images, self.compute, rescale)
         return Step(
-            student=torch.stack(logits).float(),  # (exits, batch, classes)
+            student=logits,
             labels=self._labels,
             teacher=self._teacher_logits,
             done=(self._taken / self.steps).squeeze(),
             student_features=hints,
-            teacher_features=features,
+            teacher_features=features_of(self.teacher, self._images, self.compute),
         )
 
     def state(self) -> list[Tensor]:

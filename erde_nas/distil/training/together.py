@@ -15,7 +15,8 @@ import torch
 
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Progress, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork

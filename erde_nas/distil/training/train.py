@@ -11,16 +11,15 @@ import torch
 
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
-from erde_nas.distil.training.calibrate import calibrate
-from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.dropout import seeded_dropout
+from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.graphs import fastest_step
 from erde_nas.distil.training.step_runner import StepRunner
+from erde_nas.distil.training.targets import Targets
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import OptimizerSection
-
-__all__ = ["Compute", "Progress", "Stopped", "Targets", "calibrate", "steps_per_epoch", "train"]
 
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""
@@ -49,7 +48,7 @@ def train(
     TrainingFailed where the loss stops being finite, and Stopped.
     """
     torch.set_num_threads(compute.threads)
-    network.train().to(memory_format=compute.memory_format)  # type: ignore[call-overload]
+    network.train().to(memory_format=MEMORY_FORMATS[compute.layout])  # type: ignore[call-overload]
     steps = steps_per_epoch(views, options)
     generator = torch.Generator(views.device).manual_seed(seed)
     runner = StepRunner(

@@ -16,6 +16,7 @@ from erde_nas.distil.losses import kd_loss
 from erde_nas.distil.objective import Objective, teacher_exits
 from erde_nas.distil.step import Step, Term
 from erde_nas.distil.training.dropout import seeded_dropout
+from erde_nas.distil.training.forward import MEMORY_FORMATS, forward
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
@@ -57,11 +58,9 @@ class Sandwich:
         dataset, compute = self._context.dataset, self._context.compute
         network = bind_(EarlyExitNetwork(arch, dataset.mean, dataset.std), self._weights).train()
         network.to(images.device)
-        images = images.contiguous(memory_format=compute.memory_format)
-        bf16 = compute.precision == "bf16"
-        with seeded_dropout(network, generator), torch.autocast(images.device.type, torch.bfloat16, bf16, False):
-            rescale = self._context.recipe.distil.gradient_rescaling
-            return torch.stack(network.forward_all(images, rescale_gradients=rescale)[0]).float()
+        images = images.contiguous(memory_format=MEMORY_FORMATS[compute.layout])
+        with seeded_dropout(network, generator):
+            return forward(network, images, compute, self._context.recipe.distil.gradient_rescaling)[0]
 
     def _loss(self, step: Step, macs: Sequence[int], in_place: tuple[tuple[int, ...], Tensor] | None) -> Tensor:
         """The recipe's loss, and what the largest sub-network adds to the others'."""

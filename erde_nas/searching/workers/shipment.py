@@ -12,7 +12,7 @@ from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.views import Views
 from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.teachers.teacher import Teacher
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.networks.arch import Arch

@@ -10,8 +10,8 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import usable_cores
 from erde_nas.distil.context import TrainingContext, pick_device, prepare
+from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.timings import bf16_may_help
-from erde_nas.distil.training.train import Compute
 from erde_nas.errors import DeviceLost
 from erde_nas.networks.weights import pack
 from erde_nas.progress.meter import Meter

@@ -15,7 +15,7 @@ from erde_nas.distil.teachers.cached_logits import cached_logits
 from erde_nas.distil.teachers.checkpoint import load_checkpoint
 from erde_nas.distil.teachers.foreign import ProgramTeacher
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import save_network

@@ -14,7 +14,7 @@ from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.views import Views
 from erde_nas.distil.teachers import teacher as module
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher, teacher_arch
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork

@@ -12,9 +12,10 @@ from erde_nas.distil.objective import Objective
 from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.training import graphs
 from erde_nas.distil.training import train as training
-from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.graphs import fastest_step, restore_
 from erde_nas.distil.training.step_runner import StepRunner
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.together import Job, train_together
 from erde_nas.distil.training.train import train
 from erde_nas.networks.network import EarlyExitNetwork

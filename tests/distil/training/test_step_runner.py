@@ -12,9 +12,11 @@ from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step, Term
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil.training.compute import MEMORY_FORMATS, Compute, Targets
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.schedule import one_cycle
 from erde_nas.distil.training.step_runner import StepRunner
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection

@@ -14,7 +14,8 @@ from torch import Tensor
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil.training.compute import Compute, Targets
+from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.together import Job, train_together
 from erde_nas.distil.training.train import train
 from erde_nas.errors import TrainingFailed

@@ -12,8 +12,11 @@ from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective, cross_entropy_objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.terms.kd import KD
-from erde_nas.distil.training.compute import Layout
-from erde_nas.distil.training.train import Compute, Stopped, Targets, calibrate, steps_per_epoch, train
+from erde_nas.distil.training.calibrate import calibrate
+from erde_nas.distil.training.compute import Compute, Layout
+from erde_nas.distil.training.forward import MEMORY_FORMATS
+from erde_nas.distil.training.targets import Targets
+from erde_nas.distil.training.train import Stopped, steps_per_epoch, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.recipe.distil import DistilSection
@@ -226,7 +229,7 @@ def test_the_weights_lie_in_memory_as_compute_says(
     train(network, make_views(), CROSS_ENTROPY, BRIEF, targets=None, seed=0, compute=compute)
     kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[-1] > 1]
     assert kernels
-    assert all(kernel.is_contiguous(memory_format=compute.memory_format) for kernel in kernels)
+    assert all(kernel.is_contiguous(memory_format=MEMORY_FORMATS[compute.layout]) for kernel in kernels)
 
 
 def test_targets_pick_view_images_and_exits_as_a_loop_does() -> None:

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.run.studies import shared
 
 KILLED = """
 import os, signal
 import erde_nas.distil.context, erde_nas.measurement.candidate_latency as quick_latency
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 whole, calls = quick_latency.make_segments, 0
 def deadly(*args):

@@ -9,7 +9,7 @@ import torch
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.distil.context import TrainingContext, prepare
-from erde_nas.distil.training.train import Compute
+from erde_nas.distil.training.compute import Compute
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.recipe import (
     CompressSection,
