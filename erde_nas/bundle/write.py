@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from erde_nas.bundle.source import Source
 from erde_nas.bundle.trade_offs import measured_latency, measured_row, trade_offs
 from erde_nas.data.kind import licence
 from erde_nas.device import bundle_runner as runner
+from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
 from erde_nas.onnx_files.nest import split
+from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.recipe.profile import HERE
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.points import baseline_name
@@ -77,7 +80,7 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
         shutil.copyfile(path, folder / name)
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
-        segments = split(model)
+        segments = _scored(split(model), exit_rule(source.exported[name].exit_rule))
         names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
         for segment_name, segment in zip(names, segments, strict=True):
             onnx.save(segment, folder / segment_name)
@@ -93,6 +96,11 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
             "reasons": list(reasons),
         }
     return models
+
+
+def _scored(segments: Sequence[onnx.ModelProto], rule: ExitRule) -> list[onnx.ModelProto]:
+    """All but the last give the exit's score as well, so that `run.py` need not know the rule."""
+    return [*(with_score(segment, number, rule) for number, segment in enumerate(segments[:-1])), segments[-1]]
 
 
 def describe(source: Source) -> dict[str, Any]:

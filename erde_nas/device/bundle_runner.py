@@ -531,21 +531,24 @@ def run_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A batch (n, channels, size, size) uint8 -> logits (n, classes) and exits (n,).
 
-    Segment by segment; images that are sure enough leave, and the batch shrinks to the rest.
+    Segment by segment; images whose score, which a segment gives, is below its threshold leave, and the batch shrinks
+    to the rest.
     """
     levels = np.array(thresholds, np.float32)
     waiting, taken = np.arange(len(images)), np.full(len(images), len(segments) - 1)
     answers: list[tuple[np.ndarray, np.ndarray]] = []
-    x = images
+    known = {"image": images}  # by name: what segments take, of the images that wait
     for number, session in enumerate(segments):
-        logits, *features = session.run(None, {session.get_inputs()[0].name: x})
-        leaves = entropy(logits) < levels[number] if features else np.ones(len(x), bool)
+        found = session.run(None, {value.name: known[value.name] for value in session.get_inputs()})
+        known |= zip([value.name for value in session.get_outputs()], found, strict=True)
+        logits = known[f"logits{number}"]
+        leaves = known[f"score{number}"] < levels[number] if number < len(levels) else np.ones(len(logits), bool)
         answers.append((waiting[leaves], logits[leaves]))
         taken[waiting[leaves]] = number
         waiting = waiting[~leaves]
         if not len(waiting):
             break
-        x = features[0][~leaves]
+        known = {name: values[~leaves] for name, values in known.items() if len(values) == len(leaves)}
     found = np.empty((len(images), answers[0][1].shape[1]), np.float32)
     for places, logits in answers:
         found[places] = logits

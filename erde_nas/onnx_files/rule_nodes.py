@@ -27,13 +27,13 @@ class RuleNodes:
 def rule_nodes(text: str, prefix: str, number: int) -> RuleNodes:
     """The graph `text` of an `ExitRule` at exit `number`. Every name inside starts with `prefix`."""
     graph = parse_graph(text)
-    inputs = [value.name for value in graph.input]
+    inputs, own = [value.name for value in graph.input], output_names(number, number + 1)[0]
 
     def renamed(name: str) -> str:
         if not name:  # an input that is left out
             return name
         if name == "logits":
-            return output_names(number, number + 1)[0]
+            return own
         return name if name in inputs else prefix + name
 
     for tensor in graph.initializer:
@@ -43,7 +43,8 @@ def rule_nodes(text: str, prefix: str, number: int) -> RuleNodes:
         node.input[:] = map(renamed, node.input)
         node.output[:] = map(renamed, node.output)
         node.name = node.output[0]
-    return RuleNodes(graph.node, graph.initializer, renamed(graph.output[0].name), tuple(filter(EARLIER.match, inputs)))
+    earlier = tuple(name for name in inputs if EARLIER.match(name) and name != own)
+    return RuleNodes(graph.node, graph.initializer, renamed(graph.output[0].name), earlier)
 
 
 def with_score(segment: ModelProto, number: int, rule: ExitRule) -> ModelProto:

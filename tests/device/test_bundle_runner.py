@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from erde_nas.device import bundle_runner as run
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import entropies
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
+from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.onnx_files.segments import export_segments
 from tests.networks.builders import build, digits, medians, small_arch
 
@@ -78,7 +80,9 @@ def test_a_batch_is_routed_as_the_network_routes(tmp_path):
     levels = [*thresholds, np.inf]
     entropy = entropies(logits)
     expected = [next(i for i in range(3) if entropy[i, n] < levels[i]) for n in range(len(IMAGES))]
-    sessions = [run.open_session(segment.SerializeToString()) for segment in export_segments(network)]
+    *early, last = export_segments(network)
+    segments = [*(with_score(segment, number, ENTROPY) for number, segment in enumerate(early)), last]
+    sessions = [run.open_session(segment.SerializeToString()) for segment in segments]
     found, taken = run.run_batch(sessions, IMAGES, thresholds)
     assert taken.tolist() == expected
     assert set(expected) == {0, 1, 2}
@@ -169,7 +173,7 @@ def test_a_cpu_that_would_cut_off_sums_is_known(monkeypatch, machine, cpuinfo, f
 def test_a_file_for_other_cpus_says_so_once_and_answers_right(tmp_path, monkeypatch, capsys, words, flags, lines):
     segments = export_segments(build(small_arch("vgg", ("gap", "gap"), width=16)))
     made = quantize_segments(segments, IMAGES, Quantization(weight_bits=8))
-    files = {"model.int8.onnx": nest(made, [0.5]), "0.onnx": made[0], "1.onnx": made[1]}
+    files = {"model.int8.onnx": nest(made, [0.5]), "0.onnx": with_score(made[0], 0, ENTROPY), "1.onnx": made[1]}
     for name, model in files.items():
         onnx.save(model, tmp_path / name)
     model = {"segments": ["0.onnx", "1.onnx"], "instructions": NEEDS}

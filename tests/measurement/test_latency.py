@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from erde_nas.device.agent.job import Answer, Disturbance, Interruptions, StreamTimes, Times
+from erde_nas.device.exit_rules import exit_rule
 from erde_nas.errors import UserError
 from erde_nas.measurement import latency
 from erde_nas.measurement.latency import Effort, Workload, latency_record, measure
@@ -13,7 +14,9 @@ from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
+from erde_nas.networks.operating_points import scores
 from erde_nas.onnx_files.deployable import DeployableFile
+from erde_nas.onnx_files.write import fp32_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile, MeasureSection
 from tests.networks.builders import build, digits, medians, small_arch, write_onnx
 
@@ -51,6 +54,21 @@ def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
         assert stream.exit_fractions == routed(network, thresholds, IMAGES[:streamed])
         assert 0 < stream.p50 <= stream.p95 <= stream.p99
         assert stream.mean > 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_stream_leaves_by_the_rule_that_the_file_names(tmp_path, student, batch_size):
+    network, rule = student[0], exit_rule("margin")
+    first, second = scores(rule, all_logits(network, IMAGES[:32]))
+    levels = (float(np.median(first)), float(np.median(second[first > np.median(first)])))
+    _, taken = network.forward_until_exit(torch.from_numpy(IMAGES[:32]), levels, rule)
+    wanted = tuple(np.bincount(taken, minlength=3) / 32)
+    assert wanted != routed(network, levels, IMAGES[:32])
+    assert min(wanted) > 0
+    write_file(fp32_segments(network, IMAGES.shape[1:]), levels, tmp_path / "model.onnx", {}, rule)
+    file = Workload("a", DeployableFile(tmp_path / "model.onnx"), 3, (levels,))
+    (stream,) = measure([file], profile(batch_size=batch_size), IMAGES, Effort(1, 3))["a"].streams
+    assert stream.exit_fractions == wanted
 
 
 def test_leaving_early_is_faster_and_all_files_of_a_job_are_measured(tmp_path, student):

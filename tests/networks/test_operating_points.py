@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 
+from erde_nas.device.exit_rules import exit_rule
 from erde_nas.networks.operating_points import (
     COMBINATIONS,
     OperatingPoint,
@@ -114,6 +116,28 @@ def test_curve_is_the_front_over_all_pairs_of_thresholds(seed):
     assert len(curve) == len(front)
     for point in curve:
         assert point == operate(logits, labels, COSTS, point.thresholds)
+
+
+@pytest.mark.parametrize("name", ["max-prob", "margin"])
+@pytest.mark.parametrize("seed", range(2))
+def test_curve_of_another_rule_is_the_front_by_that_rule(name, seed):
+    logits, labels = cohort(12, seed=seed)
+    p = np.sort(softmax(logits.astype(float), -1), -1)
+    score = {"max-prob": 1 - p[..., -1], "margin": 1 - p[..., -1] + p[..., -2]}[name]
+    grids = [[0.0, *(np.sort(s) + 1e-9)] for s in score[:-1]]
+    every = set()
+    for levels in itertools.product(*grids):
+        taken = [next((i for i, t in enumerate(levels) if score[i, n] < t), 2) for n in range(12)]
+        right = sum(logits[exit_, n].argmax() == labels[n] for n, exit_ in enumerate(taken))
+        every.add((right / 12, round(sum(COSTS[exit_] for exit_ in taken) / 12, 9)))
+    front = {
+        (a, c) for a, c in every if not any(x >= a and y <= c and (x, y) != (a, c) for x, y in every)
+    }  # fmt: skip
+    rule = exit_rule(name)
+    curve = operating_curve(logits, labels, COSTS, rule)
+    assert {(point.accuracy, round(point.cost, 9)) for point in curve} == front
+    assert all(point == operate(logits, labels, COSTS, point.thresholds, rule) for point in curve)
+    assert curve != operating_curve(logits, labels, COSTS)
 
 
 @pytest.mark.parametrize("exits", [1, 2, 3, 5])

@@ -11,13 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
+from erde_nas.device.exit_rules import ENTROPY, exit_rule
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting, forced
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.errors import UserError
 from erde_nas.measurement.agreement import TOLERANCE
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.operating_points import entropies, exit_indices
+from erde_nas.networks.operating_points import entropies, exit_indices, scores
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import quantize_segments
@@ -67,7 +68,7 @@ def load(tmp_path):
     def of(name, setting):
         used, folder = installed(name), tmp_path / f"{name}{setting.batch_size}"
         folder.mkdir()
-        files = used.prepare(deployable(tmp_path, setting.precision), setting, folder)
+        files = used.prepare(deployable(tmp_path, setting.precision, setting.rule), setting, folder)
         assert all(path.parent == folder and path.is_file() for path in files)
         return used.load([str(path) for path in files], setting)
 
@@ -83,11 +84,11 @@ def installed(name):
     return used
 
 
-def deployable(folder, precision="fp32"):
+def deployable(folder, precision="fp32", rule=ENTROPY):
     network, thresholds, _ = student()
     segments = export_segments(network)
     segments = quantize_segments(segments, IMAGES) if precision == "int8" else segments
-    onnx.save(nest(segments, thresholds), folder / "model.onnx")
+    onnx.save(nest(segments, thresholds, rule), folder / "model.onnx")
     return DeployableFile(folder / "model.onnx", network)
 
 
@@ -112,6 +113,22 @@ def test_exits_and_logits_are_those_of_pytorch(load, name, precision, batch_size
             assert logits.dtype == np.float32
             assert np.array_equal(np.asarray(taken)[sure[chosen]], routes[chosen][sure[chosen]])
             assert worst(logits, wanted[taken, chosen]) <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("name", [pytest.param(c.values[0], marks=c.marks) for c in CASES if c.values[1] == "fp32"])
+@pytest.mark.parametrize(("batch_size", "chosen"), [(1, "margin"), (BATCH, "max-prob")])
+def test_every_runtime_keeps_the_exit_rule(load, name, batch_size, chosen):
+    """Each decides by the rule that the file, or else the setting, names."""
+    rule, wanted = exit_rule(chosen), expected("fp32")
+    score = scores(rule, wanted)
+    levels = [float(np.median(score[0]))]
+    routes, sure = exit_indices(score, levels), (np.abs(score[0] - levels[0]) > 1e-4)
+    assert (routes[sure] != exit_indices(entropies(wanted), levels)[sure]).any()
+    runner = load(name, Setting(batch_size=batch_size, exit_rule=chosen))
+    for start in range(0, len(IMAGES), batch_size):
+        batch = np.arange(start, start + batch_size)
+        _, taken = runner.run(IMAGES[batch], np.array(levels, np.float32))
+        assert np.array_equal(np.asarray(taken)[sure[batch]], routes[batch][sure[batch]])
 
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
