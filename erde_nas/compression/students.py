@@ -1,11 +1,12 @@
 """What compression tries for every finished student: shares of its channels, a goal, and fewer exits."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
-from erde_nas.compression.estimate import Yardstick
+from erde_nas.compression.drop_exits import drop_unused_exits
+from erde_nas.compression.goal_measures import GoalMeasures
 from erde_nas.compression.prune import shapes
-from erde_nas.compression.smaller import (
-    drop_unused_exits,
+from erde_nas.compression.prune_students import (
     gradients_of,
     how_to_prune,
     load_student,
@@ -14,7 +15,6 @@ from erde_nas.compression.smaller import (
     pruned_name,
 )
 from erde_nas.networks.arch import Arch
-from erde_nas.onnx_files.bisect import first_that
 from erde_nas.recipe.goal import GoalSection, describe, misses
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.run.context import RunContext
@@ -36,12 +36,12 @@ def compress_students(
     if not goals:
         prune_and_train(run, [(name, ratio) for name in names for ratio in section.prune])
     for goal, profile in [*goals, *([] if target is None else [target])]:
-        yardstick = Yardstick(run.context, profile)
+        measures = GoalMeasures(run.context, profile)
         for name in names:
             if goal.needs_no_training:
-                _small_enough(run, name, goal, yardstick)
+                _small_enough(run, name, goal, measures)
             else:
-                _accurate_enough(run, name, goal, yardstick)
+                _accurate_enough(run, name, goal, measures)
     run.meter.close("prune")
     drop_unused_exits(run, [*names, *made_of(run, names)])
     run.meter.close(SLIM)
@@ -54,34 +54,34 @@ def _shapes(run: RunContext, name: str) -> list[Shape]:
     return [(0.0, network.arch), *shapes(network, how_to_prune(run), gradients_of(run))]
 
 
-def _small_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
+def _small_enough(run: RunContext, name: str, goal: GoalSection, measures: GoalMeasures) -> None:
     """Train the least pruned architecture that is fast and small enough, found by measuring untrained ones.
 
     Latency and size do not depend on the weights; how images share out over the exits is taken from the student.
     """
-    fractions = yardstick.point(load_student(run, name)).exit_fractions
+    fractions = measures.point(load_student(run, name)).exit_fractions
 
     def meets(shape: Shape) -> bool:
         network = run.context.build(shape[1]).cpu().eval()
-        reached = yardstick.reached(network, fractions, size=goal.size_kb is not None)
+        reached = measures.reached(network, fractions, size=goal.size_kb is not None)
         run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less would give {describe(reached, goal)}")
         return all(miss <= 0 for miss in misses(reached, goal).values())
 
     every = _shapes(run, name)
-    chosen = first_that(every, meets)
-    least, _ = chosen or every[-1]
+    place = bisect_left(every, True, key=meets)
+    least, _ = every[min(place, len(every) - 1)]
     if least:
         prune_and_train(run, [(name, least)])
-    if chosen is None:
+    if place == len(every):
         run.meter.say(
-            f"prune {name}: no shape reaches the goal on {yardstick.profile.name}; the cheapest is taken, "
+            f"prune {name}: no shape reaches the goal on {measures.profile.name}; the cheapest is taken, "
             f"with {least:.0%} of the channels less"
         )
         if run.store.record(pruned_name(name, least)):  # else its training failed
             run.store.update_student(pruned_name(name, least), cheapest=True)
 
 
-def _accurate_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Yardstick) -> None:
+def _accurate_enough(run: RunContext, name: str, goal: GoalSection, measures: GoalMeasures) -> None:
     """Train architectures until the most pruned one is found that is accurate enough; all of them stay in the run."""
 
     def fails(shape: Shape) -> bool:
@@ -91,9 +91,9 @@ def _accurate_enough(run: RunContext, name: str, goal: GoalSection, yardstick: Y
             record = run.store.record(pruned)
             if record is None or record.stage != "pruned":
                 return True
-        drop = yardstick.teacher_accuracy - yardstick.accuracy(load_student(run, pruned))
+        drop = measures.teacher_accuracy - measures.accuracy(load_student(run, pruned))
         what = describe({"accuracy_drop": drop}, goal)
         run.meter.say(f"prune {name}: {shape[0]:.0%} of the channels less is {what} on validation")
         return any(miss > 0 for miss in misses({"accuracy_drop": drop}, goal).values())
 
-    first_that(_shapes(run, name), fails)
+    bisect_left(_shapes(run, name), True, key=fails)

@@ -4,6 +4,7 @@ The error of a layer is that of the logits of all exits on the calibration image
 will do.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,6 @@ from onnx import ModelProto
 
 from erde_nas.device.instructions import exact_int8, this_cpu
 from erde_nas.device.runtimes.onnxruntime import run_segments
-from erde_nas.onnx_files.bisect import first_that
 from erde_nas.onnx_files.quantize import Quantization, quantizable, quantize_segments
 
 Models = Sequence[ModelProto]
@@ -46,5 +46,6 @@ def keep_sensitive(
         made[count] = quantize_segments(segments, images, replace(how, kept=(*how.kept, *order[:count])))
         return accurate(made[count])
 
-    count = first_that(range(1, len(order) // 2 + 1), meets)
-    return None if count is None else (made[count], tuple(order[:count]))
+    counts = range(1, len(order) // 2 + 1)
+    place = bisect_left(counts, True, key=meets)
+    return None if place == len(counts) else (made[counts[place]], tuple(order[: counts[place]]))

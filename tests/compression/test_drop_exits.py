@@ -1,8 +1,8 @@
-"""Which exits are dropped, and what pruned students are called."""
+"""Which exits are dropped."""
 
 import pytest
 
-from erde_nas.compression.smaller import pruned_name, used_exits
+from erde_nas.compression.drop_exits import used_exits
 from erde_nas.networks.operating_points import OperatingPoint
 
 
@@ -27,7 +27,3 @@ def point(cost, *fractions):
 )
 def test_exits_that_no_image_takes(points, expected):
     assert used_exits(points) == expected
-
-
-def test_names_of_pruned_students():
-    assert (pruned_name("a", 0.35), pruned_name("a", 0.0)) == ("a-p35", "a")

@@ -1,4 +1,5 @@
-"""What an architecture would reach of a goal: measured briefly on the profile, before anything is trained."""
+"""What a goal of compression is about, measured briefly under one profile: of the teacher, of trained students, and of
+architectures before anything is trained."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,8 +22,8 @@ from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
 
 
-class Yardstick:
-    """Measures students and the teacher under one profile."""
+class GoalMeasures:
+    """Accuracy, latency and size of students and of the teacher under one profile."""
 
     def __init__(self, context: TrainingContext, profile: HardwareProfile) -> None:
         self.context, self.profile = context, profile
