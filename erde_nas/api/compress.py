@@ -32,8 +32,12 @@ def compress(
         device: where students are trained: auto, cpu or cuda.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.
 
+    Returns:
+        The run as it is now; what came of a target stands in `Run.target`.
+
     Raises:
         UserError: for a mistake in what was given, and for a folder without a candidate.
+        KeyboardInterrupt: on Ctrl+C; what is finished is kept, and the same call continues.
     """
     folder = run.folder if isinstance(run, Run) else folder_of(run)
     if profile is not None and not target:

@@ -12,8 +12,11 @@ from erde_nas.recipe.recipe import OptimizerSection, Recipe, SearchSection, load
 from erde_nas.recipe.strict_yaml import check_strict
 
 RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Recipe
+"""The name of a shipped recipe, the path of a YAML file, its keys, or the object that is made of them."""
 ProfileLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | HardwareProfile
+"""The same for a hardware profile."""
 Profiles: TypeAlias = ProfileLike | Sequence[ProfileLike]
+"""One or several of them."""
 MOST_SCALE = 1000.0
 
 

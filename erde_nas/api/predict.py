@@ -69,6 +69,9 @@ def predict(model: str | PathLike[str] | AtPoint, images: Images, *, resize: boo
         resize: scale image files of another size (bilinear).
         say: hears what is left out of a folder, and where this CPU runs an int8 file less exactly; a warning otherwise.
 
+    Returns:
+        An answer per image, in their order.
+
     Raises:
         UserError: for a file that is no exported student, and for images that it cannot take.
     """

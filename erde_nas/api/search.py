@@ -42,6 +42,9 @@ def search(  # one keyword for each wish: help() and editors show them with thei
         storage: URL of a database that several searches share: postgresql://user@host/database.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.
 
+    Returns:
+        The run with its report; profiles whose device was lost meanwhile stand in `Run.unmeasured`.
+
     Raises:
         UserError: for a mistake in what was given; the message says where and what to do.
         SearchInterrupted: a KeyboardInterrupt, where Ctrl+C came after candidates were finished: their report is

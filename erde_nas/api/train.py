@@ -76,6 +76,9 @@ def train(  # one keyword for each wish: help() and editors show them with their
         data_dir: folder with the data set's official files.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.
 
+    Returns:
+        A record per loss and seed; as text the means over seeds, with intervals and paired differences.
+
     Raises:
         UserError: for a mistake in what was given, and where every training failed.
         KeyboardInterrupt: on Ctrl+C; what is finished is reported in `out` and kept.
