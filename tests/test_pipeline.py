@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from erde_nas import pipeline
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words, this_cpu
+from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words
+from erde_nas.device.machine import this_cpu
 from erde_nas.front.point import Point
 from erde_nas.networks.arch import Arch
 from erde_nas.onnx_files.nest import thresholds_of

@@ -6,11 +6,8 @@ what does not fit: 255 · 127 · 2 is 64,770, more than 32,767. Weights of 7 bit
 computations"; ONNX Runtime, "Quantize ONNX models").
 """
 
-import platform
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
-
-from erde_nas.device.machine import cpu_features
 
 EXACT_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimd", "neon")  # with one of them, weights may take all 8 bits
 FAST_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # multiply and add int8 in one instruction
@@ -34,11 +31,6 @@ class ThisCpu(NamedTuple):
 
     architecture: str
     features: tuple[str, ...]
-
-
-def this_cpu() -> ThisCpu:
-    """What the system says of the CPU that this runs on."""
-    return ThisCpu(platform.machine(), cpu_features())
 
 
 def exact_int8(cpu: Cpu) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from erde_nas.device.instructions import ThisCpu
 from erde_nas.registry import RUNTIMES
 
 FEATURES = (
@@ -68,6 +69,11 @@ def runtime_packages() -> list[str]:
 def cpu_features() -> tuple[str, ...]:
     """The instructions of FEATURES that this machine's CPU has."""
     return _features(_cpuinfo())
+
+
+def this_cpu() -> ThisCpu:
+    """What the system says of the CPU that this runs on."""
+    return ThisCpu(platform.machine(), cpu_features())
 
 
 def cpu_name() -> str:

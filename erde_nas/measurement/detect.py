@@ -3,9 +3,10 @@
 import json
 import re
 
-from erde_nas.device.instructions import BF16, FAST_INT8, canonical, has
+from erde_nas.device.instructions import FAST_INT8, canonical
 from erde_nas.device.machine import Machine, describe_machine
-from erde_nas.device.runtimes import runtime
+from erde_nas.device.runtimes import runtime, unfit
+from erde_nas.device.runtimes.interface import Setting
 from erde_nas.recipe.profile import HardwareProfile
 
 __all__ = ["Machine", "describe_machine", "detect_profile", "mismatch"]
@@ -27,11 +28,8 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
     if profile.device == "cuda":
         reasons += _missing_for_cuda(profile, machine)
     reasons += _missing_runtime(profile, machine)
-    if profile.precision == "int8" and profile.runtime == "onnxruntime" and profile.device != "cpu" and not reasons:
-        advice = "use precision: fp32, or device: cpu"
-        reasons.append(f"onnxruntime calculates int8 files in floats on {profile.device}; {advice}")
-    if profile.precision == "bf16" and profile.runtime == "openvino" and not has(BF16, machine.features):
-        reasons.append("OpenVINO would calculate in fp32 on this CPU, which has no bf16; use precision: fp32")
+    if not reasons and (why := unfit(profile.runtime, Setting(profile.device, precision=profile.precision), machine)):
+        reasons.append(why)
     if profile.threads > machine.usable_cores:
         reasons.append(f"it needs {profile.threads} threads, this process may use {machine.usable_cores} core(s)")
     return f"profile '{profile.name}': " + "; ".join(reasons) if reasons else None

@@ -11,7 +11,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from erde_nas.data.images import list_images, read_image
 from erde_nas.device.agent.refusal import short
-from erde_nas.device.instructions import EXACT_INT8, exact_int8, this_cpu
+from erde_nas.device.instructions import EXACT_INT8, exact_int8
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session, run_segments
 from erde_nas.errors import UserError
 from erde_nas.measurement.foreign import Size, find_feed

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from erde_nas.device.instructions import Cpu, this_cpu
+from erde_nas.device.instructions import Cpu
+from erde_nas.device.machine import this_cpu
 from erde_nas.measurement.target import machine_of
 from erde_nas.onnx_files.quantize import Quantization, suited_to
 from erde_nas.recipe.profile import HardwareProfile

@@ -56,7 +56,7 @@ class DeployableFile:
         if self.network is None:
             raise UserError(
                 f"the runtime {runtime} starts from a student's weights, but got only {self.file.name}; measure the "
-                "student in its run folder, or take a profile with the runtime onnxruntime or openvino"
+                "student in its run folder, or take a profile with a runtime of ONNX files, as onnxruntime"
             )
         network = copy.deepcopy(self.network).cpu().eval()
         for parameter in network.parameters():

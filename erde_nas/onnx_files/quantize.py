@@ -17,7 +17,8 @@ import onnxruntime
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from erde_nas.device.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8, this_cpu
+from erde_nas.device.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import SERIOUS
 from erde_nas.onnx_files.segments import own_names
 

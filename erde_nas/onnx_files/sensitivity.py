@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto
 
-from erde_nas.device.instructions import exact_int8, this_cpu
+from erde_nas.device.instructions import exact_int8
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.onnx_files.quantize import Quantization, quantizable, quantize_segments
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
-from erde_nas.device.instructions import exact_int8, this_cpu
+from erde_nas.device.instructions import exact_int8
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.device.runtimes.onnxruntime import FATAL, NestedModel, open_session, run_segments
 from erde_nas.files import write_atomic

@@ -9,7 +9,8 @@ import pytest
 
 from erde_nas.data.kind import licence
 from erde_nas.data.load import load_dataset
-from erde_nas.device.instructions import EXACT_INT8, exact_int8, in_words, this_cpu
+from erde_nas.device.instructions import EXACT_INT8, exact_int8, in_words
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.networks.logits import all_logits

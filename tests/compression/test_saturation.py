@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from erde_nas.device.instructions import EXACT_INT8, ThisCpu, exact_int8, in_words, this_cpu
+from erde_nas.device.instructions import EXACT_INT8, ThisCpu, exact_int8, in_words
+from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import open_session, run_segments
 from erde_nas.onnx_files.quantize import WEIGHT_LIMIT, Quantization, quantize_segments, suited_to
 from erde_nas.onnx_files.segments import export_segments

@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from erde_nas.device.runtimes.interface import Runtime
+from erde_nas.device.instructions import Cpu
+from erde_nas.device.runtimes.interface import Runtime, Setting
 from erde_nas.registry import RUNTIMES
 
 
@@ -14,3 +15,8 @@ def runtime(name: str) -> Runtime:
 def answers_like(name: str) -> str:
     """The runtime that answers just as the one of that name does and is loaded sooner: mostly itself."""
     return str(getattr(runtime(name), "ANSWERS_LIKE", name))
+
+
+def unfit(name: str, setting: Setting, cpu: Cpu) -> str:
+    """Why the runtime would not calculate in the setting's precision on such a machine; empty where it does."""
+    return str(getattr(runtime(name), "unfit", lambda setting, cpu: "")(setting, cpu))

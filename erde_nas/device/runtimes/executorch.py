@@ -26,13 +26,13 @@ def versions() -> dict[str, str]:
     return {"executorch": version("executorch")}
 
 
-def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
+def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """One program per segment. Lowering takes seconds each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls what PyTorch deprecates
         return [
             _write(module, x, folder / f"segment{number}.pte")
-            for number, (module, x) in enumerate(student.modules(setting, "executorch"))
+            for number, (module, x) in enumerate(deployable.modules(setting, "executorch"))
         ]
 
 

@@ -1,4 +1,4 @@
-"""What a runtime does: prepare a student's files on this machine, and load and run them where they are measured.
+"""What a runtime does: prepare a deployable's files on this machine, and load and run them where they are measured.
 
 A runtime is a module with the functions of `Runtime`. `prepare` may need PyTorch and onnx; `load` and what it returns
 need numpy and the runtime alone, because they run on the device.
@@ -39,9 +39,10 @@ class Setting:
 
 
 class Deployable(Protocol):
-    """A student to be prepared: its nested ONNX file, and what it can be taken apart into.
+    """A file to measure or ship, as a runtime prepares it: a nested ONNX file, and what it can be taken apart into.
 
-    `feed` is for a classifier of other makes, whose file is run as it is (see `erde_nas.device.runtimes.foreign`).
+    This is what runtimes rely on; `erde_nas.onnx_files.deployable` has it. `feed` is for a classifier of other makes,
+    whose file is run as it is (see `erde_nas.device.runtimes.foreign`).
     """
 
     @property
@@ -86,7 +87,8 @@ class Runner(Protocol):
 class Runtime(Protocol):
     """A module of this package, or of a plug-in.
 
-    One that is slow to load may name in `ANSWERS_LIKE` another runtime whose answers are the same.
+    One that is slow to load may name in `ANSWERS_LIKE` another runtime whose answers are the same. One that calculates
+    in another precision than the setting's, on some machines, has `unfit(setting, cpu)`, which says why, or "".
     """
 
     PACKAGE: str  # that must be installed
@@ -97,7 +99,7 @@ class Runtime(Protocol):
     def versions(self) -> dict[str, str]:
         """Name and version of each package that runs the student. Raises ImportError where one is absent."""
 
-    def prepare(self, student: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
+    def prepare(self, deployable: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
         """Write into `folder`, which is empty, what `load` needs. Raises UserError for what the runtime cannot run."""
 
     def load(self, files: Sequence[str], setting: Setting) -> Runner:

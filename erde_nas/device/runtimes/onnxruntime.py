@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from erde_nas.device.instructions import Cpu
 from erde_nas.device.runtimes.compaction import Compacting, Segment, every_exit
 from erde_nas.device.runtimes.foreign import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
@@ -26,6 +27,14 @@ SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridab
 FATAL = 4  # likewise, where what it logs is raised as well
 
 
+def unfit(setting: Setting, cpu: Cpu) -> str:
+    """Why ONNX Runtime would calculate otherwise there."""
+    if setting.precision == "int8" and setting.device != "cpu":
+        advice = "use precision: fp32, or device: cpu"
+        return f"onnxruntime calculates int8 files in floats on {setting.device}; {advice}"
+    return ""
+
+
 def versions() -> dict[str, str]:
     """The version of ONNX Runtime."""
     import onnxruntime
@@ -33,13 +42,13 @@ def versions() -> dict[str, str]:
     return {"onnxruntime": onnxruntime.__version__}
 
 
-def prepare(student: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
+def prepare(deployable: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
     """The nested file itself for one image at a time; its segments for batches. Other makes' files as they are."""
-    if student.feed is not None:
-        return student.place(folder)
+    if deployable.feed is not None:
+        return deployable.place(folder)
     if setting.batch_size == 1:
-        return [Path(shutil.copyfile(student.file, folder / student.file.name))]
-    return student.write_segments(folder)
+        return [Path(shutil.copyfile(deployable.file, folder / deployable.file.name))]
+    return deployable.write_segments(folder)
 
 
 def load(files: Sequence[str], setting: Setting) -> Runner:

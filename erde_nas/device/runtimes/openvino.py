@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from erde_nas.device.instructions import BF16, Cpu, has
 from erde_nas.device.runtimes.compaction import Compacting, Segment
 from erde_nas.device.runtimes.foreign import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import ROUTE, Deployable, Runner, Setting
@@ -42,19 +43,26 @@ def import_openvino() -> Any:
     return openvino
 
 
+def unfit(setting: Setting, cpu: Cpu) -> str:
+    """Why OpenVINO would calculate otherwise there."""
+    if setting.precision == "bf16" and not has(BF16, cpu.features):
+        return "OpenVINO would calculate in fp32 on this CPU, which has no bf16; use precision: fp32"
+    return ""
+
+
 def versions() -> dict[str, str]:
     """The version of OpenVINO."""
     return {"openvino": version("openvino")}
 
 
-def prepare(student: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
+def prepare(deployable: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
     """The nested file for one image at a time; its segments, with at most `batch_size` images, for batches. Other
     makes' files as they are, but for the shape of their input."""
-    if student.feed is not None:
-        return student.place(folder, student.feed.call_shape(setting.batch_size))
+    if deployable.feed is not None:
+        return deployable.place(folder, deployable.feed.call_shape(setting.batch_size))
     if setting.batch_size == 1:
-        return [_adapted(student.file, folder / student.file.name)]
-    return student.write_segments(folder)
+        return [_adapted(deployable.file, folder / deployable.file.name)]
+    return deployable.write_segments(folder)
 
 
 def _adapted(file: Path, target: Path) -> Path:

@@ -27,12 +27,12 @@ def versions() -> dict[str, str]:
     return {"torch": version("torch")}
 
 
-def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
+def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """One file per segment, in the setting's precision."""
     import torch
 
     paths = []
-    for number, (module, _) in enumerate(student.modules(setting, "torch")):
+    for number, (module, _) in enumerate(deployable.modules(setting, "torch")):
         paths.append(folder / f"segment{number}.pt")
         torch.save(_in_precision(_graph(module), setting.precision), paths[-1])
     return paths

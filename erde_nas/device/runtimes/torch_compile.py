@@ -24,7 +24,7 @@ ANSWERS_LIKE = "torch"  # which loads in a moment, where compiling takes minutes
 COMPILERS = ("g++", "c++", "clang++")
 
 
-def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
+def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path]:
     """The files of the eager runtime and an image to compile with. Raises UserError without a C++ compiler."""
     wanted = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
     if not any(map(shutil.which, wanted)):
@@ -32,8 +32,8 @@ def prepare(student: Deployable, setting: Setting, folder: Path) -> list[Path]:
             f"torch.compile needs a C++ compiler, but found none of {', '.join(wanted)}; install g++ (Debian: apt-get "
             "install g++), or take a profile with the runtime torch"
         )
-    files = prepare_eager(student, setting, folder)
-    example = student.modules(setting, "torch-compile")[0][1]
+    files = prepare_eager(deployable, setting, folder)
+    example = deployable.modules(setting, "torch-compile")[0][1]
     np.save(folder / "image.npy", example.numpy())
     return [*files, folder / "image.npy"]
 
