@@ -44,7 +44,7 @@ def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: Exit
         ir_version=max(segment.ir_version for segment in segments),
         producer_name=PRODUCER,
     )
-    if rule != ENTROPY:
+    if thresholds and rule != ENTROPY:
         helper.set_model_props(model, {EXIT_RULE: rule.name})
     onnx.checker.check_model(model)
     return model

@@ -49,7 +49,9 @@ class Compacting:
                 answer = np.empty((len(images), logits.shape[1]), np.float32) if answer is None else answer
                 answer[waiting[leaves]] = logits[leaves]
                 exit_index[waiting[leaves]] = number
-                x, waiting, so_far = outputs[1][~leaves], waiting[~leaves], [early[~leaves] for early in so_far]
+                stay = ~leaves
+                x, waiting = outputs[1][stay], waiting[stay]
+                so_far = [early[stay] for early in so_far] if number < last - 1 else []
             else:
                 x = outputs[1]
         assert answer is not None
