@@ -18,7 +18,8 @@ from erde_nas.distil.teachers.checkpoint import read_checkpoint
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, TeacherSection
-from erde_nas.run.own_teacher import accuracy_lines, hints, inspect_teacher, look, undeployable
+from erde_nas.run.own_teacher import accuracy_lines, inspect_teacher, look, undeployable
+from erde_nas.run.teacher_hints import hints
 
 CPU = torch.device("cpu")
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
