@@ -105,7 +105,7 @@ def measure(
 
 
 @dataclass
-class _Found:
+class _Reports:
     """What the processes reported so far."""
 
     files: dict[str, list[Times]]
@@ -114,10 +114,12 @@ class _Found:
     versions: str = ""
 
 
-def _run_processes(job: Job, effort: Effort, progress: Callable[[int], None], work: Callable[[Job], Answer]) -> _Found:
+def _run_processes(
+    job: Job, effort: Effort, progress: Callable[[int], None], work: Callable[[Job], Answer]
+) -> _Reports:
     """Let `work` do the job in the wanted processes, and what is not narrow by then in more, while the allowance
     lasts."""
-    found = _Found({model.key: [] for model in job.models})
+    found = _Reports({model.key: [] for model in job.models})
     number, deadline = 0, math.inf
     while job.models and time.monotonic() < deadline:
         answer = work(job)

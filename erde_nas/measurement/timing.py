@@ -19,7 +19,7 @@ from erde_nas.device.agent.job import Disturbance, Times
 LEAST_PROCESSES = 6  # the smallest and the largest of five hold the median with 94 % only
 CONFIDENCE = 0.95
 WINSOR = 1.5  # interruptions that the agent cannot see, and the calls after them, take several times as long
-Found = Sequence[Times]  # of one file, by process
+PerProcess = Sequence[Times]  # of one file
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Timing:
     interrupted: float | None = None  # share of its calls that something else interrupted; they were timed again
 
 
-def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timing:
+def pool(found: PerProcess, reference_ms: float, batch_size: int, exits: int) -> Timing:
     """Pool the processes' ratios of one file; `reference_ms` is what the reference model takes for a batch."""
     scale = reference_ms / batch_size
     per_exit = [np.concatenate([process.exits[i] for process in found]) for i in range(exits)]
@@ -70,19 +70,19 @@ def pool(found: Found, reference_ms: float, batch_size: int, exits: int) -> Timi
     )
 
 
-def _interrupted(found: Found) -> float:
+def _interrupted(found: PerProcess) -> float:
     """The share of all processes' calls."""
     counts = [process.interrupted for process in found]
     return sum(c.interrupted for c in counts) / max(1, sum(c.calls for c in counts))
 
 
-def _ratios(found: Found, number: int) -> np.ndarray:
+def _ratios(found: PerProcess, number: int) -> np.ndarray:
     """The ratios of a stream (processes, passes, calls), those of a call limited by its lower quartile."""
     ratios = np.array([process.streams[number].ratios for process in found])
     return np.minimum(ratios, WINSOR * np.percentile(ratios, 25, axis=(0, 1)))
 
 
-def process_means(found: Found, number: int) -> list[float]:
+def process_means(found: PerProcess, number: int) -> list[float]:
     """The mean ratio of a stream in each process: how much longer its calls take there than in all processes, as the
     median over the calls that leave at one exit, times what those take in all. So few calls decide no process."""
     ratios = _ratios(found, number)
@@ -98,7 +98,7 @@ def process_means(found: Found, number: int) -> list[float]:
     ]
 
 
-def _stream(found: Found, number: int, scale: float, batch_size: int, exits: int) -> Stream:
+def _stream(found: PerProcess, number: int, scale: float, batch_size: int, exits: int) -> Stream:
     stream = found[0].streams[number]
     per_call, means = np.median(_ratios(found, number), axis=(0, 1)) * scale, process_means(found, number)
     fractions = np.bincount(stream.exit_index, minlength=exits)
@@ -126,7 +126,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(interval.low) / median, float(interval.high) / median
 
 
-def narrow(found: Found, interval: float) -> bool:
+def narrow(found: PerProcess, interval: float) -> bool:
     """Whether the 95 % interval of every stream (of every exit where there is none) is within ±`interval`."""
     if found[0].streams:
         series = [process_means(found, number) for number in range(len(found[0].streams))]
