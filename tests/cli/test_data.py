@@ -18,7 +18,7 @@ def test_list_names_every_data_set(cli, tmp_path):
     ("name", "message"),
     [
         ("imagenet", "unknown data set 'imagenet'; choose from fashion-mnist, cifar10"),
-        ("digits", "digits: comes with scikit-learn, there is nothing to fetch"),
+        ("digits", "digits comes with scikit-learn, there is nothing to fetch"),
     ],
 )
 def test_fetching_what_cannot_be_fetched(refused, tmp_path, name, message):

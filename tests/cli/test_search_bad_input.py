@@ -148,7 +148,7 @@ def test_limits_that_nobody_can_keep(rejected, tiny, out, tmp_path, limit, messa
 
 
 def test_limits_that_no_candidate_kept(refused, tiny, out, tmp_path, calibrated, monkeypatch):
-    monkeypatch.setattr("erde_nas.searching.limits.check_reachable", lambda *_: None)
+    monkeypatch.setattr("erde_nas.pipeline.check_reachable", lambda *_: None)
     strict = tiny.variant(tmp_path / "strict", "precision: int8", "limits: {params: 100}")
     message = refused(*strict.search(out, "--trials", "1"))
     assert message == (
