@@ -383,7 +383,7 @@ def _predicted(kind: int, line: bytes, above: bytes, step: int) -> bytearray:
 
 @dataclass(frozen=True)
 class Student:
-    """What `student.json` says. A point of `trade_offs` names a model, its thresholds (nats) and what they give."""
+    """What `student.json` says. A point of `trade_offs` names a model, its thresholds and what they give."""
 
     folder: Path
     classes: tuple[str, ...]
@@ -517,8 +517,8 @@ def open_session(
 def run_one(
     session: onnxruntime.InferenceSession, image: np.ndarray, thresholds: Sequence[float] | None
 ) -> tuple[np.ndarray, int]:
-    """One image (channels, size, size) uint8 -> logits (classes,) and the exit it left at. `thresholds` are in nats;
-    None stands for those in the file."""
+    """One image (channels, size, size) uint8 -> logits (classes,) and the exit it left at. None stands for the
+    thresholds in the file."""
     feed = {"image": image[None]}
     if thresholds:
         feed["thresholds"] = np.array(thresholds, np.float32)

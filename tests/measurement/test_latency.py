@@ -14,9 +14,7 @@ from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
-from erde_nas.networks.operating_points import scores
 from erde_nas.onnx_files.deployable import DeployableFile
-from erde_nas.onnx_files.write import fp32_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile, MeasureSection
 from tests.networks.builders import build, digits, medians, small_arch, write_onnx
 
@@ -59,14 +57,13 @@ def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_stream_leaves_by_the_rule_that_the_file_names(tmp_path, student, batch_size):
     network, rule = student[0], exit_rule("margin")
-    first, second = scores(rule, all_logits(network, IMAGES[:32]))
-    levels = (float(np.median(first)), float(np.median(second[first > np.median(first)])))
+    levels = tuple(medians(network, IMAGES[:32], rule))
     _, taken = network.forward_until_exit(torch.from_numpy(IMAGES[:32]), levels, rule)
     wanted = tuple(np.bincount(taken, minlength=3) / 32)
     assert wanted != routed(network, levels, IMAGES[:32])
     assert min(wanted) > 0
-    write_file(fp32_segments(network, IMAGES.shape[1:]), levels, tmp_path / "model.onnx", {}, rule)
-    file = Workload("a", DeployableFile(tmp_path / "model.onnx"), 3, (levels,))
+    path = write_onnx(network, list(levels), tmp_path / "model.onnx", rule)
+    file = Workload("a", DeployableFile(path), 3, (levels,))
     (stream,) = measure([file], profile(batch_size=batch_size), IMAGES, Effort(1, 3))["a"].streams
     assert stream.exit_fractions == wanted
 

@@ -3,18 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.operating_points import entropies
-from erde_nas.onnx_files.nest import nest
-from erde_nas.onnx_files.segments import export_segments
+from erde_nas.networks.operating_points import scores
+from erde_nas.onnx_files.write import fp32_segments, write_file
 from erde_nas.registry import FAMILIES as RULES
 
 torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it gives
@@ -70,18 +69,16 @@ def build(arch: Arch) -> EarlyExitNetwork:
     return network.eval()
 
 
-def medians(network: EarlyExitNetwork, images: np.ndarray) -> list[float]:
+def medians(network: EarlyExitNetwork, images: np.ndarray, rule: ExitRule = ENTROPY) -> list[float]:
     """Thresholds with which half of the images that reach an exit leave there."""
-    entropy, thresholds = entropies(all_logits(network, images)), []
-    for number in range(len(entropy) - 1):
-        thresholds.append(float(np.median(entropy[number])))
-        entropy = entropy[:, entropy[number] >= thresholds[-1]]
+    score, thresholds = scores(rule, all_logits(network, images)), []
+    for number in range(len(score)):
+        thresholds.append(float(np.median(score[number])))
+        score = score[:, score[number] >= thresholds[-1]]
     return thresholds
 
 
-def write_onnx(network: EarlyExitNetwork, thresholds: list[float], path: Path) -> Path:
+def write_onnx(network: EarlyExitNetwork, thresholds: list[float], path: Path, rule: ExitRule = ENTROPY) -> Path:
     """The network as a deployable file with the metadata of an export."""
-    model = nest(export_segments(network), thresholds)
-    onnx.helper.set_model_props(model, METADATA)
-    onnx.save(model, path)
+    write_file(fp32_segments(network, ()), thresholds, path, METADATA, rule)
     return path

@@ -173,3 +173,14 @@ def test_a_shipped_recipe_can_be_built(name: str) -> None:
     assert [load_profile(resources.find("profiles", profile)).name for profile in recipe.profiles] == list(
         recipe.profiles
     )
+
+
+def test_the_exit_rule_is_one_of_the_registry_and_changes_no_hash_of_earlier_recipes(tmp_path: Path) -> None:
+    plain = load(tmp_path, {})
+    assert plain.exit_rule == "entropy"
+    assert "exit_rule" not in plain.model_dump(mode="json")
+    assert load(tmp_path, {"exit_rule": "entropy"}).model_dump() == plain.model_dump()
+    other = load(tmp_path, {"exit_rule": "margin"})
+    assert other.model_dump(mode="json") == {**plain.model_dump(mode="json"), "exit_rule": "margin"}
+    with pytest.raises(UserError, match=r"exit_rule: should be 'entropy', 'max-prob' or 'margin' \(got \"sure\"\)"):
+        load(tmp_path, {"exit_rule": "sure"})
