@@ -166,3 +166,21 @@ def test_an_error_inside_passes_and_stops_the_bar() -> None:
     with pytest.raises(KeyboardInterrupt), meter:
         raise KeyboardInterrupt
     assert not meter._bar.live.is_started
+
+
+def test_a_function_hears_instead(capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]) -> None:
+    heard: list[tuple[float, str]] = []
+    with Meter(tell=lambda *told: heard.append(told)) as meter:
+        meter.plan({"train": 4.0})
+        meter.say("plan: 4 s")
+        clock(1.0)
+        meter.add("train", 1.0, "epoch 1/4")
+        clock(3.0)
+        meter.add("train", 3.0, "epoch 4/4")
+        meter.close("train")
+        meter.say("done")
+    assert [text for _, text in heard] == ["plan: 4 s", "train epoch 1/4", "train epoch 4/4", "done"]
+    assert [share for share, _ in heard] == pytest.approx([0.0, 1 / 4, 4 / 4.2, 1.0]), (
+        "a stage may go on for a twentieth of its time"
+    )
+    assert capsys.readouterr() == ("", "")

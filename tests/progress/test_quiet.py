@@ -21,3 +21,23 @@ def test_warnings_and_log_lines_of_libraries_are_silenced():
     asked = subprocess.run([sys.executable, "-Wdefault", "-c", SAY], capture_output=True, text=True, check=True)
     assert "deprecated" in asked.stderr
     assert "Failed to load a library" in asked.stderr
+
+
+FOR_A_WHILE = """
+import logging, warnings
+from erde_nas.progress.quiet import quiet
+logging.basicConfig()
+with quiet():
+    warnings.warn("inside")
+    logging.getLogger("any").warning("inside")
+warnings.warn("after")
+logging.getLogger("any").warning("after")
+"""
+
+
+def test_a_caller_keeps_its_own_settings():
+    done = subprocess.run([sys.executable, "-c", FOR_A_WHILE], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "inside" not in done.stderr
+    assert "UserWarning: after" in done.stderr
+    assert "WARNING:any:after" in done.stderr
