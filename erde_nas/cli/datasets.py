@@ -5,19 +5,14 @@ from typing import Annotated
 
 import typer
 
-from erde_nas.cli import completion
+from erde_nas.cli import completion, options
 from erde_nas.cli.exit_codes import continuable
 
 data = typer.Typer(no_args_is_help=True, help="Data sets: what is here, and fetching the rest.")
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
-]
-
 
 @data.command("list")
-def data_list(data_dir: DataDir = None) -> None:
+def data_list(data_dir: options.DataDir = None) -> None:
     """Data sets, where they come from, and which are here."""
     from erde_nas.api.datasets import datasets_table
 
@@ -29,7 +24,7 @@ def data_fetch(
     name: Annotated[
         str, typer.Argument(autocompletion=completion.datasets, help="Name of a data set; see `erde-nas data list`.")
     ],
-    data_dir: DataDir = None,
+    data_dir: options.DataDir = None,
 ) -> None:
     """Download a data set from its official address, verify it, and unpack it."""
     with continuable():

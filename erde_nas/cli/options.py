@@ -1,0 +1,193 @@
+"""What the commands take: each argument and option, with its help and its check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erde_nas.cli import completion, option_values
+from erde_nas.cli.option_values import above_zero, whole
+
+MOST_SEED = 2**32 - 1  # what every generator takes
+
+Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+Profile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE",
+        autocompletion=completion.profiles,
+        help="Hardware profile, instead of the recipe's; repeatable.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        parser=option_values.device,
+        autocompletion=completion.devices,
+        help="Where students are trained.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder with the data set's official files.", show_default=False),
+]
+EpochsScale = Annotated[
+    float | None,
+    typer.Option(
+        parser=above_zero("--epochs-scale", 1000, "a factor"),
+        metavar="FACTOR",
+        help="Multiply every number of epochs, for a trial run.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# search
+SearchRecipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        autocompletion=completion.recipes,
+        help="Name or file of a recipe; see `erde-nas recipes list`.",
+    ),
+]
+NewRun = Annotated[
+    Path, typer.Option(metavar="DIR", help="The run's folder; the same command continues what it holds.")
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole("--trials", 1, 1_000_000), metavar="N", help="Candidates, instead of the recipe's number."
+    ),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        parser=above_zero("--hours", 100_000, "hours"),
+        metavar="H",
+        help="Hours for the whole run. Without --trials: as many candidates as fit, finishing included.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed, instead of the recipe's."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole("--workers", 1, 10_000),
+        metavar="N",
+        help="Candidates at once: processes on this machine, with its GPUs in turn and its cores in equal shares; "
+        "with --cluster actors there, otherwise one per GPU or CPU.",
+        show_default="1",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Ray cluster that evaluates candidates: auto, ray://host:10001.", show_default=False
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database with the study, shared by several searches: postgresql://user@host/database.",
+        show_default=False,
+    ),
+]
+
+# compress
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", autocompletion=completion.students, help="A candidate of the run; repeatable."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="A goal for one student: latency_ms (mean), speedup (over the fp32 teacher), size_kb or accuracy_drop "
+        "(below the teacher, on validation; 0.01 is one point); repeatable, all of them count.",
+    ),
+]
+RunProfile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.run_profiles,
+        help="The run's profile that --target is about, where it has several.",
+    ),
+]
+
+# export
+StudentId = Annotated[str, typer.Option(metavar="ID", autocompletion=completion.students, help="A student of the run.")]
+BundleFolder = Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="onnx, openvino or executorch; repeatable. Otherwise all installed."),
+]
+
+# profile
+AnyModel = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student, or any ONNX classifier.")]
+NeededProfile = Annotated[
+    list[str],
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE",
+        autocompletion=completion.profiles,
+        help="Hardware profile; repeatable.",
+    ),
+]
+StreamImages = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to time the stream over.")]
+OtherModel = Annotated[
+    Path | None, typer.Option(metavar="OTHER.onnx", help="A second file, and its ratio to the first.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole("--size", 1, 65_536),
+        metavar="PIXELS",
+        help="Height and width of the images, where a file leaves them open.",
+        show_default=False,
+    ),
+]
+
+# predict
+StudentFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")]
+Resize = Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")]
+
+# distil
+DistilRecipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        autocompletion=completion.recipes,
+        help="Name or file of a recipe, or the folder of a run.",
+    ),
+]
+NewComparison = Annotated[
+    Path, typer.Option(metavar="DIR", help="The comparison's folder; the same command continues it.")
+]
+Losses = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:KEY=VALUE,...]",
+        autocompletion=completion.losses,
+        help="A loss, with keys of the recipe's distil section; repeatable, the first is the reference. "
+        "Without it: kd+entropy, erde, kd and ce, or the recipe's own with its preset.",
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(parser=whole("--seeds", 1, 1000), metavar="N", help="Trainings per loss, from different seeds."),
+]
+RunStudent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        autocompletion=completion.students,
+        help="A candidate of the run, instead of the recipe's student.",
+    ),
+]
