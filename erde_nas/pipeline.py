@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,8 @@ from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, wi
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import UserError
+from erde_nas.front.json_records import to_json
+from erde_nas.front.report import Report
 from erde_nas.front.report_file import read_report
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.int8_form import explained, int8_form
@@ -33,9 +34,9 @@ from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
+from erde_nas.results.build_report import build_report
+from erde_nas.results.goal_outcome import GoalOutcome, already_reached, goal_outcome, profile_of
 from erde_nas.results.measured import measure_run
-from erde_nas.results.outcome import already_reached, came_of, profile_of
-from erde_nas.results.report_model import assemble
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
 from erde_nas.run.manifest import Int8Form, is_run
@@ -54,7 +55,6 @@ from erde_nas.searching.workers.work import longest_training
 from erde_nas.space.space import Space, space_of
 
 Profiles = tuple[HardwareProfile, ...]
-Report = dict[str, Any]
 Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
 
@@ -148,11 +148,11 @@ def compress(
     meter: Meter,
     goal: GoalSection | None = None,
     profile: str | None = None,
-) -> Report:
+) -> tuple[Report, GoalOutcome | None]:
     """Finish, prune, quantize and measure again: the given students besides those that were, or the shortlist.
 
-    With a `goal`, on the run's profile of that name, pruning heads for it, and the report says under `target` what came
-    of it; where a measured student reaches it already, that is the answer and nothing is done.
+    With a `goal`, on the run's profile of that name, pruning heads for it, and what came of it is returned
+    beside the report; where a measured student reaches it already, that is the answer and nothing is done.
     """
     existing_run(out)
     with ExitStack() as stack:
@@ -163,7 +163,7 @@ def compress(
         _check_front(store)
         if target is not None and (found := already_reached(store, profiles, *target, students)):
             meter.say("the run holds a student that reaches the goal already: nothing is trained or measured")
-            return read_report(out) | {"target": found}
+            return read_report(out), found
         check_hardware(profiles)
         saved = store.manifest().data_dir
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
@@ -178,9 +178,7 @@ def compress(
             fit = finish(run, chosen) if chosen else finish_shortlist(run)
         run.meter.close("finish")
         _complete(run, fit, True, target)
-        return _report(run, interrupted=False) | (
-            {} if target is None else {"target": came_of(store, profiles, *target)}
-        )
+        return _report(run, interrupted=False), None if target is None else goal_outcome(store, profiles, *target)
 
 
 def _check_front(store: RunStore) -> None:
@@ -304,9 +302,9 @@ def _report(run: RunContext, interrupted: bool) -> Report:
     """Write the report of what is finished."""
     with run.store.timed("report"):
         run.store.record_time()  # the report says what everything before it took
-        report = assemble(run, interrupted)
+        report = build_report(run, interrupted)
         write_report(run.store.folder, report)
     run.meter.close("report")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run.store.update_manifest(environment=report["environment"], peak_memory_mb=round(peak / 1024))
+    run.store.update_manifest(environment=to_json(report.environment), peak_memory_mb=round(peak / 1024))
     return report

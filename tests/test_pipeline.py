@@ -17,12 +17,14 @@ from erde_nas import pipeline
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words
 from erde_nas.device.machine import this_cpu
+from erde_nas.front.json_records import from_json
 from erde_nas.front.point import Point
 from erde_nas.networks.arch import Arch
 from erde_nas.onnx_files.nest import thresholds_of
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.results.measured import confidence, read_measured
+from erde_nas.results.measured_file import read_measured
+from erde_nas.results.undeployed import confidence
 from erde_nas.run.folder import RunStore
 from erde_nas.run.manifest import Int8Form, Manifest, write_manifest
 
@@ -215,9 +217,9 @@ def test_files_are_where_the_points_say(finished, measured_points):
 
 def test_measured_points_survive_their_file(finished, report):
     found = read_measured(RunStore(finished))
-    again = [Point.from_dict(point) for point in report["baselines"]]
+    again = [from_json(Point, point) for point in report["baselines"]]
     assert list(found.baselines) == again
-    assert found.teacher == Point.from_dict(report["teacher"])
+    assert found.teacher == from_json(Point, report["teacher"])
 
 
 def test_a_run_without_a_measurement_has_none(finished, tmp_path):

@@ -1,6 +1,7 @@
 """Kendall's tau against counting pairs, its interval, and what a run's report says of it."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from erde_nas.front.point import Point
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.report.facts import run_facts
-from erde_nas.results.report_model import searched_and_finished
+from erde_nas.results.build_report import searched_and_finished
 from erde_nas.space.trial import Trial
+from tests.report.conftest import model
 from tests.space.builders import findings, judged
 
 
@@ -70,11 +72,11 @@ def test_a_run_compares_what_was_searched_with_what_was_finished() -> None:
     points = [point("a", 0.7), point("b", 0.8), point("b", 0.6), point("c", 0.75), point("d", 0.99, "quantized")]
     found = searched_and_finished("supernet", trials, points)
     assert found is not None
-    assert found["n"] == 3
-    assert found["tau"] == pytest.approx(1 / 3), "of three pairs one is in the other order"
-    facts = dict(run_facts({"rank_correlation": found}))
+    assert found.n == 3
+    assert found.tau == pytest.approx(1 / 3), "of three pairs one is in the other order"
+    facts = dict(run_facts(replace(model({}), rank_correlation=found)))
     assert "Kendall's tau 0.33" in facts["Rank correlation"]
     assert "as slices of the supernet" in facts["Rank correlation"]
     assert "over 3 students: so few, all of them chosen for being good, say little" in facts["Rank correlation"]
     assert searched_and_finished("train", trials, points[:3]) is None
-    assert "Rank correlation" not in dict(run_facts({"rank_correlation": None}))
+    assert "Rank correlation" not in dict(run_facts(model({})))

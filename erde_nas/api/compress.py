@@ -1,12 +1,11 @@
 """`erde_nas.compress`: the students of a run -> smaller ones, measured again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from os import PathLike
 
 from erde_nas.api.inputs import folder_of
 from erde_nas.api.progress import Progress, telling
-from erde_nas.api.run import Goal, Run
+from erde_nas.api.run import Run
 from erde_nas.errors import UserError
 from erde_nas.recipe.goal import parse_goal
 
@@ -47,10 +46,7 @@ def compress(
     with telling(progress) as meter:
         from erde_nas import pipeline
 
-        report = pipeline.compress(folder, students or (), device=device, meter=meter, goal=goal, profile=profile)
-    reached = report.pop("target", None)
-    known = {field.name for field in fields(Goal)}
-    if reached is None:
-        return Run(folder, report)
-    values = {key: value for key, value in reached.items() if key in known}
-    return Run(folder, report, Goal(**{**values, "thresholds": tuple(values["thresholds"])}))
+        report, outcome = pipeline.compress(
+            folder, students or (), device=device, meter=meter, goal=goal, profile=profile
+        )
+    return Run(folder, report, outcome)

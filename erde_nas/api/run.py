@@ -11,8 +11,11 @@ from erde_nas.api.inputs import folder_of
 from erde_nas.api.predict import Answers, Images, predict
 from erde_nas.api.tables import Records, html_table, lines_html, table_html, table_text
 from erde_nas.errors import UserError
+from erde_nas.front.goal import GoalOutcome
+from erde_nas.front.json_records import to_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
+from erde_nas.front.report import Report
 from erde_nas.front.report_file import read_report
 from erde_nas.front.uncertainty import significant
 from erde_nas.progress.quiet import quiet
@@ -21,20 +24,6 @@ from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
 from erde_nas.report.points import ROLE_NAMES
 from erde_nas.report.tables import front_table, front_tables, summary_sentence
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What came of the `target` of `compress`: whether a measured student reaches it, and which one does or comes
-    nearest. `thresholds` are in nats, `file` is below the run's folder."""
-
-    profile: str
-    goal: dict[str, float]
-    reached: bool
-    student: str | None
-    file: str | None
-    thresholds: tuple[float, ...]
-    text: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,11 +128,11 @@ def _shown(latency: Latency) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run that has a report. `results` is that of its pareto.json; `target` what came of the goal of `compress`."""
+    """A run that has a report. `results` is its report, `target` what came of the goal of `compress`."""
 
     folder: Path
-    results: dict[str, Any]
-    target: Goal | None = None
+    results: Report
+    target: GoalOutcome | None = None
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -162,17 +151,17 @@ class Run:
     @cached_property
     def teacher(self) -> Student | None:
         """The teacher without early exits; None where the run was interrupted before it was measured."""
-        found = self.results["teacher"]
-        return None if found is None else Student(self, Point.from_dict(found))
+        found = self.results.teacher
+        return None if found is None else Student(self, found)
 
     @cached_property
     def baselines(self) -> Students:
         """What students are held against: the teacher in other forms, and the best student without exits."""
-        return Records(Student(self, Point.from_dict(point)) for point in self.results["baselines"])
+        return Records(Student(self, point) for point in self.results.baselines)
 
     @cached_property
     def _points(self) -> Students:
-        return Records(Student(self, Point.from_dict(point)) for point in self.results["points"])
+        return Records(Student(self, point) for point in self.results.points)
 
     def points(self) -> Students:
         """Every operating point of the report, also those that it does not offer."""
@@ -188,12 +177,12 @@ class Run:
         Raises:
             UserError: for a name that is none of these.
         """
-        fronts = self.results["fronts"]
+        fronts = self.results.fronts
         if profile is not None and profile not in fronts:
             raise UserError(f"{self.folder} has no profile '{profile}'; it has {', '.join(fronts)}")
         if profile is not None:
             return Records(self._points[index] for index in fronts[profile])
-        names = list(self.results["profiles"])
+        names = list(self.results.profiles)
         if len(names) == 1:
             return self.front(names[0])
         return Records(self._points[index] for index in sorted({i for name in names for i in fronts[name]}))
@@ -235,7 +224,7 @@ class Run:
 
     def profile(self, name: str | None = None) -> str:
         """`name`, or the run's only profile. Raises UserError where several would do, or none has that name."""
-        names = list(self.results["profiles"])
+        names = list(self.results.profiles)
         if name is None and len(names) == 1:
             return names[0]
         if name is None:
@@ -247,7 +236,7 @@ class Run:
     @property
     def unmeasured(self) -> dict[str, str]:
         """The profiles that gave no numbers, and why: a device was lost. The same search, run again, measures there."""
-        return self.results.get("unmeasured") or {}
+        return self.results.unmeasured
 
     def report(self) -> list[Path]:
         """Write the report's files again: pareto.csv, report.md, report.html, front.png, pareto.json; their paths.
@@ -255,6 +244,10 @@ class Run:
         Raises UserError where the folder cannot be written.
         """
         return write_report(self.folder, self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What pareto.json holds, as JSON-ready values."""
+        return to_json(self.results)
 
     def __str__(self) -> str:
         return f"{front_table(self.results)}\n\n{summary_sentence(self.results)}"
@@ -273,13 +266,9 @@ class Run:
 def load_run(folder: str | PathLike[str]) -> Run:
     """The run in a folder, as its report describes it.
 
-    Raises UserError where there is no run, or none with a report yet.
+    Raises UserError where there is no run, none with a report yet, or one whose report is damaged.
     """
     out = folder_of(folder)
-    if not (out / "pareto.json").is_file():
-        begun = (out / "manifest.json").is_file()
-        known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
-        raise UserError(f"{out} {known} with `erde-nas search RECIPE --out {out}`")
     return Run(out, read_report(out))
 
 

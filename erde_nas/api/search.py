@@ -70,7 +70,7 @@ def search(  # one keyword for each wish: help() and editors show them with thei
             placement=Placement(workers, cluster),
             storage=storage,
         )
-    if report["interrupted"]:
+    if report.interrupted:
         raise SearchInterrupted(folder)
     return Run(folder, report)
 

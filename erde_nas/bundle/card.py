@@ -1,10 +1,11 @@
-"""student.json -> the model card of a bundle, in Markdown."""
+"""What student.json says -> the model card of a bundle, in Markdown."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from erde_nas.bundle.student_file import ShippedBaseline, ShippedLatency, StudentFile, TradeOff
 from erde_nas.device.instructions import in_words
 from erde_nas.front.uncertainty import doubts, known, significant, uncertainty
 
@@ -20,16 +21,16 @@ print(student["classes"][logits[0].argmax()], "from exit", exit_index[0])
 """
 
 
-def model_card(student: dict[str, Any]) -> str:
+def model_card(student: StudentFile) -> str:
     """The card of a student as `bundle.describe` describes it."""
     parts = (_what(student), _use(student), _limits(student), _data(student), _numbers(student), _origin(student))
     return "\n\n".join(parts) + "\n"
 
 
-def _what(student: dict[str, Any]) -> str:
-    shape, exits = student["input"], len(student["arch"]["exits"])
+def _what(student: StudentFile) -> str:
+    shape, exits = student.input, len(student.arch["exits"])
     count = f"{exits} exits" if exits > 1 else "one exit"
-    thresholds = student["default"]["thresholds"]
+    thresholds = student.default.thresholds
     at = f" at the thresholds {_list(thresholds)} (nats)" if thresholds else ""
     rule = (
         " It answers at the first exit where the\nentropy of its answer is below that exit's threshold, and what comes "
@@ -37,25 +38,25 @@ def _what(student: dict[str, Any]) -> str:
         if exits > 1
         else ""
     )
-    return f"""# Student {student["student"]}
+    return f"""# Student {student.student}
 
-An image classifier with {count} ({student["arch"]["family"]}, {student["stage"]}), for {len(student["classes"])}
-classes and images of {shape["size"]}×{shape["size"]} pixels, {shape["colour"]}.{rule}
+An image classifier with {count} ({student.arch["family"]}, {student.stage}), for {len(student.classes)}
+classes and images of {shape.size}×{shape.size} pixels, {shape.colour}.{rule}
 
-- Classes: {_some(student["classes"])}
-- Default: `{student["default"]["model"]}`{at}"""
+- Classes: {_some(student.classes)}
+- Default: `{student.default.model}`{at}"""
 
 
-def _some(classes: list[str]) -> str:
+def _some(classes: Sequence[str]) -> str:
     shown = ", ".join(classes[:20])
     return shown if len(classes) <= 20 else f"{shown} and {len(classes) - 20} more (student.json)"
 
 
-def _list(values: list[float]) -> str:
+def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
 
 
-def _use(student: dict[str, Any]) -> str:
+def _use(student: StudentFile) -> str:
     budget = example_budget(student)
     line = (
         f"\n    python run.py folder --budget-ms {budget:<12} # the most accurate thresholds within a mean latency"
@@ -73,12 +74,12 @@ def _use(student: dict[str, Any]) -> str:
 {EXAMPLE}```"""
 
 
-def example_budget(student: dict[str, Any]) -> str:
+def example_budget(student: StudentFile) -> str:
     """A budget between the cheapest and the dearest operating point, rounded up, and the profile that it is about where
     that is not the first one; nothing where `run.py` can keep no profile."""
-    names = [name for name, profile in student["profiles"].items() if profile["runtime"] == "onnxruntime"]
-    for name in sorted(names, key=lambda name: student["profiles"][name]["device"] != "cpu"):
-        means = [row["latency_ms"][name]["mean"] for row in student["trade_offs"] if name in row["latency_ms"]]
+    names = [name for name, profile in student.profiles.items() if profile.runtime == "onnxruntime"]
+    for name in sorted(names, key=lambda name: student.profiles[name].device != "cpu"):
+        means = [row.latency_ms[name].mean for row in student.trade_offs if name in row.latency_ms]
         if means:
             middle = (min(means) + max(means)) / 2
             digits = 1 - math.floor(math.log10(middle))
@@ -87,10 +88,10 @@ def example_budget(student: dict[str, Any]) -> str:
     return ""
 
 
-def _limits(student: dict[str, Any]) -> str:
+def _limits(student: StudentFile) -> str:
     return f"""## Intended use and limits
 
-- For images like those of {student["data"]["name"]}, prepared in the same way. It always names one of its classes,
+- For images like those of {student.data.name}, prepared in the same way. It always names one of its classes,
   also for an image that shows none of them.
 - Images that differ from the validation images change the accuracy, and the shares of the exits and so the latency.
 - Probabilities are softmax values, not calibrated ones. It was not examined for bias between groups of any kind.
@@ -98,71 +99,72 @@ def _limits(student: dict[str, Any]) -> str:
 {_where(student)}""".rstrip()
 
 
-def _where(student: dict[str, Any]) -> str:
+def _where(student: StudentFile) -> str:
     """For which CPUs the accuracy of int8 files holds."""
     lines = [
         f"- The accuracy of `{name}` holds on {in_words(needs)}."
         + (" On an older x86 CPU its sums are cut off and it answers otherwise; `run.py` says so." if needs else "")
-        for name, model in student["models"].items()
-        if (needs := model["instructions"]) or model["precision"] == "int8"
+        for name, model in student.models.items()
+        if (needs := model.instructions) or model.precision == "int8"
     ]
     return "\n".join(lines)
 
 
-def _data(student: dict[str, Any]) -> str:
-    data = student["data"]
+def _data(student: StudentFile) -> str:
+    data = student.data
     return f"""## Data
 
-{data["name"]}: {data["train"]:,} images for training, {data["validation"]:,} for choosing students and thresholds,
-{data["test"]:,} for the test accuracy, which was read once.
+{data.name}: {data.train:,} images for training, {data.validation:,} for choosing students and thresholds,
+{data.test:,} for the test accuracy, which was read once.
 
-Licence of the data: {data["licence"]}."""
+Licence of the data: {data.licence}."""
 
 
-def _numbers(student: dict[str, Any]) -> str:
-    rows = [row for row in student["trade_offs"] if row["test_accuracy"] is not None]
-    timed = [(_point_name(row), row, row["latency_ms"]) for row in rows]
-    timed += [(point["label"], point, point["latency_ms"]) for point in student["baselines"]]
+def _numbers(student: StudentFile) -> str:
+    rows = [row for row in student.trade_offs if row.test_accuracy is not None]
+    timed: list[tuple[str, TradeOff | ShippedBaseline]] = [(_point_name(row), row) for row in rows]
+    timed += [(baseline.label, baseline) for baseline in student.baselines]
     body = [
-        [name, _percent(row["val_accuracy"]), _with_interval(row), profiles, *numbers]
-        for name, row, latency in timed
-        for profiles, numbers in _by_numbers(latency)
+        [name, _percent(row.val_accuracy), _with_interval(row), profiles, *numbers]
+        for name, row in timed
+        for profiles, numbers in _by_numbers(row.latency_ms)
     ]
     headers = ["", "validation", "test (95 % interval)", "profile", "mean ms", "p50", "p95", "p99"]
     table = tabulate(body, headers, tablefmt="github", disable_numparse=True)
-    where = student["provenance"]["measured_on"]
+    where = student.provenance.measured_on
     conditions = "\n".join(
-        f"- {name}: {p['runtime']}, {p['device']}, {p['threads']} thread(s), batch {p['batch_size']}"
-        + (f"; on another device: {p['description'] or name}" if p["elsewhere"] else "")
-        for name, p in student["profiles"].items()
+        f"- {name}: {p.runtime}, {p.device}, {p.threads} thread(s), batch {p.batch_size}"
+        + (f"; on another device: {p.description or name}" if p.elsewhere else "")
+        for name, p in student.profiles.items()
     )
     return f"""## Measured
 
-Milliseconds per image over the stream of validation images in their natural mix, on {where["cpu"]},
-ONNX Runtime {where["versions"].get("onnxruntime", "")}.{_estimated(len(student["trade_offs"]) - len(rows))}
+Milliseconds per image over the stream of validation images in their natural mix, on {where.cpu},
+ONNX Runtime {where.versions.get("onnxruntime", "")}.{_estimated(len(student.trade_offs) - len(rows))}
 
 {table}
 
-{_doubt([entry for _, _, latency in timed for entry in latency.values()])}{conditions}{_not_offered(student)}"""
+{_doubt([entry for _, row in timed for entry in row.latency_ms.values()])}{conditions}{_not_offered(student)}"""
 
 
-def _point_name(row: dict[str, Any]) -> str:
+def _point_name(row: TradeOff) -> str:
     """One file may be measured at several thresholds."""
-    at = ", ".join(significant(threshold) for threshold in row["thresholds"])
-    return f"{row['model']} at {at}" if at else str(row["model"])
+    at = ", ".join(significant(threshold) for threshold in row.thresholds)
+    return f"{row.model} at {at}" if at else row.model
 
 
-def _by_numbers(latency: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def _by_numbers(latency: dict[str, ShippedLatency]) -> list[tuple[str, list[str]]]:
     """Profiles that share a measurement stand in one row."""
     found: dict[tuple[str, ...], list[str]] = {}
     for profile, entry in latency.items():
-        mean, *others = (known(entry[key], uncertainty(entry)) for key in ("mean", "p50", "p95", "p99"))
-        numbers = (mean + ("!" if doubts(entry) else ""), *others)
+        off = uncertainty(entry)
+        quantiles = ("-" if ms is None else known(ms, off) for ms in (entry.p50, entry.p95, entry.p99))
+        numbers = (known(entry.mean, off) + ("!" if doubts(entry) else ""), *quantiles)
         found.setdefault(numbers, []).append(profile)
     return [(", ".join(profiles), list(numbers)) for numbers, profiles in found.items()]
 
 
-def _doubt(entries: list[dict[str, Any]]) -> str:
+def _doubt(entries: list[ShippedLatency]) -> str:
     """What the marks in the table mean; empty where there are none."""
     reasons = "; ".join(dict.fromkeys(reason for entry in entries for reason in doubts(entry)))
     return f"! in doubt ({reasons}); `erde-nas profile` measures the file again.\n\n" if reasons else ""
@@ -181,23 +183,25 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _with_interval(row: dict[str, Any]) -> str:
-    low, high = row["test_accuracy_ci95"]
-    return f"{_percent(row['test_accuracy'])} ({100 * low:.1f}–{100 * high:.1f})"
+def _with_interval(row: TradeOff | ShippedBaseline) -> str:
+    if row.test_accuracy is None or row.test_accuracy_ci95 is None:
+        return "-"
+    low, high = row.test_accuracy_ci95
+    return f"{_percent(row.test_accuracy)} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def _not_offered(student: dict[str, Any]) -> str:
+def _not_offered(student: StudentFile) -> str:
     lines = [
-        f"- `{name}` was not offered: {'; '.join(model['reasons'])}"
-        for name, model in student["models"].items()
-        if not model["offered"] and model["reasons"]
+        f"- `{name}` was not offered: {'; '.join(model.reasons)}"
+        for name, model in student.models.items()
+        if not model.offered and model.reasons
     ]
     return "\n" + "\n".join(lines) if lines else ""
 
 
-def _origin(student: dict[str, Any]) -> str:
-    origin = student["provenance"]
+def _origin(student: StudentFile) -> str:
+    origin = student.provenance
     return f"""## Origin
 
-{origin["made_with"]}, recipe {origin["recipe"]}, seed {origin["seed"]}; taught by {origin["teacher"]}. Data fingerprint
-`{student["data"]["fingerprint"][:16]}…`. The SHA-256 of every file is in `student.json`."""
+{origin.made_with}, recipe {origin.recipe}, seed {origin.seed}; taught by {origin.teacher}. Data fingerprint
+`{student.data.fingerprint[:16]}…`. The SHA-256 of every file is in `student.json`."""

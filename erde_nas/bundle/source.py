@@ -3,84 +3,89 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from erde_nas.errors import UserError
+from erde_nas.front.point import Point
+from erde_nas.front.report import Report
 from erde_nas.onnx_files.metadata import Metadata, read_metadata
 
 
 @dataclass(frozen=True)
 class Source:
-    """One student with a deployable file. `run` is the run's folder, `report` its pareto.json."""
+    """One student with a deployable file. `run` is the run's folder, `report` its report."""
 
     run: Path
     student: str
-    report: dict[str, Any]
+    report: Report
 
     @property
     def folder(self) -> Path:
         """Where its weights.safetensors and arch.json lie."""
         return self.run / "students" / self.student
 
-    @property
-    def points(self) -> list[dict[str, Any]]:
-        """Its measured operating points in ONNX Runtime, as they stand in the report."""
-        return [point for point in self.report["points"] if point["student"] == self.student and _is_onnx(point)]
+    @cached_property
+    def by_model(self) -> dict[str, list[Point]]:
+        """Its measured operating points in ONNX Runtime by the name of their file, in the report's order."""
+        found: dict[str, list[Point]] = {}
+        for point in self.report.points:
+            if point.student == self.student and (file := _onnx_file(point)):
+                found.setdefault(Path(file).name, []).append(point)
+        return found
 
     @cached_property
     def files(self) -> dict[str, Path]:
         """The deployable files by name."""
-        return {Path(point["file"]).name: self.run / point["file"] for point in self.points}
+        return {name: self.run / str(points[0].file) for name, points in self.by_model.items()}
 
     @cached_property
     def exported(self) -> dict[str, Metadata]:
         """What every file says of itself. Raises UserError where one is missing or damaged."""
         return {name: read_metadata(path) for name, path in self.files.items()}
 
-    def points_of(self, model: str) -> list[dict[str, Any]]:
-        """The operating points of one file."""
-        return [point for point in self.points if Path(point["file"]).name == model]
-
-    def default_point(self, model: str) -> dict[str, Any]:
+    def default_point(self, model: str) -> Point:
         """The point whose thresholds are the file's default. Raises UserError where the report knows none."""
         thresholds = np.array(self.exported[model].thresholds, np.float32)
-        for point in self.points_of(model):
-            if np.array_equal(np.array(point["thresholds"], np.float32), thresholds):
+        for point in self.by_model[model]:
+            if np.array_equal(np.array(point.thresholds, np.float32), thresholds):
                 return point
         raise UserError(
             f"{self.files[model]} was written after the report of {self.run}; measure it with `erde-nas compress "
             f"{self.run}` first"
         )
 
+    def is_offered(self, model: str) -> bool:
+        """Whether the report offers a point of this file."""
+        return any(point.offered for point in self.by_model[model])
+
     def shipped(self) -> list[str]:
         """The files worth using: those with a point that the report offers, or all where it offers none."""
-        offered = [name for name in self.files if any(point["offered"] for point in self.points_of(name))]
-        return offered or list(self.files)
+        return [name for name in self.files if self.is_offered(name)] or list(self.files)
 
     def best(self, tolerance: float) -> str:
         """Of the files worth using, at their default thresholds, the fastest within `tolerance` of the best accuracy on
         validation: by the mean on the first profile that timed all of these."""
         defaults = {name: self.default_point(name) for name in self.shipped()}
-        accuracy = max(point["val_accuracy"] for point in defaults.values())
-        close = {n: p for n, p in defaults.items() if p["val_accuracy"] >= accuracy - tolerance - 1e-12}
-        means = {
-            n: {k: v["mean"] for k, v in p["latency_ms"].items() if v["mean"] is not None} for n, p in close.items()
-        }
-        common = [profile for profile in self.report["profiles"] if all(profile in known for known in means.values())]
-        return min(close, key=lambda name: means[name][common[0]]) if common else next(iter(close))
+        accuracy = max(point.val_accuracy for point in defaults.values())
+        close = {name: p for name, p in defaults.items() if p.val_accuracy >= accuracy - tolerance - 1e-12}
+        for profile in self.report.profiles:
+            means = {n: p.latency_ms[profile].mean for n, p in close.items() if profile in p.latency_ms}
+            timed = {name: mean for name, mean in means.items() if mean is not None}
+            if len(timed) == len(close):
+                return min(timed, key=lambda name: timed[name])
+        return next(iter(close))
 
 
-def _is_onnx(point: dict[str, Any]) -> bool:
-    return bool(point["file"]) and point["file"].endswith(".onnx")
+def _onnx_file(point: Point) -> str:
+    return point.file if point.file and point.file.endswith(".onnx") else ""
 
 
-def find_student(run: Path, student: str, report: dict[str, Any]) -> Source:
+def find_student(run: Path, student: str, report: Report) -> Source:
     """The student to ship. Raises UserError, with the students that there are, for one without a file."""
     source = Source(run, student, report)
-    if not source.points:
-        names = sorted({point["student"] for point in report["points"] if _is_onnx(point)})
+    if not source.files:
+        names = sorted({point.student for point in report.points if _onnx_file(point)})
         raise UserError(
             f"{run} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
             f"candidate of the run gets one with `erde-nas compress {run} --student ID`"

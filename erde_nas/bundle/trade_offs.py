@@ -5,54 +5,85 @@ accuracy alone, and a mean that is estimated: the share of every exit times the 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from erde_nas.bundle.source import Source
-from erde_nas.onnx_files.curve import read_curve
-
-MEASURED = ("mean", "p50", "p95", "p99")
-FIRMNESS = (
-    "interval",
-    "noisy",
-    "interrupted",
-)  # how far the numbers hold: front/uncertainty.py
+from erde_nas.bundle.student_file import ShippedLatency, TradeOff
+from erde_nas.errors import UserError
+from erde_nas.front.json_records import from_json
+from erde_nas.front.point import Point
+from erde_nas.onnx_files.curve import curve_path, read_curve
 
 
-def trade_offs(source: Source, models: Sequence[str]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _OnCurve:
+    """A point of a file's curve on validation."""
+
+    thresholds: tuple[float, ...]
+    exit_fractions: tuple[float, ...]
+    val_accuracy: float
+
+
+def trade_offs(source: Source, models: Sequence[str]) -> list[TradeOff]:
     """All points of these models (file names), by rising mean latency on the first profile that knows them."""
     rows = []
     for model in models:
-        points = source.points_of(model)
+        points = source.by_model[model]
         rows += [measured_row(model, point) for point in points]
-        known = {tuple(point["thresholds"]) for point in points}
-        costs = {profile: entry["per_exit"] for profile, entry in points[0]["latency_ms"].items()}
-        curve = [point for point in read_curve(source.files[model]) if tuple(point["thresholds"]) not in known]
-        rows += [_estimated_row(model, point, costs) for point in curve]
-    return sorted(rows, key=lambda row: next((entry["mean"] for entry in row["latency_ms"].values()), 0.0))
+        known = {point.thresholds for point in points}
+        costs = {profile: latency.per_exit for profile, latency in points[0].latency_ms.items()}
+        curve = _curve(source.files[model], len(points[0].exit_fractions))
+        rows += [_estimated_row(model, point, costs) for point in curve if point.thresholds not in known]
+    return sorted(rows, key=lambda row: next((latency.mean for latency in row.latency_ms.values()), 0.0))
 
 
-def measured_row(model: str, point: dict[str, Any]) -> dict[str, Any]:
+def _curve(model: Path, exits: int) -> list[_OnCurve]:
+    """The curve beside a model. Raises UserError where it is none of a student with that many exits."""
+    try:
+        curve = [from_json(_OnCurve, row) for row in read_curve(model)]
+        if any(len(point.exit_fractions) != exits for point in curve):
+            raise ValueError(f"exit_fractions must be {exits}, one for each exit")
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{curve_path(model)} is damaged ({error}); `erde-nas compress` writes it anew") from error
+    return curve
+
+
+def measured_row(model: str, point: Point) -> TradeOff:
     """A point of the report as a row of the table."""
-    keys = ("thresholds", "exit_fractions", "val_accuracy", "test_accuracy", "test_accuracy_ci95")
-    return {"model": model, **{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
+    return TradeOff(
+        model=model,
+        thresholds=point.thresholds,
+        exit_fractions=point.exit_fractions,
+        val_accuracy=point.val_accuracy,
+        test_accuracy=point.test_accuracy,
+        test_accuracy_ci95=point.test_accuracy_ci95,
+        latency_ms=measured_latency(point),
+    )
 
 
-def measured_latency(point: dict[str, Any]) -> dict[str, Any]:
+def measured_latency(point: Point) -> dict[str, ShippedLatency]:
     """Milliseconds per image under each profile that timed the point."""
     return {
-        profile: {**{key: entry.get(key) for key in (*MEASURED, *FIRMNESS)}, "source": "measured"}
-        for profile, entry in point["latency_ms"].items()
-        if entry["mean"] is not None
+        profile: ShippedLatency(
+            mean=latency.mean,
+            p50=latency.p50,
+            p95=latency.p95,
+            p99=latency.p99,
+            interval=latency.interval,
+            noisy=latency.noisy,
+            interrupted=latency.interrupted,
+        )
+        for profile, latency in point.latency_ms.items()
+        if latency.mean is not None
     }
 
 
-def _estimated_row(model: str, point: dict[str, Any], costs: dict[str, Sequence[float]]) -> dict[str, Any]:
-    fractions = point["exit_fractions"]
+def _estimated_row(model: str, point: _OnCurve, costs: dict[str, tuple[float, ...]]) -> TradeOff:
     latency = {
-        profile: {
-            "mean": sum(share * ms for share, ms in zip(fractions, per_exit, strict=True)),
-            "source": "estimated",
-        }
+        profile: ShippedLatency(
+            mean=sum(share * ms for share, ms in zip(point.exit_fractions, per_exit, strict=True)), source="estimated"
+        )
         for profile, per_exit in costs.items()
     }
-    return {"model": model, **point, "test_accuracy": None, "test_accuracy_ci95": None, "latency_ms": latency}
+    return TradeOff(model, point.thresholds, point.exit_fractions, point.val_accuracy, None, None, latency)

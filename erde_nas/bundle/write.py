@@ -8,8 +8,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 from safetensors.numpy import load_file
@@ -18,12 +18,28 @@ from erde_nas import __version__
 from erde_nas.bundle.card import model_card
 from erde_nas.bundle.formats import EXTRA_FORMATS, chosen_formats
 from erde_nas.bundle.source import Source
+from erde_nas.bundle.student_file import (
+    FILE,
+    SCHEMA,
+    Conditions,
+    ImageInput,
+    MeasuredOn,
+    Normalisation,
+    Provenance,
+    ShippedBaseline,
+    ShippedData,
+    ShippedModel,
+    StudentFile,
+)
 from erde_nas.bundle.trade_offs import measured_latency, measured_row, trade_offs
 from erde_nas.data.kind import licence
 from erde_nas.device import bundle_runner as runner
 from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
+from erde_nas.front.json_records import to_json
+from erde_nas.front.point import Point
+from erde_nas.front.report import ProfileFacts, Report
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.recipe.profile import HERE
@@ -31,7 +47,6 @@ from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.points import baseline_name
 from erde_nas.run.folder import existing_run
 
-SCHEMA = 1
 COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 
@@ -54,25 +69,24 @@ def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> lis
 
 
 def _fill(source: Source, folder: Path, formats: tuple[str, ...]) -> list[str]:
-    described = {"schema": SCHEMA, **describe(source)}
-    described["models"] = write_onnx_models(source, folder)
-    described["other_formats"] = {
-        name: entry for form in formats for name, entry in EXTRA_FORMATS[form](source, folder).items()
-    }
+    described = describe(source)
+    models = write_onnx_models(source, folder)
+    others = {name: entry for form in formats for name, entry in EXTRA_FORMATS[form](source, folder).items()}
+    described = replace(described, models=models, other_formats=others)
     shutil.copyfile(str(runner.__file__), folder / "run.py")
     (folder / "README.md").write_text(model_card(described), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    described["files"] = {name: _fingerprint(folder / name) for name in files}
-    write_json(folder / "student.json", described)
-    return [*files, "student.json"]
+    described = replace(described, files={name: _fingerprint(folder / name) for name in files})
+    write_json(folder / FILE, to_json(described))
+    return [*files, FILE]
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def _fingerprint(path: Path) -> dict[str, str | int]:
     data = path.read_bytes()
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
+def write_onnx_models(source: Source, folder: Path) -> dict[str, ShippedModel]:
     """The nested files for single images, and their segments for batches."""
     models = {}
     (folder / "segments").mkdir()
@@ -84,17 +98,17 @@ def write_onnx_models(source: Source, folder: Path) -> dict[str, Any]:
         names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
         for segment_name, segment in zip(names, segments, strict=True):
             onnx.save(segment, folder / segment_name)
-        reasons = dict.fromkeys(point["reason"] for point in source.points_of(name) if point["reason"])
-        models[name] = {
-            "format": "onnx",
-            "runtime": "onnxruntime",
-            "precision": source.exported[name].precision,
-            "instructions": list(source.exported[name].instructions),
-            "thresholds": list(source.exported[name].thresholds),
-            "segments": names,
-            "offered": any(point["offered"] for point in source.points_of(name)),
-            "reasons": list(reasons),
-        }
+        reasons = dict.fromkeys(point.reason for point in source.by_model[name] if point.reason)
+        models[name] = ShippedModel(
+            format="onnx",
+            runtime="onnxruntime",
+            precision=source.exported[name].precision,
+            instructions=tuple(source.exported[name].instructions),
+            thresholds=tuple(source.exported[name].thresholds),
+            segments=tuple(names),
+            offered=source.is_offered(name),
+            reasons=tuple(reasons),
+        )
     return models
 
 
@@ -103,77 +117,104 @@ def _scored(segments: Sequence[onnx.ModelProto], rule: ExitRule) -> list[onnx.Mo
     return [*(with_score(segment, number, rule) for number, segment in enumerate(segments[:-1])), segments[-1]]
 
 
-def describe(source: Source) -> dict[str, Any]:
-    """student.json without its files: what the student takes, answers and costs, and where it comes from."""
+def describe(source: Source) -> StudentFile:
+    """student.json without its models and files."""
     report, store = source.report, existing_run(source.run)
     recipe = store.recipe()
     best = source.best(recipe.search.accuracy_tolerance)
-    exported = source.exported[best]
-    channels, size, _ = exported.image_shape
-    return {
-        "student": source.student,
-        "stage": source.default_point(best)["stage"],
-        "input": {
-            "name": "image",
-            "channels": channels,
-            "size": size,
-            "layout": "batch, channel, row, column",
-            "pixels": "uint8, 0 to 255",
-            "colour": COLOURS[channels],
-            "normalisation": {"where": "in the file", **_normalisation(source.folder / "weights.safetensors")},
-        },
-        "output": {"logits": "before softmax, one per class", "exit_index": "counted from 0"},
-        "classes": list(exported.classes),
-        "default": measured_row(best, source.default_point(best)),
-        "trade_offs": trade_offs(source, source.shipped()),
-        "profiles": {name: _profile(profile) for name, profile in report["profiles"].items()},
-        "measurements": source.points,
-        "baselines": [
-            _baseline(point)
-            for point in (report["teacher"], *report["baselines"])
-            if point and point["file"] not in {own["file"] for own in source.points}
-        ],
-        "arch": read_json(source.folder / "arch.json"),
-        "data": {
-            **{key: report["dataset"][key] for key in ("name", "train", "validation", "test")},
-            "fingerprint": store.manifest().identity["dataset"],
-            "licence": licence(report["dataset"]["name"]),
-        },
-        "provenance": {
-            "made_with": f"erde-nas {__version__}",
-            "recipe": recipe.name,
-            "seed": recipe.search.seed,
-            "teacher": _teacher(recipe, report),
-            "measured_on": {key: report["environment"][key] for key in ("cpu", "cores", "platform", "versions")},
-        },
-    }
+    files = {point.file for points in source.by_model.values() for point in points}
+    compared = [report.teacher, *report.baselines]
+    return StudentFile(
+        schema=SCHEMA,
+        student=source.student,
+        stage=source.default_point(best).stage,
+        input=_input(source, best),
+        output={"logits": "before softmax, one per class", "exit_index": "counted from 0"},
+        classes=tuple(source.exported[best].classes),
+        default=measured_row(best, source.default_point(best)),
+        trade_offs=tuple(trade_offs(source, source.shipped())),
+        profiles={name: _conditions(profile) for name, profile in report.profiles.items()},
+        measurements=tuple(point for points in source.by_model.values() for point in points),
+        baselines=tuple(_baseline(point) for point in compared if point is not None and point.file not in files),
+        arch=read_json(source.folder / "arch.json"),
+        data=ShippedData(
+            name=report.dataset.name,
+            train=report.dataset.train,
+            validation=report.dataset.validation,
+            test=report.dataset.test,
+            fingerprint=store.manifest().identity["dataset"],
+            licence=licence(report.dataset.name),
+        ),
+        provenance=_provenance(recipe, report),
+        models={},
+        other_formats={},
+    )
 
 
-def _normalisation(weights: Path) -> dict[str, list[float]]:
+def _input(source: Source, model: str) -> ImageInput:
+    channels, size, _ = source.exported[model].image_shape
+    return ImageInput(
+        name="image",
+        channels=channels,
+        size=size,
+        layout="batch, channel, row, column",
+        pixels="uint8, 0 to 255",
+        colour=COLOURS[channels],
+        normalisation=_normalisation(source.folder / "weights.safetensors"),
+    )
+
+
+def _normalisation(weights: Path) -> Normalisation:
     """Mean and standard deviation per channel, of pixels scaled to [0, 1], from the network's own first layer."""
     if not weights.is_file():
         raise UserError(f"{weights} is missing; restore it, or search in a new folder")
     tensors = load_file(weights)
     std = 1 / (255 * tensors["segments.0.body.0.scale"].astype(float).reshape(-1))
     mean = -tensors["segments.0.body.0.shift"].astype(float).reshape(-1) * std
-    return {"mean": [round(v, 6) for v in mean.tolist()], "std": [round(v, 6) for v in std.tolist()]}
+    rounded = [tuple(round(value, 6) for value in values.tolist()) for values in (mean, std)]
+    return Normalisation("in the file", *rounded)
 
 
-def _profile(profile: dict[str, Any]) -> dict[str, Any]:
-    """The conditions of a profile; of a device elsewhere not its address, only that it was another one."""
-    keys = ("runtime", "device", "threads", "batch_size", "precision", "description")
-    return {**{key: profile[key] for key in keys}, "elsewhere": profile.get("target", HERE) != HERE}
+def _conditions(profile: ProfileFacts) -> Conditions:
+    return Conditions(
+        runtime=profile.runtime,
+        device=profile.device,
+        threads=profile.threads,
+        batch_size=profile.batch_size,
+        precision=profile.precision,
+        description=profile.description,
+        elsewhere=profile.target != HERE,
+    )
 
 
-def _baseline(point: dict[str, Any]) -> dict[str, Any]:
-    keys = ("role", "stage", "val_accuracy", "test_accuracy", "test_accuracy_ci95", "macs")
-    return {"label": baseline_name(point), **{key: point[key] for key in keys}, "latency_ms": measured_latency(point)}
+def _baseline(point: Point) -> ShippedBaseline:
+    return ShippedBaseline(
+        label=baseline_name(point),
+        role=point.role,
+        stage=point.stage,
+        val_accuracy=point.val_accuracy,
+        test_accuracy=point.test_accuracy,
+        test_accuracy_ci95=point.test_accuracy_ci95,
+        macs=point.macs,
+        latency_ms=measured_latency(point),
+    )
 
 
-def _teacher(recipe: Recipe, report: dict[str, Any]) -> str:
+def _provenance(recipe: Recipe, report: Report) -> Provenance:
+    machine = report.environment
+    return Provenance(
+        made_with=f"erde-nas {__version__}",
+        recipe=recipe.name,
+        seed=recipe.search.seed,
+        teacher=_teacher(recipe, report),
+        measured_on=MeasuredOn(machine.cpu, machine.cores, machine.platform, machine.versions),
+    )
+
+
+def _teacher(recipe: Recipe, report: Report) -> str:
     """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
-    teacher, check = recipe.teacher, report.get("teacher_check")
-    if check is not None and not check["trusted"]:
+    teacher, check = recipe.teacher, report.teacher_check
+    if check is not None and not check.trusted:
         return "labels alone, since the teacher was worse than a student without it"
     if teacher.checkpoint is not None:
         return f"checkpoint {Path(teacher.checkpoint).name}" + (f" of timm's {teacher.timm}" if teacher.timm else "")

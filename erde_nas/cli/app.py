@@ -87,7 +87,7 @@ def report(out: options.Out, as_json: options.AsJson = False) -> None:
     run = erde_nas.load_run(out)
     run.report()
     if as_json:
-        print(json.dumps(run.results, indent=1))
+        print(json.dumps(run.to_dict(), indent=1))
     else:
         _print_run(run)
 

@@ -1,1 +1,1 @@
-"""The records of pareto.json: operating points, their latencies, and what is uncertain about these."""
+"""The records of pareto.json: operating points, their latencies, the report; and how they are read and written."""

@@ -1,8 +1,7 @@
 """An operating point of a student, as pareto.json holds it. Thresholds in nats, sizes in bytes."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from erde_nas.device.instructions import EXACT_INT8
@@ -21,11 +20,14 @@ _ROLE_OF_LABEL: dict[str, Role] = {
 
 @dataclass(frozen=True)
 class Point:
-    """An operating point: a student with a threshold per exit but the last (POINT in pareto.json)."""
+    """An operating point: a student with a threshold per exit but the last (POINT in pareto.json).
+
+    Raises ValueError where `arch` does not say on which blocks its exits sit.
+    """
 
     student: str
     stage: Stage
-    arch: dict[str, Any] | None
+    arch: dict[str, Any] | None  # `Arch.to_dict()`
     thresholds: tuple[float, ...]
     exit_fractions: tuple[float, ...]
     val_accuracy: float
@@ -45,35 +47,31 @@ class Point:
     quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for this accuracy; none: any CPU will do
 
-    def to_dict(self) -> dict[str, Any]:
-        """The point as JSON-ready values."""
-        return json.loads(json.dumps(asdict(self)))
+    def __post_init__(self) -> None:
+        try:
+            blocks = self.exit_blocks
+        except (KeyError, TypeError):
+            blocks = None
+        if blocks is None or any(type(block) is not int for block in blocks):
+            raise ValueError("arch must have exits, a list in which each has its block")
 
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> "Point":
-        """The inverse of `to_dict`, for points of this version or an earlier one."""
-        tuples = ("thresholds", "exit_fractions", "test_accuracy_ci95", "macs_per_exit", "exit_accuracy")
-        data = without_label(data)
-        fixed = {key: None if data[key] is None else tuple(data[key]) for key in tuples}
-        fixed["instructions"] = instructions_of(data)
-        latency = {
-            name: Latency(**{**entry, **{k: tuple(entry[k]) for k in ("per_exit", "interval") if entry[k] is not None}})
-            for name, entry in data["latency_ms"].items()
-        }
-        return Point(**{**data, **fixed, "latency_ms": latency})
+    @property
+    def exit_blocks(self) -> tuple[int, ...]:
+        """The blocks, counted from 0, on which its exits sit; empty where the architecture is not known."""
+        return () if self.arch is None else tuple(exit_["block"] for exit_ in self.arch["exits"])
 
 
-def instructions_of(point: Mapping[str, Any]) -> tuple[str, ...]:
-    """`Point.instructions` of a point in JSON. int8 files that do not say it have 8-bit weights."""
-    return tuple(point.get("instructions", EXACT_INT8 if point.get("quantization") else ()))
+def as_today(point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point in JSON, of this version or an earlier one, with today's fields.
 
-
-def without_label(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point in JSON with `role`, `reason` and `dominated`, for which earlier versions had one text, `label`."""
-    rest = {key: value for key, value in point.items() if key != "label"}
-    if "label" not in point:
-        return rest
-    label = point["label"]
-    role = _ROLE_OF_LABEL.get(label.split(",")[0], "student")
-    reason = label if role == "student" else ""
-    return {**rest, "role": role, "reason": reason, "dominated": reason.startswith("dominated:")}
+    Earlier versions had one text, `label`, for role and reason; their int8 files have 8-bit weights and do not say it.
+    """
+    found = {key: value for key, value in point.items() if key != "label"}
+    if "instructions" not in found:
+        found["instructions"] = list(EXACT_INT8) if found.get("quantization") else []
+    label = point.get("label")
+    if isinstance(label, str):
+        role = _ROLE_OF_LABEL.get(label.split(",")[0], "student")
+        reason = label if role == "student" else ""
+        found |= {"role": role, "reason": reason, "dominated": reason.startswith("dominated:")}
+    return found

@@ -1,15 +1,29 @@
-"""pareto.json: the report model of a run, of this version or an earlier one."""
+"""pareto.json: the report of a run. Here alone it is written and read."""
 
+import json
 from pathlib import Path
-from typing import Any
 
-from erde_nas.files import read_json
-from erde_nas.front.point import without_label
+from erde_nas.errors import UserError
+from erde_nas.front.json_records import read_record, to_json
+from erde_nas.front.report import SCHEMA, Report
+
+FILE = "pareto.json"
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """The report model in a run's folder. Raises UserError where it is damaged."""
-    found = read_json(folder / "pareto.json")
-    points = {key: [without_label(point) for point in found[key]] for key in ("baselines", "points")}
-    teacher = found["teacher"]
-    return {**found, **points, "teacher": None if teacher is None else without_label(teacher)}
+def report_json(report: Report) -> str:
+    """The text of the file: strict JSON."""
+    return json.dumps(to_json(report), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_report(folder: Path) -> Report:
+    """The report in a run's folder. Raises UserError where there is none, or one that cannot be read."""
+    if not (folder / FILE).is_file():
+        begun = (folder / "manifest.json").is_file()
+        known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
+        raise UserError(f"{folder} {known} with `erde-nas search RECIPE --out {folder}`")
+    return read_record(
+        folder / FILE,
+        Report,
+        "give the run's `erde-nas search` command again: it keeps what was measured and writes the report anew",
+        SCHEMA,
+    )

@@ -1,11 +1,7 @@
-"""How firm a measured latency is: reasons to doubt it, and how many of its digits are known.
-
-Takes the fields of `records.Latency` as a mapping, of which all but `mean` may be absent.
-"""
+"""How firm a measured latency is: reasons to doubt it, and how many of its digits are known."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 MOST_INTERRUPTED = 0.5  # of a file's calls; beyond that its numbers are CPU time rather than time
 DIGITS = 3  # that are shown at most
@@ -13,23 +9,39 @@ WIDE = "noisy: its interval was still wide when the time allowance ended"
 NOISY = 0.1  # of itself: how far a noisy mean without an interval may be off
 
 
-def doubts(latency: Mapping[str, Any] | None) -> list[str]:
+class Timed(Protocol):
+    """What is looked at of a latency (`front.latency.Latency`); the mean is None where it was not measured."""
+
+    @property
+    def mean(self) -> float | None: ...
+    @property
+    def p50(self) -> float | None: ...
+    @property
+    def p95(self) -> float | None: ...
+    @property
+    def interval(self) -> tuple[float, float] | None: ...
+    @property
+    def noisy(self) -> bool: ...
+    @property
+    def interrupted(self) -> float | None: ...
+
+
+def doubts(latency: Timed | None) -> list[str]:
     """Why a measured latency is not to be relied on, in words; empty where nothing is known against it."""
-    mean, p95 = (latency or {}).get("mean"), (latency or {}).get("p95")
-    if latency is None or mean is None:
+    if latency is None or latency.mean is None:
         return []
-    interrupted = latency.get("interrupted") or 0.0
+    interrupted = latency.interrupted or 0.0
     found = []
     if interrupted > MOST_INTERRUPTED:
         found.append(f"{interrupted:.0%} of the calls were interrupted by others")
-    elif latency.get("noisy"):
+    elif latency.noisy:
         found.append(WIDE)
-    if p95 is not None and mean > p95:
+    if latency.p95 is not None and latency.mean > latency.p95:
         found.append("its mean is beyond its p95: a few calls decided it")
     return found
 
 
-def doubts_of_both(student: Mapping[str, Any] | None, teacher: Mapping[str, Any] | None) -> list[str]:
+def doubts_of_both(student: Timed | None, teacher: Timed | None) -> list[str]:
     """Why their ratio is not to be relied on: each reason once, with whose latency it is about."""
     own, other = doubts(student), doubts(teacher)
     found = [f"both latencies: {reason}" for reason in own if reason in other]
@@ -37,12 +49,11 @@ def doubts_of_both(student: Mapping[str, Any] | None, teacher: Mapping[str, Any]
     return found + [f"the teacher's latency: {reason}" for reason in other if reason not in own]
 
 
-def uncertainty(latency: Mapping[str, Any] | None) -> float:
+def uncertainty(latency: Timed | None) -> float:
     """How far the mean may be off, relative to itself; 0 where nothing is known of it."""
-    if latency is None or not latency.get("mean"):
+    if latency is None or not latency.mean:
         return 0.0
-    mean, interval, p50, p95 = (latency.get(key) for key in ("mean", "interval", "p50", "p95"))
-    assert mean is not None
+    mean, interval, p50, p95 = latency.mean, latency.interval, latency.p50, latency.p95
     known = max(interval[1] / mean - 1, 1 - interval[0] / mean) if interval else 0.0
     if p50 and p95 is not None and mean > p95:
         known = max(known, mean / p50 - 1)

@@ -2,18 +2,18 @@
 
 import csv
 import io
-import json
-import math
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from erde_nas.errors import UserError
+from erde_nas.front.report import Report
+from erde_nas.front.report_file import FILE, report_json
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
 from erde_nas.report.plots import front_png
-from erde_nas.report.points import MACS, Report, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
+from erde_nas.report.points import MACS, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
 
 FIELDS = (
     "role",
@@ -47,7 +47,7 @@ def write_report(run_dir: Path, report: Report) -> list[Path]:
         "report.md": markdown(report).encode(),
         "report.html": page(report).encode(),
         "front.png": front_png(report),
-        "pareto.json": pareto_json(report).encode(),
+        FILE: report_json(report).encode(),
     }
     try:
         _replace(run_dir, contents)
@@ -66,19 +66,6 @@ def _replace(run_dir: Path, contents: dict[str, bytes]) -> None:
             (Path(staging) / name).write_bytes(data)
         for name in contents:
             os.replace(Path(staging) / name, run_dir / name)
-
-
-def pareto_json(report: Report) -> str:
-    """The report as strict JSON: NaN and infinity, which JSON does not know, become null."""
-    return json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def pareto_csv(report: Report) -> str:
@@ -102,13 +89,15 @@ def pareto_csv(report: Report) -> str:
 def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str, Any]:
     on = [cost for cost, indices in fronts.items() if row.kind == "student" and row.index in indices]
     cells: dict[str, Any] = {"fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
-    cells |= {key: row.point.get(key) for key in FIELDS}
-    cells |= {key: " ".join(map(str, row.point.get(key) or ())) for key in LISTS}
+    cells |= {key: getattr(row.point, key) for key in FIELDS}
+    cells |= {key: " ".join(map(str, getattr(row.point, key) or ())) for key in LISTS}
     for name in profile_names(report):
-        entry = row.latency(name) or {}
-        cells |= {f"{name}.{key}_ms": entry.get(key) for key in LATENCY}
-        low, high = entry.get("interval") or (None, None)
+        latency = row.latency(name)
+        if latency is None:
+            continue
+        cells |= {f"{name}.{key}_ms": getattr(latency, key) for key in LATENCY}
+        low, high = latency.interval or (None, None)
         cells |= {f"{name}.mean_low_ms": low, f"{name}.mean_high_ms": high}
-        cells |= {f"{name}.{key}": entry.get(key) for key in CONDITIONS}
+        cells |= {f"{name}.{key}": getattr(latency, key) for key in CONDITIONS}
         cells[f"{name}.speed_up"] = speed_up(report, row, name)
     return cells

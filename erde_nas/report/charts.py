@@ -4,9 +4,10 @@ import html
 
 import plotly.graph_objects as go
 
+from erde_nas.front.report import Report
 from erde_nas.front.uncertainty import doubts, uncertainty
-from erde_nas.report.columns import exits
-from erde_nas.report.points import MACS, Report, Row, show_speed_up, teacher_row
+from erde_nas.report.columns import QUANTILES, exits
+from erde_nas.report.points import MACS, Row, show_speed_up, teacher_row
 from erde_nas.report.series import (
     FRONT_COLOUR,
     STYLES,
@@ -105,35 +106,37 @@ def _hover(report: Report, row: Row, cost: str) -> str:
     facts = [
         f"{row.name} ({row.stage})",
         f"exits on blocks {exits(row)}" if row.exit_blocks else "",
-        f"leave per exit {' / '.join(percent(share, 0) for share in point['exit_fractions'])} %"
-        if point.get("exit_fractions")
+        f"leave per exit {' / '.join(percent(share, 0) for share in point.exit_fractions)} %"
+        if point.exit_fractions
         else "",
-        f"test accuracy {accuracy_with_ci(point, 2)} %" if point.get("test_accuracy") is not None else "not tested",
-        f"validation accuracy {percent(point.get('val_accuracy'), 2)} %",
+        f"test accuracy {accuracy_with_ci(point, 2)} %" if point.test_accuracy is not None else "not tested",
+        f"validation accuracy {percent(point.val_accuracy, 2)} %",
     ]
-    if point.get("macs") is not None:
-        facts.append(f"mean MACs {macs_unit([point['macs']]).show_with_symbol(point['macs'])}")
+    if point.macs is not None:
+        facts.append(f"mean MACs {macs_unit([point.macs]).show_with_symbol(point.macs)}")
     if cost != MACS:
         facts += _latency_facts(report, row, cost)
-    if point.get("size_bytes") is not None:
-        facts.append(f"file {size_unit([point['size_bytes']]).show_with_symbol(point['size_bytes'])}")
+    if point.size_bytes is not None:
+        facts.append(f"file {size_unit([point.size_bytes]).show_with_symbol(point.size_bytes)}")
     if row.kind == "student" and not row.offered:
-        facts.append(f"not offered: {one_line(str(point.get('reason') or 'no reason recorded'))}")
+        facts.append(f"not offered: {one_line(point.reason or 'no reason recorded')}")
     return "<br>".join(html.escape(fact) for fact in facts if fact)
 
 
 def _latency_facts(report: Report, row: Row, profile: str) -> list[str]:
-    entry = row.latency(profile) or {}
-    if entry.get("mean") is None:
-        expected = entry["expected_mean"]
+    latency = row.latency(profile)
+    if latency is None:
+        return []
+    if latency.mean is None:
+        expected = latency.expected_mean
         return [f"expected latency {latency_unit([expected]).show_with_symbol(expected)} (estimated)"]
-    unit, off = latency_unit([entry["mean"]]), uncertainty(entry)
+    unit, off = latency_unit([latency.mean]), uncertainty(latency)
     quantiles = ", ".join(
-        f"{key} {unit.show_with_symbol(entry[key], off)}" for key in ("p50", "p95", "p99") if entry.get(key)
+        f"{key} {unit.show_with_symbol(value, off)}" for key, of in QUANTILES.items() if (value := of(latency))
     )
     factor = show_speed_up(report, row, profile)
     return [
-        f"measured mean {unit.show_with_symbol(entry['mean'], off)}, {quantiles}".rstrip(", "),
+        f"measured mean {unit.show_with_symbol(latency.mean, off)}, {quantiles}".rstrip(", "),
         f"speed-up over the teacher {factor}" if factor != MISSING and row.kind != "teacher" else "",
-        *([f"! in doubt: {'; '.join(found)}"] if (found := doubts(entry)) else []),
+        *([f"! in doubt: {'; '.join(found)}"] if (found := doubts(latency)) else []),
     ]

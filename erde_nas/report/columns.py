@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from erde_nas.device.instructions import in_words
-from erde_nas.front.point import instructions_of
+from erde_nas.front.latency import Latency
+from erde_nas.front.report import Report
 from erde_nas.front.uncertainty import doubts, uncertainty
-from erde_nas.report.points import MACS, Report, Row, show_speed_up
+from erde_nas.report.points import MACS, Row, show_speed_up
 from erde_nas.report.units import (
     MISSING,
     Unit,
@@ -23,6 +24,11 @@ from erde_nas.report.units import (
 
 NAME_WIDTH = 14  # of the first column in a terminal
 WORTH_SAYING = 0.01  # share of a file's calls that were interrupted
+QUANTILES: dict[str, Callable[[Latency], float | None]] = {
+    "p50": lambda latency: latency.p50,
+    "p95": lambda latency: latency.p95,
+    "p99": lambda latency: latency.p99,
+}
 WIDE = 0.02  # half an interval, relative to its mean: differences are then given in whole per cent
 
 
@@ -42,7 +48,7 @@ def terminal_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]
         Column("stage", lambda row: row.stage, right=False),
         Column("exits\n(blocks)", exits, right=False),
         Column("test %\n(95% CI)", lambda row: accuracy_with_ci(row.point)),
-        Column("val\n%", lambda row: percent(row.point.get("val_accuracy"))),
+        Column("val\n%", lambda row: percent(row.point.val_accuracy)),
         _macs_column(rows, "MACs\n({})"),
     ]
     if cost == MACS:
@@ -51,7 +57,7 @@ def terminal_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]
     return [
         *columns,
         Column(f"mean\n{unit.symbol}", partial(_mean, cost, unit)),
-        *(Column(f"{key}\n{unit.symbol}", partial(_latency, cost, key, unit)) for key in ("p50", "p95", "p99")),
+        *(Column(f"{key}\n{unit.symbol}", partial(_latency, cost, value, unit)) for key, value in QUANTILES.items()),
         Column("diff\n%", partial(_difference, cost)),
         Column("speed-\nup", partial(_speed_up, report, cost)),
     ]
@@ -64,25 +70,30 @@ def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
         Column("stage", lambda row: row.stage, right=False),
         Column("exits (blocks)", exits, right=False),
         Column("test accuracy % (95% CI)", lambda row: accuracy_with_ci(row.point, 2)),
-        Column("val accuracy %", lambda row: percent(row.point.get("val_accuracy"), 2)),
+        Column("val accuracy %", lambda row: percent(row.point.val_accuracy, 2)),
         _macs_column(rows, "mean MACs ({})"),
     ]
     if cost != MACS:
         unit = _latency_unit(rows, cost)
         columns += [
             Column(f"mean ({unit.symbol}, 95% CI)", partial(_mean_with_ci, cost, unit)),
-            *(Column(f"{key} ({unit.symbol})", partial(_latency, cost, key, unit)) for key in ("p50", "p95", "p99")),
-            Column(f"expected mean ({unit.symbol})", partial(_latency, cost, "expected_mean", unit)),
+            *(
+                Column(f"{key} ({unit.symbol})", partial(_latency, cost, value, unit))
+                for key, value in QUANTILES.items()
+            ),
+            Column(
+                f"expected mean ({unit.symbol})", partial(_latency, cost, lambda latency: latency.expected_mean, unit)
+            ),
             Column("measured vs expected %", partial(_difference, cost)),
             Column("speed-up over teacher", partial(_speed_up, report, cost)),
         ]
         columns += [column for column in _resources(cost) if any(column.cell(row) != MISSING for row in rows)]
-    size = size_unit(_known(row.point.get("size_bytes") for row in rows))
-    columns.append(Column(f"file size ({size.symbol})", lambda row: size.show(row.point.get("size_bytes"))))
+    size = size_unit(_known(row.point.size_bytes for row in rows))
+    columns.append(Column(f"file size ({size.symbol})", lambda row: size.show(row.point.size_bytes)))
     remarked = Column("remarks", partial(remarks, cost), right=False)
     if any(map(remarked.cell, rows)):
         columns.append(remarked)
-    return [*columns, Column("file", lambda row: one_line(str(row.point.get("file") or MISSING)), right=False)]
+    return [*columns, Column("file", lambda row: one_line(row.point.file or MISSING), right=False)]
 
 
 def exits(row: Row) -> str:
@@ -92,15 +103,16 @@ def exits(row: Row) -> str:
 
 def remarks(cost: str, row: Row) -> str:
     """What a reader must know about this row's accuracy and latency."""
-    entry = row.latency(cost) or {}
-    how, needs = str(row.point.get("quantization") or ""), instructions_of(row.point)
+    latency, how, needs = row.latency(cost), row.point.quantization, row.point.instructions
     where = f"8-bit weights, for {in_words(needs)} only" if needs else "7-bit weights, for any CPU"
     found = [f"int8: {one_line(how)}, {where}"] if how else []
-    found += [one_line(str(entry["note"]))] if entry.get("note") else []
-    found += doubts(entry)
-    if (entry.get("interrupted") or 0) > WORTH_SAYING:
-        found.append(f"{entry['interrupted']:.0%} of the calls were interrupted and made again")
-    if entry and entry.get("mean") is None:
+    if latency is None:
+        return "; ".join(found)
+    found += [one_line(latency.note)] if latency.note else []
+    found += doubts(latency)
+    if latency.interrupted is not None and latency.interrupted > WORTH_SAYING:
+        found.append(f"{latency.interrupted:.0%} of the calls were interrupted and made again")
+    if latency.mean is None:
         found.append("estimated, not measured")
     return "; ".join(found)
 
@@ -114,51 +126,55 @@ def _latency_unit(rows: list[Row], cost: str) -> Unit:
 
 
 def _macs_column(rows: list[Row], header: str) -> Column:
-    unit = macs_unit(_known(row.point.get("macs") for row in rows))
+    unit = macs_unit(_known(row.point.macs for row in rows))
     symbol = unit.symbol or "1"
-    return Column(header.format(symbol), lambda row: unit.show(row.point.get("macs")))
+    return Column(header.format(symbol), lambda row: unit.show(row.point.macs))
 
 
-def _latency(cost: str, key: str, unit: Unit, row: Row) -> str:
-    entry = row.latency(cost) or {}
-    return unit.show(entry.get(key), uncertainty(entry))
+def _latency(cost: str, value: Callable[[Latency], float | None], unit: Unit, row: Row) -> str:
+    latency = row.latency(cost)
+    return MISSING if latency is None else unit.show(value(latency), uncertainty(latency))
 
 
 def _mean(cost: str, unit: Unit, row: Row) -> str:
-    entry = row.latency(cost) or {}
-    if entry.get("mean") is None and entry.get("expected_mean") is not None:
-        return "~" + unit.show(entry["expected_mean"])
-    return unit.show(entry.get("mean"), uncertainty(entry)) + ("!" if doubts(entry) else "")
+    latency = row.latency(cost)
+    if latency is None:
+        return MISSING
+    if latency.mean is None:
+        return "~" + unit.show(latency.expected_mean)
+    return unit.show(latency.mean, uncertainty(latency)) + ("!" if doubts(latency) else "")
 
 
 def _mean_with_ci(cost: str, unit: Unit, row: Row) -> str:
-    entry = row.latency(cost) or {}
-    interval = entry.get("interval")
-    off = uncertainty(entry)
+    latency = row.latency(cost)
+    if latency is None:
+        return MISSING
+    interval, off = latency.interval, uncertainty(latency)
     around = f" ({unit.show(interval[0], off)}–{unit.show(interval[1], off)})" if interval else ""
-    return unit.show(entry.get("mean"), off) + ("!" if doubts(entry) else "") + around
+    return unit.show(latency.mean, off) + ("!" if doubts(latency) else "") + around
 
 
 def _resources(cost: str) -> list[Column]:
     """What was measured besides time, where it could be."""
     return [
-        Column("memory (MB)", partial(_scaled, cost, "memory_bytes", 1e-6)),
-        Column("energy (mJ)", partial(_scaled, cost, "energy_mj", 1.0)),
+        Column("memory (MB)", partial(_scaled, cost, lambda latency: latency.memory_bytes, 1e-6)),
+        Column("energy (mJ)", partial(_scaled, cost, lambda latency: latency.energy_mj, 1.0)),
     ]
 
 
-def _scaled(cost: str, key: str, factor: float, row: Row) -> str:
-    value = (row.latency(cost) or {}).get(key)
-    return MISSING if value is None else significant(value * factor)
+def _scaled(cost: str, value: Callable[[Latency], float | None], factor: float, row: Row) -> str:
+    latency = row.latency(cost)
+    found = None if latency is None else value(latency)
+    return MISSING if found is None else significant(found * factor)
 
 
 def _difference(cost: str, row: Row) -> str:
     """Measured mean minus the mean expected from the cost of each exit, in percent of the latter."""
-    entry = row.latency(cost) or {}
-    if entry.get("mean") is None or not entry.get("expected_mean"):
+    latency = row.latency(cost)
+    if latency is None or latency.mean is None or not latency.expected_mean:
         return MISSING
-    difference = entry["mean"] / entry["expected_mean"] - 1
-    return f"{100 * difference:+.0f}" if uncertainty(entry) > WIDE else f"{100 * difference:+.1f}"
+    difference = latency.mean / latency.expected_mean - 1
+    return f"{100 * difference:+.0f}" if uncertainty(latency) > WIDE else f"{100 * difference:+.1f}"
 
 
 def _speed_up(report: Report, cost: str, row: Row) -> str:

@@ -1,7 +1,8 @@
 """What is best on which device: the best student of every hardware profile, and what it costs on the others."""
 
+from erde_nas.front.report import Report
 from erde_nas.front.uncertainty import doubts, uncertainty
-from erde_nas.report.points import Report, Row, profile_names, show_speed_up, student_rows, teacher_row
+from erde_nas.report.points import Row, profile_names, show_speed_up, student_rows, teacher_row
 from erde_nas.report.summary import ROUNDING, TOLERANCE
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, one_line
@@ -22,7 +23,7 @@ def devices_table(report: Report) -> Table:
     headers = (*columns, *(f"{row.name} ({row.stage})" for row in others.values()))
     cells = []
     for profile, row in best.items():
-        mean, entry = _mean(row, profile), row.latency(profile)
+        mean, entry = row.mean(profile) or 0.0, row.latency(profile)
         fixed = (
             one_line(profile),
             setting(report, profile),
@@ -40,30 +41,26 @@ def best_row(report: Report, profile: str) -> Row | None:
     """The student to ship under a profile, if one was measured there."""
     teacher = teacher_row(report)
     rows = [
-        row
+        (accuracy, mean, row)
         for row in student_rows(report)
-        if row.offered and row.deployed and _measured(row, profile) and row.point.get("test_accuracy") is not None
+        if row.offered
+        and row.deployed
+        and (mean := row.mean(profile)) is not None
+        and (accuracy := row.point.test_accuracy) is not None
     ]
-    if not rows or teacher is None or teacher.point.get("test_accuracy") is None:
+    if not rows or teacher is None or teacher.point.test_accuracy is None:
         return None
-    floor = teacher.point["test_accuracy"] - TOLERANCE - ROUNDING
-    close = [row for row in rows if row.point["test_accuracy"] >= floor]
+    floor = teacher.point.test_accuracy - TOLERANCE - ROUNDING
+    close = [found for found in rows if found[0] >= floor]
     if close:
-        return min(close, key=lambda row: (_mean(row, profile), -row.point["test_accuracy"]))
-    return max(rows, key=lambda row: (row.point["test_accuracy"], -_mean(row, profile)))
-
-
-def _measured(row: Row, profile: str) -> bool:
-    return (row.latency(profile) or {}).get("mean") is not None
-
-
-def _mean(row: Row, profile: str) -> float:
-    return (row.latency(profile) or {})["mean"]
+        return min(close, key=lambda found: (found[1], -found[0]))[2]
+    return max(rows, key=lambda found: (found[0], -found[1]))[2]
 
 
 def _relative(row: Row, profile: str, best_ms: float) -> str:
     """A student's mean under a profile, in units of the best one's there."""
-    return f"{_mean(row, profile) / best_ms:.2f}x" if _measured(row, profile) else MISSING
+    mean = row.mean(profile)
+    return MISSING if mean is None else f"{mean / best_ms:.2f}x"
 
 
 def _verdict(best: dict[str, Row]) -> str:

@@ -1,12 +1,15 @@
 """The exits of the offered students: how many images leave at each, how accurate it is, what it costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-from erde_nas.report.points import MACS, Report, Row, by_cost, student_rows
+from erde_nas.front.report import Report
+from erde_nas.report.points import MACS, Row, by_cost, student_rows
 from erde_nas.report.tables import Table
 from erde_nas.report.units import MISSING, macs_unit, percent, significant
 
+T = TypeVar("T")
 EXIT_HEADERS = ("block", "threshold (nats)", "leave here %", "accuracy %", "MACs")
 
 
@@ -31,19 +34,19 @@ def exit_rows(report: Report) -> list[Row]:
 def exit_facts(row: Row) -> list[ExitFact]:
     """The exits of a student in order; as many as it has exit fractions."""
 
-    def nth(values: Any, index: int) -> Any:
+    def nth(values: Sequence[T] | None, index: int) -> T | None:
         return values[index] if values and index < len(values) else None
 
     point = row.point
     return [
         ExitFact(
             block=nth(row.exit_blocks, index),
-            threshold=nth(point.get("thresholds"), index),
+            threshold=nth(point.thresholds, index),
             share=share,
-            accuracy=nth(point.get("exit_accuracy"), index),
-            macs=nth(point.get("macs_per_exit"), index),
+            accuracy=nth(point.exit_accuracy, index),
+            macs=nth(point.macs_per_exit, index),
         )
-        for index, share in enumerate(point.get("exit_fractions") or ())
+        for index, share in enumerate(point.exit_fractions)
     ]
 
 

@@ -1,13 +1,11 @@
 """What Markdown and the page say besides the front: the run, what was not offered, how it was measured."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from erde_nas.device.instructions import in_words
-from erde_nas.front.point import instructions_of
+from erde_nas.front.report import DatasetFacts, DeviceFacts, Environment, Report
 from erde_nas.report.forecasts import latency_model_facts
-from erde_nas.report.points import Report, profile_names, student_rows
+from erde_nas.report.points import profile_names, student_rows
 from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
@@ -32,61 +30,57 @@ PROTOCOL = (
 
 def title(report: Report) -> str:
     """The heading of the report."""
-    return f"erde-nas: {one_line(str(report.get('recipe') or dataset_name(report)))}"
+    return f"erde-nas: {one_line(report.recipe or dataset_name(report))}"
 
 
 def dataset_name(report: Report) -> str:
     """The data set's name."""
-    return one_line(str((report.get("dataset") or {}).get("name") or "unnamed data set"))
+    return one_line(report.dataset.name or "unnamed data set")
 
 
 def run_facts(report: Report) -> list[tuple[str, str]]:
     """What was searched, on what, and when, as (term, text)."""
-    trials = report.get("searched") or []
-    failed = sum(trial.get("state") == "failed" for trial in trials)
-    hypervolume = report.get("hypervolume") or {}
-    volumes = [f"{key} {significant(v)}" for key, v in hypervolume.items() if isinstance(v, int | float)]
+    failed = sum(trial.state == "failed" for trial in report.searched)
+    volumes = [f"{key} {significant(volume)}" for key, volume in report.hypervolume.items()]
     facts = [
-        ("Data", _dataset(report.get("dataset") or {}, dataset_name(report))),
-        ("Images per class", _per_class(report.get("dataset") or {})),
-        ("About the data", "; ".join(map(str, (report.get("dataset") or {}).get("remarks") or []))),
-        ("Searched", _searched(len(trials), failed) if trials else ""),
-        ("Objectives", ", ".join(map(str, report.get("objectives") or []))),
+        ("Data", _dataset(report.dataset, dataset_name(report))),
+        ("Images per class", _per_class(report.dataset)),
+        ("About the data", "; ".join(report.dataset.remarks)),
+        ("Searched", _searched(len(report.searched), failed) if report.searched else ""),
+        ("Objectives", ", ".join(report.objectives)),
         ("Profiles", ", ".join(profile_names(report))),
-        ("Not measured", "; ".join(f"{name}: {why}" for name, why in (report.get("unmeasured") or {}).items())),
-        ("Left out", "; ".join(f"{file}: {why}" for file, why in (report.get("left_out") or {}).items())),
+        ("Not measured", "; ".join(f"{name}: {why}" for name, why in report.unmeasured.items())),
+        ("Left out", "; ".join(f"{file}: {why}" for file, why in report.left_out.items())),
         ("Hypervolume", ", ".join(volumes)),
         ("Rank correlation", rank_fact(report)),
         ("Latency model", "; ".join(latency_model_facts(report))),
         ("Rank check", rank_check_fact(report)),
         ("Teacher", _unfit_teacher(report)),
         ("int8", _int8(report)),
-        ("Own teacher", "; ".join(map(str, report.get("own_teacher") or []))),
-        ("Written", _time(report.get("created"))),
-        ("Machine", _machine(report.get("environment") or {})),
-        ("Devices", _devices((report.get("environment") or {}).get("devices") or {})),
+        ("Own teacher", "; ".join(report.own_teacher)),
+        ("Written", _time(report.created)),
+        ("Machine", _machine(report.environment)),
+        ("Devices", _devices(report.environment.devices)),
     ]
     return [(term, one_line(text)) for term, text in facts if text]
 
 
-def _dataset(dataset: Mapping[str, Any], name: str) -> str:
-    classes = dataset.get("classes")
-    count = len(classes) if isinstance(classes, list) else classes
-    shape = dataset.get("image_shape") or []
-    sizes = [f"{dataset[key]} {key}" for key in ("train", "validation", "test") if dataset.get(key) is not None]
+def _dataset(dataset: DatasetFacts, name: str) -> str:
     parts = [
         name,
-        f"{count} classes" if count else "",
-        f"images {'x'.join(map(str, shape))}" if shape else "",
-        *sizes,
+        f"{len(dataset.classes)} classes" if dataset.classes else "",
+        f"images {'x'.join(map(str, dataset.image_shape))}" if dataset.image_shape else "",
+        f"{dataset.train} train",
+        f"{dataset.validation} validation",
+        f"{dataset.test} test",
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _per_class(dataset: Mapping[str, Any]) -> str:
+def _per_class(dataset: DatasetFacts) -> str:
     """Images of each class in each split, where the report has them: 'train + validation + test: cat 8 + 1 + 2'."""
-    counts = dataset.get("images_per_class") or {}
-    columns = list(zip(dataset["classes"], *counts.values(), strict=True)) if counts else []
+    counts = dataset.images_per_class
+    columns = list(zip(dataset.classes, *counts.values(), strict=True)) if counts else []
     shown = [f"{name} {' + '.join(map(str, numbers))}" for name, *numbers in columns[:MOST_CLASSES]]
     more = f" and {len(columns) - MOST_CLASSES} more" if len(columns) > MOST_CLASSES else ""
     return f"{' + '.join(counts)}: {', '.join(shown)}{more}" if shown else ""
@@ -94,19 +88,19 @@ def _per_class(dataset: Mapping[str, Any]) -> str:
 
 def _unfit_teacher(report: Report) -> str:
     """Why students learnt without the teacher; empty where they did not."""
-    check = report.get("teacher_check")
-    if not check or check["trusted"]:
+    check = report.teacher_check
+    if check is None or check.trusted:
         return ""
     return (
-        f"not used: right on {percent(check['teacher'], 1)}% of the validation images, a middling student that learnt "
-        f"briefly without it on {percent(check['student'], 1)}%"
+        f"not used: right on {percent(check.teacher, 1)}% of the validation images, a middling student that learnt "
+        f"briefly without it on {percent(check.student, 1)}%"
     )
 
 
 def _int8(report: Report) -> str:
     """For which CPUs the accuracy of the int8 files holds; empty where there is none."""
-    files = [row.point for row in student_rows(report) if row.point.get("quantization")]
-    needs = next((found for point in files if (found := instructions_of(point))), ())
+    files = [row.point for row in student_rows(report) if row.point.quantization]
+    needs = next((found for point in files if (found := point.instructions)), ())
     if not files:
         return ""
     if not needs:
@@ -114,21 +108,21 @@ def _int8(report: Report) -> str:
     return f"weights have 8 bits: the accuracy holds on {in_words(needs)}; older x86 cuts off sums and answers wrong"
 
 
-def _machine(environment: Mapping[str, Any]) -> str:
-    cores = f"{environment['cores']} cores" if environment.get("cores") else ""
-    return ", ".join(str(part) for part in (environment.get("cpu"), cores, environment.get("platform")) if part)
+def _machine(machine: Environment | DeviceFacts) -> str:
+    cores = f"{machine.cores} cores" if machine.cores else ""
+    return ", ".join(part for part in (machine.cpu, cores, machine.platform) if part)
 
 
-def _devices(devices: Mapping[str, Mapping[str, Any]]) -> str:
+def _devices(devices: dict[str, DeviceFacts]) -> str:
     """The other machines that measured, by profile."""
     return "; ".join(f"{name}: {_machine(device)}" for name, device in devices.items())
 
 
-def _time(created: Any) -> str:
+def _time(created: str) -> str:
     try:
-        moment = datetime.fromisoformat(str(created))
+        moment = datetime.fromisoformat(created)
     except ValueError:
-        return str(created or "")
+        return created
     return moment.strftime("%Y-%m-%d %H:%M") + (f" {moment.tzname()}" if moment.tzinfo else "")
 
 
@@ -142,8 +136,8 @@ def not_offered_table(report: Report) -> Table:
         (
             row.name,
             row.stage,
-            " ".join(significant(threshold) for threshold in row.point.get("thresholds") or ()),
-            one_line(str(row.point.get("reason") or "no reason recorded")),
+            " ".join(significant(threshold) for threshold in row.point.thresholds),
+            one_line(row.point.reason or "no reason recorded"),
         )
         for row in student_rows(report)
         if not row.offered
@@ -153,13 +147,11 @@ def not_offered_table(report: Report) -> Table:
 
 def trials_table(report: Report) -> Table:
     """Every trial of the search in the order of its proposal, the failed ones with the reason."""
-    trials = report.get("searched") or []
-    profiles = list(dict.fromkeys(name for trial in trials for name in trial.get("latency_ms") or {}))
-    macs = macs_unit([trial["macs"] for trial in trials if trial.get("macs") is not None])
+    trials = report.searched
+    profiles = list(dict.fromkeys(name for trial in trials for name in trial.latency_ms or {}))
+    macs = macs_unit([trial.macs for trial in trials if trial.macs is not None])
     latency = {
-        name: latency_unit(
-            [value for trial in trials if (value := (trial.get("latency_ms") or {}).get(name)) is not None]
-        )
+        name: latency_unit([ms for trial in trials if (ms := (trial.latency_ms or {}).get(name)) is not None])
         for name in profiles
     }
     headers: tuple[str, ...] = ("trial", "student", "state", "val accuracy %", f"MACs ({macs.symbol or '1'})", "params")
@@ -167,13 +159,13 @@ def trials_table(report: Report) -> Table:
     cells = tuple(
         (
             str(number),
-            one_line(str(trial.get("student") or MISSING)),
-            one_line(str(trial.get("state") or MISSING)),
-            percent(trial.get("val_accuracy"), 2),
-            macs.show(trial.get("macs")),
-            MISSING if trial.get("params") is None else str(trial["params"]),
-            *(latency[name].show((trial.get("latency_ms") or {}).get(name)) for name in profiles),
-            one_line(str(trial.get("reason") or "")),
+            one_line(trial.student or MISSING),
+            one_line(trial.state or MISSING),
+            percent(trial.val_accuracy, 2),
+            macs.show(trial.macs),
+            MISSING if trial.params is None else str(trial.params),
+            *(latency[name].show((trial.latency_ms or {}).get(name)) for name in profiles),
+            one_line(trial.reason),
         )
         for number, trial in enumerate(trials)
     )
@@ -184,25 +176,22 @@ def trials_table(report: Report) -> Table:
 
 def profiles_table(report: Report) -> Table:
     """The hardware profiles with their settings and limits."""
-    declared = report.get("profiles") or {}
     cells = []
     for name in profile_names(report):
-        profile = declared.get(name) or {}
-        limits = {key: value for key, value in (profile.get("limits") or {}).items() if value is not None}
+        profile = report.profiles.get(name)
+        limits = {} if profile is None else {key: top for key, top in profile.limits.items() if top is not None}
         limit_text = ", ".join(f"{key} <= {value:g}" for key, value in limits.items()) or "none"
-        cells.append(
-            (one_line(name), setting(report, name), limit_text, one_line(str(profile.get("description") or "")))
-        )
+        description = "" if profile is None else one_line(profile.description)
+        cells.append((one_line(name), setting(report, name), limit_text, description))
     return Table("Hardware profiles", ("profile", "measured with", "limits", "description"), tuple(cells), (False,) * 4)
 
 
 def environment_facts(report: Report) -> list[tuple[str, str]]:
     """Versions and how long each stage took, as (term, text)."""
-    environment = report.get("environment") or {}
-    versions = {"python": environment.get("python"), **(environment.get("versions") or {})}
-    timings = environment.get("timings_s") or {}
+    environment = report.environment
+    versions = {"python": environment.python, **environment.versions}
     facts = [
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
-        ("Stages", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in timings.items())),
+        ("Stages", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in environment.timings_s.items())),
     ]
     return [(term, one_line(text)) for term, text in facts if text]

@@ -1,26 +1,24 @@
 """How well latency was predicted during the search, in words. No latency of a report is a prediction."""
 
-from typing import Any
-
-from erde_nas.report.points import Report
+from erde_nas.front.report import LatencyModelFacts, Report
 from erde_nas.report.ranks import ENOUGH
 from erde_nas.report.units import percent
 
 
 def latency_model_facts(report: Report) -> list[str]:
     """A sentence for each profile with a model; empty where there is none."""
-    return [_sentence(name, found) for name, found in (report.get("latency_model") or {}).items()]
+    return [_sentence(name, found) for name, found in report.latency_model.items()]
 
 
-def _sentence(profile: str, found: dict[str, Any]) -> str:
+def _sentence(profile: str, found: LatencyModelFacts) -> str:
     order = ""
-    if found.get("tau") is not None:
-        interval = f" (95% interval {found['tau_low']:.2f} to {found['tau_high']:.2f})"
-        order = f", with Kendall's tau {found['tau']:.2f}{interval if found['n'] >= ENOUGH else ''}"
+    if found.tau is not None:
+        interval = f" (95% interval {found.tau_low:.2f} to {found.tau_high:.2f})"
+        order = f", with Kendall's tau {found.tau:.2f}{interval if found.n >= ENOUGH else ''}"
     return (
-        f"{profile}: {_excluded(found['skipped'])}; predictions, of which no latency in this report is one, were off "
-        f"by {percent(found['median_error'], 1)}% in the median and by at most {percent(found['p95_error'], 1)}% at 19 "
-        f"of 20 first exits{order}, cross-validated over the {found['n']} candidates that were measured"
+        f"{profile}: {_excluded(found.skipped)}; predictions, of which no latency in this report is one, were off "
+        f"by {percent(found.median_error, 1)}% in the median and by at most {percent(found.p95_error, 1)}% at 19 "
+        f"of 20 first exits{order}, cross-validated over the {found.n} candidates that were measured"
     )
 
 

@@ -2,6 +2,7 @@
 
 from tabulate import tabulate
 
+from erde_nas.front.report import Report
 from erde_nas.report.devices import devices_table
 from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
@@ -13,7 +14,6 @@ from erde_nas.report.facts import (
     title,
     trials_table,
 )
-from erde_nas.report.points import Report
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.tables import Table, front_tables
 
@@ -24,7 +24,7 @@ SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": 
 def markdown(report: Report) -> str:
     """The whole file. The picture beside it is front.png."""
     parts = [f"# {_escape(title(report))}"]
-    if report.get("interrupted"):
+    if report.interrupted:
         parts.append(f"**{INTERRUPTED}**")
     parts += [
         _escape(summary_sentence(report)),

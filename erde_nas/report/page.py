@@ -4,6 +4,7 @@ from html import escape
 
 from plotly.offline import get_plotlyjs
 
+from erde_nas.front.report import Report
 from erde_nas.report.charts import chart_html
 from erde_nas.report.devices import devices_table
 from erde_nas.report.exits import EXIT_HEADERS, exit_cells, exit_facts, exit_rows
@@ -17,7 +18,7 @@ from erde_nas.report.facts import (
     trials_table,
 )
 from erde_nas.report.markdown import INTERRUPTED
-from erde_nas.report.points import Report, Row, teacher_row
+from erde_nas.report.points import Row, teacher_row
 from erde_nas.report.series import FRONT_COLOUR, FRONT_NAME, STYLES, costs, front, panel_title, series
 from erde_nas.report.style import CSS, SCRIPT
 from erde_nas.report.summary import summary_sentence
@@ -40,7 +41,7 @@ def page(report: Report) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             f"<title>{heading}</title>\n<style>{CSS}</style>",
             f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<header>\n<h1>{heading}</h1>",
-            f'<p class="summary warning">{escape(INTERRUPTED)}</p>' if report.get("interrupted") else "",
+            f'<p class="summary warning">{escape(INTERRUPTED)}</p>' if report.interrupted else "",
             f'<p class="summary">{escape(summary_sentence(report))}</p>',
             _facts(run_facts(report)),
             "</header>\n<main>",
@@ -149,10 +150,10 @@ def _card(row: Row) -> str:
         cells = (block, threshold, share + _bar(fact.share), accuracy + _bar(fact.accuracy), macs)
         lines.append("<tr>" + "".join(f'<td class="right">{cell}</td>' for cell in cells) + "</tr>")
     point = row.point
-    accuracy = f"test {accuracy_with_ci(point)}%" if point.get("test_accuracy") is not None else "not tested"
+    accuracy = f"test {accuracy_with_ci(point)}%" if point.test_accuracy is not None else "not tested"
     return (
         f'<div class="card"><h3>{escape(row.name)} ({escape(row.stage)})</h3>'
-        f'<p class="note">validation {percent(point.get("val_accuracy"))}%, {escape(accuracy)}</p>'
+        f'<p class="note">validation {percent(point.val_accuracy)}%, {escape(accuracy)}</p>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -169,7 +170,7 @@ def _history(report: Report) -> str:
     table = trials_table(report)
     if not table.cells:
         return "<p>No search history was recorded.</p>"
-    failed = sum(trial.get("state") == "failed" for trial in report["searched"])
+    failed = sum(trial.state == "failed" for trial in report.searched)
     heading = f"{len(table.cells)} trials, {failed} failed"
     return f"<details><summary>{escape(heading)}</summary>\n{_table(table, '')}\n</details>"
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from erde_nas.report.points import MACS, Report, Row, baseline_rows, by_cost, teacher_row
+from erde_nas.front.report import Report
+from erde_nas.report.points import MACS, Row, baseline_rows, by_cost, teacher_row
 from erde_nas.report.series import (
     FRONT_COLOUR,
     FRONT_NAME,

@@ -1,17 +1,15 @@
-"""Reads the report model, the dict that becomes `pareto.json` (POINT is `front.point.Point.to_dict()`).
-
-Only "points", "teacher" and "baselines" are relied on; every extension of the contract may be absent.
-"""
+"""The points of a report as rows: what each is called, what it costs, and how it compares with the teacher."""
 
 from dataclasses import dataclass
 from math import hypot
-from typing import Any, Literal
+from typing import Literal
 
-from erde_nas.front.point import Role
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point, Role
+from erde_nas.front.report import Report
 from erde_nas.front.uncertainty import doubts, known, uncertainty
 from erde_nas.report.units import MISSING, one_line
 
-Report = dict[str, Any]
 Kind = Literal["student", "baseline", "teacher"]
 MACS = "macs"  # the cost that needs no profile
 ROLE_NAMES: dict[Role, str] = {
@@ -28,68 +26,73 @@ class Row:
 
     kind: Kind
     index: int
-    point: dict[str, Any]
+    point: Point
 
     @property
     def name(self) -> str:
         """What a reader calls it: the student's id, the baseline's role, "teacher"."""
         if self.kind == "teacher":
             return ROLE_NAMES["teacher"]
-        if self.kind == "baseline" and self.point.get("role", "student") != "student":
+        if self.kind == "baseline" and self.point.role != "student":
             return baseline_name(self.point)
-        return one_line(str(self.point.get("student") or "unnamed"))
+        return one_line(self.point.student or "unnamed")
 
     @property
     def stage(self) -> str:
         """searched, finished, pruned or quantized."""
-        return one_line(str(self.point.get("stage") or ""))
+        return self.point.stage
 
     @property
     def offered(self) -> bool:
         """Whether the report recommends it."""
-        return bool(self.point.get("offered", True))
+        return self.point.offered
 
     @property
     def deployed(self) -> bool:
         """Whether it is a student that was trained to the end and exists as a file."""
         return self.kind == "student" and self.stage != "searched"
 
-    def latency(self, profile: str) -> dict[str, Any] | None:
-        """Its latency entry under `profile`, if any."""
-        return (self.point.get("latency_ms") or {}).get(profile)
+    def latency(self, profile: str) -> Latency | None:
+        """Its latency under `profile`, if any."""
+        return self.point.latency_ms.get(profile)
+
+    def mean(self, profile: str) -> float | None:
+        """The measured mean in milliseconds under `profile`, if any."""
+        latency = self.latency(profile)
+        return None if latency is None else latency.mean
 
     def cost(self, cost: str) -> float | None:
         """MACs, or milliseconds under the profile `cost`: the measured mean, else the estimated one."""
         if cost == MACS:
-            return self.point.get("macs")
-        entry = self.latency(cost) or {}
-        return entry["mean"] if entry.get("mean") is not None else entry.get("expected_mean")
+            return self.point.macs
+        latency = self.latency(cost)
+        return None if latency is None else latency.expected_mean if latency.mean is None else latency.mean
 
     @property
     def exit_blocks(self) -> tuple[int, ...]:
         """The blocks, counted from 0, on which its exits sit; empty where the architecture is not known."""
-        return tuple(exit_["block"] for exit_ in (self.point.get("arch") or {}).get("exits", ()))
+        return self.point.exit_blocks
 
 
-def baseline_name(point: dict[str, Any]) -> str:
+def baseline_name(point: Point) -> str:
     """What a reader calls a baseline: its role, and its precision where that is not fp32."""
-    precisions = {entry["precision"] for entry in point["latency_ms"].values()} - {"fp32"}
-    return ", ".join([ROLE_NAMES[point["role"]], *sorted(precisions)])
+    precisions = {latency.precision for latency in point.latency_ms.values()} - {"fp32"}
+    return ", ".join([ROLE_NAMES[point.role], *sorted(precisions)])
 
 
 def student_rows(report: Report) -> list[Row]:
     """All operating points of students, in the report's order."""
-    return [Row("student", index, point) for index, point in enumerate(report.get("points") or [])]
+    return [Row("student", index, point) for index, point in enumerate(report.points)]
 
 
 def baseline_rows(report: Report) -> list[Row]:
     """The baselines, in the report's order."""
-    return [Row("baseline", index, point) for index, point in enumerate(report.get("baselines") or [])]
+    return [Row("baseline", index, point) for index, point in enumerate(report.baselines)]
 
 
 def teacher_row(report: Report) -> Row | None:
     """The teacher, unless the run was interrupted before it was there."""
-    return Row("teacher", 0, report["teacher"]) if report.get("teacher") else None
+    return None if report.teacher is None else Row("teacher", 0, report.teacher)
 
 
 def comparison_rows(report: Report) -> list[Row]:
@@ -100,15 +103,15 @@ def comparison_rows(report: Report) -> list[Row]:
 
 def profile_names(report: Report) -> list[str]:
     """Every profile with a latency or a declaration, declared ones first."""
-    names = dict.fromkeys(report.get("profiles") or {})
+    names = dict.fromkeys(report.profiles)
     for row in student_rows(report) + comparison_rows(report):
-        names.update(dict.fromkeys(row.point.get("latency_ms") or {}))
+        names.update(dict.fromkeys(row.point.latency_ms))
     return list(names)
 
 
 def front_rows(report: Report, cost: str) -> list[Row]:
     """The offered non-dominated points in (validation error, `cost`), cheapest first; empty where not given."""
-    on_front = set((report.get("fronts") or {}).get(cost) or ())
+    on_front = set(report.fronts.get(cost, ()))
     rows = [row for row in student_rows(report) if row.index in on_front]
     return by_cost(rows, cost)
 
@@ -135,19 +138,22 @@ def comparable_teacher(report: Report, row: Row, profile: str) -> tuple[str, flo
     teacher, own = teacher_row(report), row.latency(profile)
     if teacher is None or own is None:
         return None
-    entries = teacher.point.get("latency_ms") or {}
-    for name in (profile, *entries):
-        entry = entries.get(name) or {}
-        alike = all(entry.get(key) == own.get(key) for key in ("runtime", "device", "threads", "batch_size"))
-        if entry.get("mean") is not None and (name == profile or alike):
-            return name, entry["mean"]
+    for name in (profile, *teacher.point.latency_ms):
+        other = teacher.latency(name)
+        if other is not None and other.mean is not None and (name == profile or _setting(other) == _setting(own)):
+            return name, other.mean
     return None
 
 
-def teacher_latency(report: Report, row: Row, profile: str) -> dict[str, Any]:
-    """The teacher's latency that `row` under `profile` is compared with; empty where there is none."""
+def _setting(latency: Latency) -> tuple[str, str, int, int]:
+    """What two latencies that are compared have in common, whatever their precision."""
+    return latency.runtime, latency.device, latency.threads, latency.batch_size
+
+
+def teacher_latency(report: Report, row: Row, profile: str) -> Latency | None:
+    """The teacher's latency that `row` under `profile` is compared with, if there is one."""
     compared, teacher = comparable_teacher(report, row, profile), teacher_row(report)
-    return (teacher.latency(compared[0]) or {}) if compared and teacher else {}
+    return teacher.latency(compared[0]) if compared and teacher else None
 
 
 def show_speed_up(report: Report, row: Row, profile: str) -> str:
@@ -168,6 +174,6 @@ def speed_up_uncertainty(report: Report, row: Row, profile: str) -> float:
 
 def speed_up(report: Report, row: Row, profile: str) -> float | None:
     """The teacher's measured mean latency over the row's own; None unless both were measured."""
-    mean = (row.latency(profile) or {}).get("mean")
+    mean = row.mean(profile)
     teacher = comparable_teacher(report, row, profile)
     return teacher[1] / mean if teacher and mean else None

@@ -1,6 +1,7 @@
 """The table of `erde-nas profile`: one row per file and hardware profile, ratios and remarks below."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -47,14 +48,30 @@ def _ms(value: float | None, uncertain: float = 0.0) -> str:
     return MISSING if value is None else known(value, uncertain)
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """What a row says of its mean: front/uncertainty.py."""
+
+    mean: float | None
+    p50: float | None
+    p95: float | None
+    interval: tuple[float, float] | None
+    noisy: bool
+    interrupted: float | None
+
+
+def _timed(row: dict[str, Any]) -> _Timed:
+    return _Timed(**{field.name: row[field.name] for field in fields(_Timed)})
+
+
 def _doubts(row: dict[str, Any]) -> list[str]:
     """Reasons to doubt a row; without images its means are estimated from exits that may be noisy, too."""
-    return doubts(row) or ([WIDE] if row["noisy"] else [])
+    return doubts(_timed(row)) or ([WIDE] if row["noisy"] else [])
 
 
 def _uncertain(row: dict[str, Any]) -> float:
     """How far its means may be off, relative to themselves: measured ones, or those of its exits."""
-    return uncertainty(row) or (NOISY if row["noisy"] and row["mean"] is None else 0.0)
+    return uncertainty(_timed(row)) or (NOISY if row["noisy"] and row["mean"] is None else 0.0)
 
 
 def _ratio(row: dict[str, Any], doubtful: bool) -> str:

@@ -5,11 +5,12 @@ Colours are Okabe and Ito's palette, which colour-blind readers can tell apart (
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from erde_nas.front.latency import Latency
+from erde_nas.front.point import Point
+from erde_nas.front.report import Report, SearchedTrial
 from erde_nas.report.points import (
     MACS,
-    Report,
     Row,
     by_cost,
     comparison_rows,
@@ -79,8 +80,8 @@ def panel_title(cost: str) -> str:
 
 def height(row: Row) -> float:
     """Test accuracy in percent; where there is none, validation accuracy."""
-    tested = row.point.get("test_accuracy")
-    return 100 * (row.point["val_accuracy"] if tested is None else tested)
+    tested = row.point.test_accuracy
+    return 100 * (row.point.val_accuracy if tested is None else tested)
 
 
 def coordinates(rows: Iterable[Row], cost: str) -> tuple[list[float], list[float]]:
@@ -91,8 +92,8 @@ def coordinates(rows: Iterable[Row], cost: str) -> tuple[list[float], list[float
 
 def interval(row: Row) -> tuple[float, float]:
     """How far the 95 % interval of the test accuracy reaches below and above it, in percentage points."""
-    bounds = row.point.get("test_accuracy_ci95")
-    if not bounds or row.point.get("test_accuracy") is None:
+    bounds = row.point.test_accuracy_ci95
+    if not bounds or row.point.test_accuracy is None:
         return 0.0, 0.0
     return max(0.0, height(row) - 100 * bounds[0]), max(0.0, 100 * bounds[1] - height(row))
 
@@ -100,8 +101,8 @@ def interval(row: Row) -> tuple[float, float]:
 def series(report: Report, cost: str) -> list[Series]:
     """The points that have this cost, grouped by look in the order of STYLES; within a group cheapest first."""
     groups: dict[tuple[str, bool], list[Row]] = {}
-    for row in by_cost(_plottable(_trials(report) + student_rows(report) + comparison_rows(report)), cost):
-        groups.setdefault((_look(row), row.point.get("test_accuracy") is not None), []).append(row)
+    for row in by_cost(_rows(report), cost):
+        groups.setdefault((_look(row), row.point.test_accuracy is not None), []).append(row)
     order = list(STYLES)
     keys = sorted(groups, key=lambda key: (order.index(key[0]), not key[1]))
     return [Series(look, tested, tuple(groups[look, tested])) for look, tested in keys]
@@ -109,7 +110,7 @@ def series(report: Report, cost: str) -> list[Series]:
 
 def front(report: Report, cost: str) -> list[Row]:
     """The rows that the front's line joins, cheapest first."""
-    return _plottable(front_rows(report, cost))
+    return front_rows(report, cost)
 
 
 def accuracy_range(report: Report) -> tuple[float, float]:
@@ -117,12 +118,12 @@ def accuracy_range(report: Report) -> tuple[float, float]:
 
     Of a run that was interrupted the candidates are what there is to see: all of them fit.
     """
-    rows = _plottable(_trials(report) + student_rows(report) + comparison_rows(report))
+    rows = _rows(report)
     searched = sorted(height(row) for row in rows if _look(row) == "searched")
     anchors = [
         (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if _look(row) != "searched"
     ]
-    all_fit = report.get("interrupted") or not anchors
+    all_fit = report.interrupted or not anchors
     anchors += [(value, value) for value in (searched if all_fit else searched[len(searched) // 2 :])]
     if not anchors:
         return 0.0, 100.0
@@ -139,24 +140,51 @@ def below(report: Report, cost: str) -> int:
     return sum(height(row) < low for group in series(report, cost) for row in group.rows)
 
 
-def _trials(report: Report) -> list[Row]:
-    """The search's trials that are not among the points, as searched points."""
-    known = {row.point.get("student") for row in student_rows(report)}
-    return [
-        Row("student", -1, {**trial, "stage": "searched", "latency_ms": _estimates(trial)})
-        for trial in report.get("searched") or []
-        if trial.get("state") != "failed" and trial.get("student") not in known
-    ]
+def _rows(report: Report) -> list[Row]:
+    """Everything that has an accuracy; the search's trials that are not among the points have their searched one."""
+    known = {row.point.student for row in student_rows(report)}
+    trials = [trial for trial in report.searched if trial.state != "failed" and trial.student not in known]
+    searched = [Row("student", -1, point) for trial in trials if (point := _searched_point(trial)) is not None]
+    return searched + student_rows(report) + comparison_rows(report)
 
 
-def _estimates(trial: dict[str, Any]) -> dict[str, Any]:
-    return {name: {"expected_mean": ms} for name, ms in (trial.get("latency_ms") or {}).items()}
+def _searched_point(trial: SearchedTrial) -> Point | None:
+    """A trial as a point of which the search's estimates alone are known; None without an accuracy."""
+    if trial.val_accuracy is None:
+        return None
+    return Point(
+        student=trial.student,
+        stage="searched",
+        arch=None,
+        thresholds=(),
+        exit_fractions=(),
+        val_accuracy=trial.val_accuracy,
+        test_accuracy=None,
+        test_accuracy_ci95=None,
+        macs=trial.macs,
+        macs_per_exit=None,
+        params=trial.params,
+        size_bytes=None,
+        latency_ms={name: _estimate(ms) for name, ms in (trial.latency_ms or {}).items()},
+        file=None,
+    )
 
 
-def _plottable(rows: Iterable[Row]) -> list[Row]:
-    return [
-        row for row in rows if row.point.get("val_accuracy") is not None or row.point.get("test_accuracy") is not None
-    ]
+def _estimate(ms: float) -> Latency:
+    return Latency(
+        mean=None,
+        p50=None,
+        p95=None,
+        p99=None,
+        expected_mean=ms,
+        per_exit=(),
+        source="estimated",
+        runtime="",
+        device="",
+        threads=0,
+        batch_size=0,
+        precision="",
+    )
 
 
 def _look(row: Row) -> str:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from erde_nas.front.report import Report
 from erde_nas.front.uncertainty import doubts, doubts_of_both, known, uncertainty
 from erde_nas.report.points import (
-    Report,
     Row,
     comparable_teacher,
     profile_names,
@@ -36,7 +36,8 @@ class Candidate:
 
     @property
     def accuracy(self) -> float:
-        return self.row.point["test_accuracy"]
+        assert self.row.point.test_accuracy is not None
+        return self.row.point.test_accuracy
 
 
 def summary_sentence(report: Report) -> str:
@@ -45,12 +46,12 @@ def summary_sentence(report: Report) -> str:
     Where no student is within 1 point, the sentence says so and describes the most accurate one.
     """
     teacher = teacher_row(report)
-    if teacher is None or teacher.point.get("test_accuracy") is None:
+    if teacher is None or teacher.point.test_accuracy is None:
         return "The teacher has no test accuracy yet, so no student can be compared with it."
     candidates = _candidates(report)
     if not candidates:
         return "No offered student has been trained to the end and tested yet, so there is no gain to report."
-    floor = teacher.point["test_accuracy"] - TOLERANCE - ROUNDING
+    floor = teacher.point.test_accuracy - TOLERANCE - ROUNDING
     close = [candidate for candidate in candidates if candidate.accuracy >= floor]
     if close:
         best = max(close, key=lambda candidate: (candidate.least, candidate.accuracy))
@@ -65,7 +66,7 @@ def summary_sentence(report: Report) -> str:
 def _candidates(report: Report) -> list[Candidate]:
     found = []
     for row in student_rows(report):
-        if not (row.offered and row.deployed) or row.point.get("test_accuracy") is None:
+        if not (row.offered and row.deployed) or row.point.test_accuracy is None:
             continue
         timed = [
             Candidate(row, name, factor, speed_up_uncertainty(report, row, name))
@@ -78,13 +79,13 @@ def _candidates(report: Report) -> list[Candidate]:
 
 def _doubt(report: Report, best: Candidate) -> str:
     """A second sentence where the latencies of the first are not to be relied on."""
-    own, other = best.row.latency(best.profile) or {}, teacher_latency(report, best.row, best.profile)
+    own, other = best.row.latency(best.profile), teacher_latency(report, best.row, best.profile)
     found = doubts_of_both(own, other)
-    if not found or not other:
+    if not found or own is None or other is None:
         return ""
     medians = ""
-    if own.get("p50") and other.get("p50"):
-        medians = f"; by their medians it is {significant(other['p50'] / own['p50'], 2)} times as fast"
+    if own.p50 and other.p50:
+        medians = f"; by their medians it is {significant(other.p50 / own.p50, 2)} times as fast"
     return f" This speed-up is in doubt ({'; '.join(found)}){medians}: measure again on a quiet machine."
 
 
@@ -97,7 +98,7 @@ def _gain(report: Report, teacher: Row, best: Candidate) -> str:
 
 def _speed(report: Report, best: Candidate) -> str:
     compared = comparable_teacher(report, best.row, best.profile)
-    mean = (best.row.latency(best.profile) or {}).get("mean")
+    mean = best.row.mean(best.profile)
     if compared is None or mean is None:
         return "has no latency that was measured beside the teacher's"
     teacher_profile, teacher_ms = compared
@@ -114,7 +115,7 @@ def _speed(report: Report, best: Candidate) -> str:
 
 
 def _macs(teacher: Row, row: Row) -> str:
-    own, other = row.point.get("macs"), teacher.point.get("macs")
+    own, other = row.point.macs, teacher.point.macs
     if not own or not other:
         return ""
     factor = f"{significant(other / own)}x fewer" if own <= other else f"{significant(own / other)}x more"
@@ -122,6 +123,6 @@ def _macs(teacher: Row, row: Row) -> str:
 
 
 def _accuracy(row: Row) -> str:
-    text = f"{percent(row.point['test_accuracy'])}%"
-    interval = row.point.get("test_accuracy_ci95")
+    text = f"{percent(row.point.test_accuracy)}%"
+    interval = row.point.test_accuracy_ci95
     return f"{text} (95% CI {percent(interval[0])}-{percent(interval[1])})" if interval else text

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tabulate import tabulate
 
+from erde_nas.front.latency import Latency
+from erde_nas.front.report import ProfileFacts, Report
 from erde_nas.front.uncertainty import doubts
 from erde_nas.report.columns import full_columns, terminal_columns
 from erde_nas.report.points import (
     MACS,
-    Report,
     Row,
     comparable_teacher,
     comparison_rows,
@@ -70,10 +70,11 @@ def _table(report: Report, cost: str, full: bool) -> Table:
 
 def _apart(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]]:
     """The baselines that are no student of the table, and a note on each that is: nothing stands in a table twice."""
-    shown = {row.point.get("file"): row.name for row in students if not row.point.get("thresholds")}
-    shown.pop(None, None)
-    twins = [row for row in others if row.kind == "baseline" and row.point.get("file") in shown]
-    notes = [f"{shown[row.point['file']]} is the {row.name} as well." for row in twins]
+    shown: dict[str | None, str] = {
+        row.point.file: row.name for row in students if row.point.file and not row.point.thresholds
+    }
+    twins = [row for row in others if row.kind == "baseline" and row.point.file in shown]
+    notes = [f"{shown[row.point.file]} is the {row.name} as well." for row in twins]
     return [row for row in others if row not in twins], notes
 
 
@@ -86,18 +87,19 @@ def _title(report: Report, cost: str) -> str:
 def setting(report: Report, profile: str) -> str:
     """What a latency under `profile` was measured with: "onnxruntime, cpu, 1 thread, fp32, batch 1"."""
     rows = offered_rows(report, profile) + comparison_rows(report)
-    entries: Iterable[dict[str, Any]] = (entry for row in rows if (entry := row.latency(profile)))
-    known = (report.get("profiles") or {}).get(profile) or next(iter(entries), {})
-    threads = known.get("threads")
+    latencies = (latency for row in rows if (latency := row.latency(profile)))
+    known: ProfileFacts | Latency | None = report.profiles.get(profile) or next(latencies, None)
+    if known is None:
+        return "setting not recorded"
     parts = [
-        known.get("runtime"),
-        known.get("device"),
-        known.get("target") if known.get("target") != "here" else None,
-        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
-        known.get("precision"),
-        f"batch {known['batch_size']}" if known.get("batch_size") else None,
+        known.runtime,
+        known.device,
+        known.target if isinstance(known, ProfileFacts) and known.target != "here" else "",
+        f"{known.threads} thread{'s' if known.threads != 1 else ''}",
+        known.precision,
+        f"batch {known.batch_size}",
     ]
-    return one_line(", ".join(str(part) for part in parts if part)) or "setting not recorded"
+    return one_line(", ".join(part for part in parts if part))
 
 
 def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) -> Iterable[str]:
@@ -107,7 +109,7 @@ def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) 
         return
     yield from _without_teacher(report, cost)
     entries = [entry for row in rows if (entry := row.latency(cost))]
-    if not full and any(entry.get("mean") is None for entry in entries):
+    if not full and any(entry.mean is None for entry in entries):
         yield "~ estimated from the cost of each exit, not measured."
     if any(map(doubts, entries)):
         reasons = "; ".join(dict.fromkeys(reason for entry in entries for reason in doubts(entry)))
@@ -123,8 +125,7 @@ def _without_teacher(report: Report, cost: str) -> Iterable[str]:
     teacher = teacher_row(report)
     if teacher is None or teacher.latency(cost):
         return
-    left_out = report.get("left_out") or {}
-    for why in dict.fromkeys(why for file, why in left_out.items() if file.startswith("teacher/")):
+    for why in dict.fromkeys(why for file, why in report.left_out.items() if file.startswith("teacher/")):
         yield one_line(f"The teacher has no row here, since its file could not be deployed and measured: {why}")
 
 

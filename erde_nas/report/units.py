@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
+from erde_nas.front.point import Point
 from erde_nas.front.uncertainty import known, significant
 
 __all__ = [
@@ -66,10 +66,10 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return MISSING if share is None else f"{100 * share:.{decimals}f}"
 
 
-def accuracy_with_ci(point: dict[str, Any], decimals: int = 1) -> str:
+def accuracy_with_ci(point: Point, decimals: int = 1) -> str:
     """Test accuracy and its 95 % interval in percent: "97.8 (96.2-99.0)"."""
-    accuracy = percent(point.get("test_accuracy"), decimals)
-    interval = point.get("test_accuracy_ci95")
+    accuracy = percent(point.test_accuracy, decimals)
+    interval = point.test_accuracy_ci95
     if not interval or accuracy == MISSING:
         return accuracy
     return f"{accuracy} ({percent(interval[0], decimals)}-{percent(interval[1], decimals)})"

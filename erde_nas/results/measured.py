@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,6 @@ import torch
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point, Stage
 from erde_nas.measurement.candidate_latency import QUICK
@@ -31,6 +30,7 @@ from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report.points import ROLE_NAMES
+from erde_nas.results.measured_file import Measured, read_measured, write_measured
 from erde_nas.results.network_files import (
     WITHOUT_EXITS,
     NetworkFile,
@@ -44,36 +44,7 @@ from erde_nas.results.network_files import (
 from erde_nas.results.timings import FinalTimings
 from erde_nas.results.undeployed import confidence, without_file
 from erde_nas.run.context import RunContext
-from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What `measured.json` holds: all points of the last measurement, and the students that took part."""
-
-    students: tuple[str, ...] = ()
-    teacher: Point | None = None
-    baselines: tuple[Point, ...] = ()
-    points: tuple[Point, ...] = ()
-    unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
-    left_out: LeftOut = field(default_factory=dict)  # files without numbers, and why
-
-
-def read_measured(store: RunStore) -> Measured:
-    """The last measurement of a run; empty where there was none."""
-    path = store.folder / "measured.json"
-    if not path.is_file():
-        return Measured()
-    data = read_json(path)
-    return Measured(
-        tuple(data["students"]),
-        Point.from_dict(data["teacher"]),
-        tuple(Point.from_dict(point) for point in data["baselines"]),
-        tuple(Point.from_dict(point) for point in data["points"]),
-        data.get("unmeasured", {}),
-        data.get("left_out", {}),
-    )
 
 
 def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: GoalSection | None = None) -> None:
@@ -100,17 +71,9 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     if twin:
         compared += [replace(point, role="student_without_exits") for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.role == "teacher"])
-    write_json(
-        run.store.folder / "measured.json",
-        {
-            "students": list(students),
-            "teacher": first.to_dict(),
-            "baselines": [point.to_dict() for point in compared if point.file != first.file],
-            "points": [point.to_dict() for point in points if point not in compared],
-            "unmeasured": ledger.lost,
-            "left_out": left_out,
-        },
-    )
+    others = tuple(point for point in compared if point.file != first.file)
+    rest = tuple(point for point in points if point not in compared)
+    write_measured(run.store, Measured(tuple(students), first, others, rest, ledger.lost, left_out))
     ledger.close()
     for name, reason in ledger.lost.items():
         run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")

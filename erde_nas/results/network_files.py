@@ -36,7 +36,7 @@ from erde_nas.onnx_files.write import (
     write_file,
 )
 from erde_nas.recipe.goal import GoalSection
-from erde_nas.results.goal import points_for
+from erde_nas.results.point_choice import points_for
 
 WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
 

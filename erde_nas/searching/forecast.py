@@ -5,18 +5,17 @@ from nothing else: the same stored trials give the same forecasts. It spares mea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from erde_nas.data.dataset import Dataset
+from erde_nas.front.report import LatencyModelFacts
 from erde_nas.measurement.candidate_latency import LATENCY_SLACK
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import LatencyModel, PerExit, Validation, cross_predict, judge, order
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.rank_correlation import RankCorrelation
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.space.findings import Findings
 from erde_nas.space.trial import Trial
@@ -79,17 +78,13 @@ class Forecast:
             self.skipped[name].add(arch.id)
         return found
 
-    def summary(self, skipped: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    def summary(self, skipped: Mapping[str, Sequence[str]]) -> dict[str, LatencyModelFacts]:
         """For the report: of each profile with enough measured candidates the model's cross-validated error, Kendall's
         tau with its 95 % interval, and how many architectures of `skipped` (by profile) were in fact not measured."""
         if len(self._measured) < LEAST_MEASURED:
             return {}
         return {
-            name: {
-                **asdict(fitted.validation),
-                **_tau(order(fitted.predicted, fitted.measured)),
-                "skipped": len(set(skipped.get(name, ())) - self._measured.keys()),
-            }
+            name: _facts(fitted, len(set(skipped.get(name, ())) - self._measured.keys()))
             for name, fitted in self._models().items()
         }
 
@@ -115,7 +110,7 @@ class Forecast:
         return found
 
 
-def _tau(found: RankCorrelation | None) -> dict[str, float | None]:
-    if found is None:
-        return {"tau": None, "tau_low": None, "tau_high": None}
-    return {"tau": found.tau, "tau_low": found.low, "tau_high": found.high}
+def _facts(fitted: _Fitted, skipped: int) -> LatencyModelFacts:
+    found, errors = order(fitted.predicted, fitted.measured), fitted.validation
+    tau, low, high = (None, None, None) if found is None else (found.tau, found.low, found.high)
+    return LatencyModelFacts(errors.n, errors.median_error, errors.p95_error, tau, low, high, skipped)

@@ -7,7 +7,6 @@ says; after a supernet's search briefly, too, as a search without it would have.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import checked, read_json, write_json
+from erde_nas.front.report import CheckedCandidate, CheckedRanks, RankCheck
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.recipe import OptimizerSection, Recipe
 from erde_nas.run.context import RunContext
@@ -67,12 +67,12 @@ def spread(trials: Sequence[Trial], count: int) -> list[Trial]:
     return [complete[place] for place in places]
 
 
-def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) -> dict[str, Any] | None:
+def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) -> RankCheck | None:
     """The accuracies of every checked candidate, and the rank correlation of each two evaluations; None without any."""
     searched = {student: judged.best_accuracy for student, judged in judged_students(trials).items()}
     own = "one_shot" if evaluator == "supernet" else "brief"
-    rows: list[dict[str, Any]] = [
-        {"student": student, own: searched[student], **found}
+    rows = [
+        CheckedCandidate(student, **{own: searched[student], **found})
         for student, found in _known(store).items()
         if student in searched
     ]
@@ -82,12 +82,12 @@ def rank_check_report(store: RunStore, evaluator: str, trials: Sequence[Trial]) 
     for first, second in (("one_shot", "full"), ("brief", "full"), ("one_shot", "brief")):
         found = rank_correlation(_values(rows, first), _values(rows, second))
         if found is not None:
-            pairs.append({"first": first, "second": second, **asdict(found)})
-    return {"candidates": rows, "correlations": pairs}
+            pairs.append(CheckedRanks(first, second, **asdict(found)))
+    return RankCheck(tuple(rows), tuple(pairs))
 
 
-def _values(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [np.nan if row.get(name) is None else row[name] for row in rows]
+def _values(rows: Sequence[CheckedCandidate], name: str) -> list[float]:
+    return [np.nan if (accuracy := getattr(row, name)) is None else accuracy for row in rows]
 
 
 def _known(store: RunStore) -> Known:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -59,13 +60,13 @@ def test_a_searched_student_has_no_file_and_several_profiles_need_a_name(run, fo
     with pytest.raises(erde_nas.UserError, match=f"has no deployable file of '{searched.name}'"):
         searched.predict(folder)
     assert "~" in str(searched), "its latency is estimated"
-    data = run.results
-    for point in data["points"]:
-        point["latency_ms"]["other"] = point["latency_ms"]["quick"]
-    data["profiles"]["other"] = data["profiles"]["quick"]
-    data["fronts"]["other"] = []
+    both = [replace(p, latency_ms={**p.latency_ms, "other": p.latency_ms["quick"]}) for p in run.results.points]
+    profiles = {**run.results.profiles, "other": run.results.profiles["quick"]}
+    fronts = {**run.results.fronts, "other": ()}
+    data = replace(run.results, points=tuple(both), profiles=profiles, fronts=fronts)
     two = erde_nas.Run(folder, data)
-    assert two.front() == erde_nas.Run(folder, data).front("quick"), "on the front of any profile"
+    on_any = [two.points()[index] for index in sorted(fronts["quick"])]
+    assert list(two.front()) == on_any, "on the front of any profile, in the order of the report"
     with pytest.raises(erde_nas.UserError, match="has several profiles; say which one: quick, other"):
         two.best()
 
@@ -91,8 +92,9 @@ def test_it_shows_itself(run, cli, folder):
 
 
 def test_what_is_shown_is_escaped(run, folder):
-    run.results["points"][0]["student"] = "<b>&"
-    assert "<b>" not in erde_nas.Run(folder, run.results).points()._repr_html_()
+    first, *others = run.results.points
+    hostile = replace(run.results, points=(replace(first, student="<b>&"), *others))
+    assert "<b>" not in erde_nas.Run(folder, hostile).points()._repr_html_()
 
 
 def test_a_folder_without_a_report(folder, tmp_path):

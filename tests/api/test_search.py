@@ -15,7 +15,7 @@ def test_the_same_search_again_gives_the_run(tiny, folder, capfd):
     heard = []
     run = erde_nas.search(tiny.recipe, folder, profiles=tiny.profile, progress=lambda *told: heard.append(told))
     assert run.folder == folder
-    assert run.results == json.loads((folder / "pareto.json").read_text())
+    assert run.to_dict() == json.loads((folder / "pareto.json").read_text())
     assert any("data: digits, 10 classes" in text for _, text in heard)
     assert all(0 <= share <= 1 for share, _ in heard)
     assert capfd.readouterr() == ("", ""), "silent"
@@ -36,7 +36,7 @@ def test_ctrl_c_is_raised_after_what_is_finished_was_kept(tiny, folder, monkeypa
     with pytest.raises(KeyboardInterrupt) as stopped:
         erde_nas.search(tiny.recipe, folder, profiles=tiny.profile)
     assert isinstance(stopped.value, erde_nas.SearchInterrupted)
-    assert erde_nas.load_run(stopped.value.folder).results["interrupted"] is True
+    assert erde_nas.load_run(stopped.value.folder).results.interrupted is True
 
 
 def test_ctrl_c_before_anything_is_finished(tiny, tmp_path, monkeypatch):

@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 
 from erde_nas.bundle.card import example_budget, model_card
+from erde_nas.bundle.student_file import StudentFile
+from erde_nas.front.json_records import from_json
 
 
-def student(means, *, profiles=(("here", "onnxruntime", "cpu"),)):
-    """As much of student.json as the example needs; `means` by profile."""
-    return {
-        "profiles": {name: {"runtime": runtime, "device": device} for name, runtime, device in profiles},
-        "trade_offs": [
-            {"latency_ms": {name: {"mean": values[i]} for name, values in means.items()}}
-            for i in range(len(next(iter(means.values()))))
-        ],
-    }
+def student(means, *, profiles=(("here", "onnxruntime", "cpu"),)) -> StudentFile:
+    """A student with one operating point for each of the `means` by profile."""
+    conditions = {"threads": 1, "batch_size": 1, "precision": "fp32", "description": "", "elsewhere": False}
+    draft = _student()
+    return from_json(
+        StudentFile,
+        {
+            **draft,
+            "profiles": {name: {**conditions, "runtime": used, "device": device} for name, used, device in profiles},
+            "trade_offs": [
+                {**draft["default"], "latency_ms": {name: {"mean": values[i]} for name, values in means.items()}}
+                for i in range(len(next(iter(means.values()))))
+            ],
+        },
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -36,40 +44,46 @@ def test_the_profile_is_named_where_run_py_would_take_another():
 
 
 def _student(**latency: Any) -> dict[str, Any]:
-    """A student as `bundle.describe` describes it, with one measured point: 30.612 µs, known to 2 %."""
+    """A draft of student.json, with one measured point: 30.612 µs, known to 2 %."""
     entry = {"mean": 0.030612, "p50": 0.0301234, "p95": 0.0412345, "p99": 0.0512345, "source": "measured"}
     point = {"val_accuracy": 0.97, "test_accuracy": 0.96, "test_accuracy_ci95": [0.95, 0.97]}
     here = {**entry, "interval": [0.03, 0.0312], "noisy": False, "interrupted": 0.01, **latency}
+    default = {"model": "model.onnx", "thresholds": [], "exit_fractions": [1.0], **point, "latency_ms": {}}
+    where = {"where": "in the file", "mean": [0.5], "std": [0.2]}
     return {
+        "schema": 1,
         "student": "c51e0f9a33",
         "stage": "finished",
-        "arch": {"family": "resnet", "exits": [{"block": 1}]},
-        "classes": ["a", "b"],
-        "input": {"size": 8, "colour": "gray"},
-        "default": {"model": "model.onnx", "thresholds": []},
-        "trade_offs": [{"model": "model.onnx", "thresholds": [], **point, "latency_ms": {"cpu-1thread": here}}],
-        "baselines": [],
-        "data": {"name": "d", "train": 3, "validation": 2, "test": 1, "licence": "none", "fingerprint": "0" * 64},
-        "models": {},
-        "profiles": {},
-        "provenance": {
-            "made_with": "m",
-            "recipe": "r",
-            "seed": 0,
-            "teacher": "t",
-            "measured_on": {"cpu": "c", "versions": {}},
+        "input": {
+            **{"name": "image", "channels": 1, "size": 8, "layout": "batch, channel, row, column"},
+            **{"pixels": "uint8, 0 to 255", "colour": "gray", "normalisation": where},
         },
+        "output": {},
+        "classes": ["a", "b"],
+        "default": default,
+        "trade_offs": [{**default, "latency_ms": {"cpu-1thread": here}}],
+        "profiles": {},
+        "measurements": [],
+        "baselines": [],
+        "arch": {"family": "resnet", "exits": [{"block": 1}]},
+        "data": {"name": "d", "train": 3, "validation": 2, "test": 1, "licence": "none", "fingerprint": "0" * 64},
+        "provenance": {
+            **{"made_with": "m", "recipe": "r", "seed": 0, "teacher": "t"},
+            "measured_on": {"cpu": "c", "cores": 2, "platform": "p", "versions": {}},
+        },
+        "models": {},
+        "other_formats": {},
     }
 
 
 def test_digits_that_are_not_known_are_not_shown() -> None:
-    card = model_card(_student())
+    card = model_card(from_json(StudentFile, _student()))
     assert "| cpu-1thread | 0.0306    | 0.0301 | 0.0412 | 0.051 |" in card
     assert "in doubt" not in card
 
 
 def test_a_latency_in_doubt_is_marked_and_said() -> None:
-    card = model_card(_student(noisy=True, interval=[0.02, 0.04]))
+    card = model_card(from_json(StudentFile, _student(noisy=True, interval=[0.02, 0.04])))
     assert "| 0.03!     | 0.03  |" in card
     assert "! in doubt (noisy: its interval was still wide" in card
 
@@ -78,12 +92,12 @@ def test_bundles_of_earlier_versions_have_no_interval() -> None:
     student = _student()
     for key in ("interval", "noisy", "interrupted"):
         del student["trade_offs"][0]["latency_ms"]["cpu-1thread"][key]
-    assert "| 0.0306    | 0.0301 | 0.0412 | 0.0512 |" in model_card(student)
+    assert "| 0.0306    | 0.0301 | 0.0412 | 0.0512 |" in model_card(from_json(StudentFile, student))
 
 
 def test_points_of_one_file_are_told_apart_by_their_thresholds() -> None:
     student = _student()
     student["trade_offs"] = [{**student["trade_offs"][0], "thresholds": [value]} for value in (0.51234, 1.25)]
-    card = model_card(student)
+    card = model_card(from_json(StudentFile, student))
     assert "| model.onnx at 0.512 |" in card
     assert "| model.onnx at 1.25  |" in card

@@ -1,16 +1,27 @@
 """What is known against a latency, and how many digits are known of it: counted by hand."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from erde_nas.front.latency import Latency
 from erde_nas.front.uncertainty import doubts, known, uncertainty
 
-FIRM = {"mean": 30.6, "p50": 30.0, "p95": 40.0, "interval": [30.0, 31.2], "noisy": False, "interrupted": 0.02}
+
+def latency(**changes: Any) -> Latency:
+    """One of which nothing but its mean is known, and `changes`."""
+    nothing = Latency(1.0, None, None, None, 1.0, (1.0,), "measured", "onnxruntime", "cpu", 1, 1, "fp32")
+    return replace(nothing, **changes)
+
+
+FIRM = latency(mean=30.6, p50=30.0, p95=40.0, interval=(30.0, 31.2), noisy=False, interrupted=0.02)
 
 
 def test_nothing_is_said_against_a_firm_latency_or_none() -> None:
-    assert doubts(FIRM) == doubts(None) == doubts({"mean": None, "noisy": True}) == doubts({"mean": 1.0}) == []
+    assert doubts(FIRM) == doubts(None) == doubts(latency(mean=None, noisy=True)) == doubts(latency()) == []
     assert uncertainty(FIRM) == pytest.approx(0.6 / 30.6)
-    assert uncertainty(None) == uncertainty({"mean": 1.0}) == 0.0
+    assert uncertainty(None) == uncertainty(latency()) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -23,9 +34,9 @@ def test_nothing_is_said_against_a_firm_latency_or_none() -> None:
     ],
 )
 def test_each_reason_is_said_and_the_digits_follow(changes: dict, said: str, off: float) -> None:
-    (reason,) = doubts({**FIRM, **changes})
+    (reason,) = doubts(replace(FIRM, **changes))
     assert said in reason
-    assert uncertainty({**FIRM, **changes}) == pytest.approx(off)
+    assert uncertainty(replace(FIRM, **changes)) == pytest.approx(off)
 
 
 @pytest.mark.parametrize(

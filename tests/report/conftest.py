@@ -1,14 +1,24 @@
-"""A handmade report: one teacher, two baselines, four students in three stages, two profiles, a failed trial."""
+"""A handmade report: one teacher, two baselines, four students in three stages, two profiles, a failed trial.
+
+It is a draft, as it stands in pareto.json, so that a test can change whatever it likes; `model` makes the report of it.
+"""
 
 import copy
 from typing import Any
 
 import pytest
 
+from erde_nas.front.json_records import from_json, to_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point, Stage
+from erde_nas.front.report import Report
 from erde_nas.networks.arch import Arch, Block, Exit
 
+Draft = dict[str, Any]
+BARE: Draft = {
+    "schema": 1, "objectives": [], "teacher": None, "baselines": [], "points": [], "hypervolume": {},
+    "dataset": {"name": "", "classes": [], "train": 0, "validation": 0, "test": 0},
+}  # fmt: skip
 PROFILES: dict[str, dict[str, Any]] = {
     name: {
         "runtime": "onnxruntime",
@@ -70,7 +80,17 @@ def point(
         "file": f"students/{student}/model{'.int8' if stage == 'quantized' else ''}.onnx" if tested else None,
         "exit_accuracy": (accuracy - 0.06, accuracy - 0.02, accuracy - 0.002) if tested else None,
     }
-    return Point(**{**fields, **changes}).to_dict()
+    return to_json(Point(**{**fields, **changes}))
+
+
+def model(draft: Draft) -> Report:
+    """The report of a draft, with what a report must hold where the draft does not say it.
+
+    Where a test has left points away, fronts lose the indices beyond the last one.
+    """
+    full = {**BARE, **draft}
+    fronts = {cost: [i for i in front if i < len(full["points"])] for cost, front in full.get("fronts", {}).items()}
+    return from_json(Report, {**full, "fronts": fronts})
 
 
 def _students() -> list[dict]:
@@ -140,15 +160,15 @@ def _trials(searched: list[dict]) -> list[dict[str, Any]]:
 def _report() -> dict[str, Any]:
     students, searched = _students(), _searched()
     fp32, int8 = PROFILES
-    return {
+    draft = {
         "schema": 1,
         "recipe": "fashion-quick",
         "created": "2025-06-02T14:05:33+00:00",
         "interrupted": False,
         "objectives": ["error", "latency"],
         "dataset": {
-            "name": "fashion-mnist", "classes": 10, "train": 54000, "validation": 6000, "test": 10000,
-            "image_shape": [1, 28, 28],
+            "name": "fashion-mnist", "classes": [f"class {i}" for i in range(10)], "image_shape": [1, 28, 28],
+            "train": 54000, "validation": 6000, "test": 10000,
         },
         "teacher": point("teacher", "finished", 0.932, 41e6, {fp32: latency(2.31, fp32)}, role="teacher"),
         "baselines": [
@@ -170,6 +190,7 @@ def _report() -> dict[str, Any]:
             "timings_s": {"teacher": 312.4, "search": 1480.2, "finish": 611.0, "compress": 240.9, "measure": 96.3},
         },
     }  # fmt: skip
+    return to_json(model(draft))
 
 
 @pytest.fixture

@@ -7,25 +7,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from erde_nas.errors import UserError
+from erde_nas.front.report_file import report_json
 from erde_nas.report import build
-from erde_nas.report.build import pareto_csv, pareto_json, write_report
+from erde_nas.report.build import pareto_csv, write_report
 from erde_nas.report.facts import run_facts
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
+from tests.report.conftest import BARE, Draft, model
 
-Report = dict[str, Any]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> | $x_{$ \"'&"
-BARE: Report = {
-    "schema": 1, "objectives": [], "dataset": {}, "teacher": None, "baselines": [], "points": [], "hypervolume": {},
-}  # fmt: skip
 
 
 class _Tags(HTMLParser):
@@ -51,7 +49,7 @@ def _parse(html: str) -> _Tags:
 
 
 @pytest.fixture
-def hostile(report: Report) -> Report:
+def hostile(report: Draft) -> Draft:
     """Every free text of the report tries to break out."""
     for point in report["points"]:
         point["student"] = HOSTILE
@@ -69,9 +67,9 @@ def hostile(report: Report) -> Report:
     return report
 
 
-def test_writes_all_files_and_nothing_else(tmp_path: Path, report: Report) -> None:
+def test_writes_all_files_and_nothing_else(tmp_path: Path, report: Draft) -> None:
     before = copy.deepcopy(report)
-    paths = write_report(tmp_path / "run", report)
+    paths = write_report(tmp_path / "run", model(report))
     names = {"pareto.json", "pareto.csv", "report.md", "report.html", "front.png"}
     assert {path.name for path in paths} == names == {path.name for path in (tmp_path / "run").iterdir()}
     assert json.loads((tmp_path / "run" / "pareto.json").read_text(encoding="utf-8")) == report == before
@@ -79,14 +77,15 @@ def test_writes_all_files_and_nothing_else(tmp_path: Path, report: Report) -> No
         assert image.width == 1400
 
 
-def test_json_has_null_for_what_json_cannot_say(report: Report) -> None:
-    report["points"][0]["thresholds"] = [float("inf"), float("nan")]
-    assert json.loads(pareto_json(report), parse_constant=pytest.fail)["points"][0]["thresholds"] == [None, None]
+def test_json_has_null_for_what_json_cannot_say(report: Draft) -> None:
+    first, *others = model(report).points
+    odd = replace(model(report), points=(replace(first, thresholds=(float("inf"), float("nan"))), *others))
+    assert json.loads(report_json(odd), parse_constant=pytest.fail)["points"][0]["thresholds"] == [None, None]
 
 
-def test_csv_parses_back(report: Report) -> None:
+def test_csv_parses_back(report: Draft) -> None:
     report["points"][0]["reason"] = 'a, "b"\nc'
-    lines = list(csv.DictReader(io.StringIO(pareto_csv(report), newline="")))
+    lines = list(csv.DictReader(io.StringIO(pareto_csv(model(report)), newline="")))
     points = [*report["points"], *report["baselines"], report["teacher"]]
     others = ["teacher_with_exits", "student_without_exits", "teacher"]
     assert [line["role"] for line in lines] == ["student"] * len(report["points"]) + others
@@ -108,8 +107,8 @@ def test_csv_parses_back(report: Report) -> None:
     assert on_front == set(report["fronts"]["cpu-1thread"])
 
 
-def test_page_needs_no_network(report: Report) -> None:
-    html = page(report)
+def test_page_needs_no_network(report: Draft) -> None:
+    html = page(model(report))
     tags = _parse(html)
     for tag, attributes in tags.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base")
@@ -121,8 +120,8 @@ def test_page_needs_no_network(report: Report) -> None:
     assert html.count("Plotly.newPlot(") == 3 + html.split("<body>")[0].count("Plotly.newPlot(")
 
 
-def test_page_says_what_it_must(report: Report) -> None:
-    tags = _parse(page(report))
+def test_page_says_what_it_must(report: Draft) -> None:
+    tags = _parse(page(model(report)))
     assert ("html", {"lang": "en"}) in tags.tags
     assert ("meta", {"charset": "utf-8"}) in tags.tags
     assert any(attributes.get("name") == "viewport" for _, attributes in tags.tags)
@@ -138,19 +137,19 @@ def test_page_says_what_it_must(report: Report) -> None:
     ):
         assert text in tags.text
     assert "interrupted" not in tags.text
-    assert "interrupted" in _parse(page({**report, "interrupted": True})).text
+    assert "interrupted" in _parse(page(model({**report, "interrupted": True}))).text
 
 
-def test_page_keeps_hostile_text_as_text(report: Report, hostile: Report) -> None:
-    tags = _parse(page(hostile))
+def test_page_keeps_hostile_text_as_text(report: Draft, hostile: Draft) -> None:
+    tags = _parse(page(model(hostile)))
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in tags.tags)
     clean = [tag for tag, _ in tags.tags].count("script")
     assert clean == 1 + 4 + 1  # plotly.js, one per figure, the page's own
     assert tags.text.count(HOSTILE) > 10
 
 
-def test_markdown_keeps_hostile_text_as_text(hostile: Report) -> None:
-    text = markdown(hostile)
+def test_markdown_keeps_hostile_text_as_text(hostile: Draft) -> None:
+    text = markdown(model(hostile))
     assert "<script" not in text
     assert "<img" not in text
     widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| ") and "finished" in line}
@@ -158,43 +157,43 @@ def test_markdown_keeps_hostile_text_as_text(hostile: Report) -> None:
     assert "\\|" in text
 
 
-def test_what_was_taken_of_the_data_is_in_the_report(report: Report) -> None:
+def test_what_was_taken_of_the_data_is_in_the_report(report: Draft) -> None:
     report["dataset"] |= {"classes": ["ant", "bee"], "remarks": ["val/ is test", "left out: 1 hidden (.a)"]}
     report["dataset"]["images_per_class"] = {"train": [5, 6], "validation": [1, 2], "test": [3, 4]}
-    facts = dict(run_facts(report))
+    facts = dict(run_facts(model(report)))
     assert facts["Images per class"] == "train + validation + test: ant 5 + 1 + 3, bee 6 + 2 + 4"
     assert facts["About the data"] == "val/ is test; left out: 1 hidden (.a)"
 
 
-def test_all_files_can_be_written_with_hostile_text(tmp_path: Path, hostile: Report) -> None:
-    assert all(path.stat().st_size for path in write_report(tmp_path, hostile))
+def test_all_files_can_be_written_with_hostile_text(tmp_path: Path, hostile: Draft) -> None:
+    assert all(path.stat().st_size for path in write_report(tmp_path, model(hostile)))
 
 
 @pytest.mark.parametrize("teacher", [False, True])
-def test_every_extension_may_be_absent(tmp_path: Path, report: Report, teacher: bool) -> None:
+def test_every_extension_may_be_absent(tmp_path: Path, report: Draft, teacher: bool) -> None:
     bare = {**BARE, "teacher": report["teacher"]} if teacher else BARE
-    assert len(write_report(tmp_path, bare)) == 5
+    assert len(write_report(tmp_path, model(bare))) == 5
     extensions = ("role", "reason", "dominated", "offered", "exit_accuracy")
     points = [{key: value for key, value in point.items() if key not in extensions} for point in report["points"]]
     for point in points:
         for entry in point["latency_ms"].values():
-            for key in ("per_exit", "iqr_over_median", "note", "device"):
+            for key in ("iqr_over_median", "note"):
                 del entry[key]
-    assert len(write_report(tmp_path, {**bare, "points": points})) == 5
+    assert len(write_report(tmp_path, model({**bare, "points": points}))) == 5
 
 
-def test_points_without_architecture_macs_or_test_accuracy(tmp_path: Path, report: Report) -> None:
+def test_points_without_architecture_macs_or_test_accuracy(tmp_path: Path, report: Draft) -> None:
     for point in report["points"]:
         point |= dict.fromkeys(("arch", "macs", "macs_per_exit", "params", "size_bytes", "file", "test_accuracy"))
         point["test_accuracy_ci95"] = None
-    assert len(write_report(tmp_path, report)) == 5
+    assert len(write_report(tmp_path, model(report))) == 5
 
 
 @pytest.mark.parametrize("failing", ["front.png", "report.md"])
 def test_a_failure_while_writing_leaves_the_former_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    former = {path.name: path.read_bytes() for path in write_report(tmp_path, BARE)}
+    former = {path.name: path.read_bytes() for path in write_report(tmp_path, model(BARE))}
     write = Path.write_bytes
 
     def full_disk(path: Path, data: bytes) -> int:
@@ -205,19 +204,19 @@ def test_a_failure_while_writing_leaves_the_former_report(
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(UserError, match="No space left on device"):
-        write_report(tmp_path, {**BARE, "recipe": "new"})
+        write_report(tmp_path, model({**BARE, "recipe": "new"}))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == former
 
 
 def test_a_failure_while_drawing_leaves_the_former_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    former = {path.name: path.read_bytes() for path in write_report(tmp_path, BARE)}
+    former = {path.name: path.read_bytes() for path in write_report(tmp_path, model(BARE))}
 
-    def broken(_: Report) -> bytes:
+    def broken(_: Draft) -> bytes:
         raise RuntimeError("no font")
 
     monkeypatch.setattr(build, "front_png", broken)
     with pytest.raises(RuntimeError, match="no font"):
-        write_report(tmp_path, {**BARE, "recipe": "new"})
+        write_report(tmp_path, model({**BARE, "recipe": "new"}))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == former
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from erde_nas.report.devices import devices_table
-from tests.report.conftest import latency, point
+from tests.report.conftest import latency, model, point
 
 A, B = "cpu-1thread", "cpu-1thread-int8"
 
@@ -21,7 +21,7 @@ def two_devices(report):
 
 
 def test_every_profile_names_its_best_and_what_the_others_cost_there(two_devices):
-    table = devices_table(two_devices)
+    table = devices_table(model(two_devices))
     assert [line[0] for line in table.cells] == [A, B]
     assert [line[2] for line in table.cells] == ["slim (finished)", "wide (finished)"]
     assert table.headers[-2:] == ("slim (finished)", "wide (finished)")
@@ -31,7 +31,7 @@ def test_every_profile_names_its_best_and_what_the_others_cost_there(two_devices
 
 def test_where_none_is_within_a_point_the_most_accurate_is_best(two_devices):
     two_devices["teacher"]["test_accuracy"] = 0.99
-    table = devices_table(two_devices)
+    table = devices_table(model(two_devices))
     assert {line[2] for line in table.cells} == {"wide (finished)"}
     assert table.notes[0].startswith("The same student is best under every profile")
 
@@ -39,4 +39,4 @@ def test_where_none_is_within_a_point_the_most_accurate_is_best(two_devices):
 def test_one_profile_has_nothing_to_compare_with(two_devices):
     for entry in two_devices["points"]:
         del entry["latency_ms"][B]
-    assert devices_table(two_devices).cells == ()
+    assert devices_table(model(two_devices)).cells == ()

@@ -7,8 +7,8 @@ import pytest
 from erde_nas.report.facts import not_offered_table
 from erde_nas.report.tables import front_table, front_tables
 from erde_nas.report.tables import summary_sentence as summary_from_tables
+from tests.report.conftest import Draft, model
 
-Report = dict[str, Any]
 INT8 = "cpu-1thread-int8"
 
 
@@ -18,8 +18,8 @@ def _column(table: Any, start: str) -> list[str]:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_students_are_sorted_by_cost_and_the_teacher_is_last(report: Report, full: bool) -> None:
-    fp32, int8 = front_tables(report, full)
+def test_students_are_sorted_by_cost_and_the_teacher_is_last(report: Draft, full: bool) -> None:
+    fp32, int8 = front_tables(model(report), full)
     means = [float(text.split(" (")[0].rstrip("!")) for text in _column(fp32, "mean\n" if not full else "mean (")]
     assert means[:-3] == sorted(means[:-3])
     names = [name.replace("\n", " ") for name in _column(fp32, "student")[-3:]]
@@ -27,22 +27,22 @@ def test_students_are_sorted_by_cost_and_the_teacher_is_last(report: Report, ful
     assert _column(int8, "student") == ["04bd77e1aa", "9f3a1c2b7e", "c51e0f9a33"]
 
 
-def test_the_short_form_shows_the_front_and_the_full_form_everything_offered(report: Report) -> None:
+def test_the_short_form_shows_the_front_and_the_full_form_everything_offered(report: Draft) -> None:
     """Of the eight fp32 files, five are on the front; a brute-force front is part of the fixture."""
-    short, full = front_tables(report, False)[0], front_tables(report, True)[0]
+    short, full = front_tables(model(report), False)[0], front_tables(model(report), True)[0]
     assert len(short.cells) == 5 + 3
     assert len(full.cells) == 8 + 3
     assert "3 more offered, but not on this front: see report.html." in short.notes
-    assert "7780ab12cd" not in _column(front_tables(report, True)[1], "student")  # not offered
+    assert "7780ab12cd" not in _column(front_tables(model(report), True)[1], "student")  # not offered
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_student_that_is_a_baseline_is_listed_once(report: Report, full: bool) -> None:
+def test_a_student_that_is_a_baseline_is_listed_once(report: Draft, full: bool) -> None:
     """It has one exit: it is the best student without exits, too."""
     twin = next(point for point in report["points"] if point["student"] == "c51e0f9a33")
     twin |= {"thresholds": [], "exit_fractions": [1.0]}
     report["baselines"][1] = {**twin, "role": "student_without_exits"}
-    before = front_tables(report, full)[0]
+    before = front_tables(model(report), full)[0]
     names = [name.replace("\n", " ") for name in _column(before, "student")]
     stages = _column(before, "stage")
     assert [(name, stage) for name, stage in zip(names, stages, strict=True)].count(("c51e0f9a33", "finished")) == 1
@@ -51,13 +51,13 @@ def test_a_student_that_is_a_baseline_is_listed_once(report: Report, full: bool)
     assert names[-2:] == ["teacher with its own exits", "teacher"]
 
     twin["offered"], report["fronts"] = False, {}  # then the baseline is the only place where it can be seen
-    after = front_tables(report, full)[0]
+    after = front_tables(model(report), full)[0]
     assert "best student without exits" in [name.replace("\n", " ") for name in _column(after, "student")]
 
 
-def test_values_of_one_row(report: Report) -> None:
+def test_values_of_one_row(report: Draft) -> None:
     """The finished c51e0f9a33: 0.075 * 1.58**4 = 0.4674 ms, teacher 2.31 ms."""
-    table = front_tables(report, True)[0]
+    table = front_tables(model(report), True)[0]
     (line,) = (line for line in table.cells if line[:2] == ("c51e0f9a33", "finished"))
     assert line[2:] == (
         "1 2 4", "92.00 (91.55-92.46)", "92.40", "5.16", "467 (463–472)", "327", "982", "1120", "454", "+3.0", "4.94x",
@@ -66,57 +66,57 @@ def test_values_of_one_row(report: Report) -> None:
     assert [h for h in table.headers if "µs" in h][:1] == ["mean (µs, 95% CI)"]
 
 
-def test_int8_speed_up_names_what_the_teacher_ran_in(report: Report) -> None:
-    table = front_tables(report, False)[1]
+def test_int8_speed_up_names_what_the_teacher_ran_in(report: Draft) -> None:
+    table = front_tables(model(report), False)[1]
     assert _column(table, "speed-") == ["33.1x!", "13.3x", "8.4x"]
     assert "Speed-up: over the teacher under cpu-1thread (onnxruntime, cpu, 1 thread, fp32, batch 1)." in table.notes
 
 
-def test_noise_is_marked(report: Report) -> None:
-    short, full = front_tables(report, False)[1], front_tables(report, True)[1]
+def test_noise_is_marked(report: Draft) -> None:
+    short, full = front_tables(model(report), False)[1], front_tables(model(report), True)[1]
     assert _column(short, "mean")[0] == "69.7!"
     assert any(note.startswith("! in doubt (noisy: its interval") for note in short.notes)
     assert _column(full, "remarks") == ["noisy: its interval was still wide when the time allowance ended", "", ""]
 
 
-def test_estimates_are_marked_while_nothing_is_finished(report: Report) -> None:
+def test_estimates_are_marked_while_nothing_is_finished(report: Draft) -> None:
     report["points"] = [p for p in report["points"] if p["stage"] == "searched"]
     report["fronts"] = {}
-    (table,) = front_tables(report, False)
+    (table,) = front_tables(model(report), False)
     assert all(text.startswith("~") for text in _column(table, "mean")[:-3])
     assert set(_column(table, "speed-")[:-3]) == {"-"}
     assert "~ estimated from the cost of each exit, not measured." in table.notes
 
 
-def test_the_terminal_form_fits_120_columns(report: Report) -> None:
+def test_the_terminal_form_fits_120_columns(report: Draft) -> None:
     for point in [*report["points"], *report["baselines"], report["teacher"]]:
         point["test_accuracy"], point["test_accuracy_ci95"], point["val_accuracy"] = 1.0, [0.9912, 1.0], 1.0
         point["arch"]["exits"] = [{"block": block, "head": "gap"} for block in (1, 11, 22, 30)]
         for entry in point["latency_ms"].values():
             for key in ("mean", "p50", "p95", "p99", "expected_mean"):
                 entry[key] = entry[key] and entry[key] * 11
-    text = front_table(report)
+    text = front_table(model(report))
     assert max(map(len, text.splitlines())) <= 120
     assert "teacher with" in text
 
 
-def test_tables_fall_back_to_macs_and_to_a_sentence(report: Report) -> None:
+def test_tables_fall_back_to_macs_and_to_a_sentence(report: Draft) -> None:
     for point in [*report["points"], *report["baselines"], report["teacher"]]:
         point["latency_ms"] = {}
-    (table,) = front_tables(report, False)
+    (table,) = front_tables(model(report), False)
     assert table.title.startswith("MACs")
     macs = [float(text) for text in _column(table, "MACs")[:-3]]
     assert macs == sorted(macs)
     empty = {**report, "points": [], "baselines": [], "teacher": None, "profiles": {}}
-    assert "No student yet." in front_table(empty)
-    assert "No student yet." in front_table({"schema": 1, "points": []})
+    assert "No student yet." in front_table(model(empty))
+    assert "No student yet." in front_table(model({}))
 
 
-def test_summary_is_reachable_from_tables(report: Report) -> None:
-    assert summary_from_tables(report).startswith("Student c51e0f9a33")
+def test_summary_is_reachable_from_tables(report: Draft) -> None:
+    assert summary_from_tables(model(report)).startswith("Student c51e0f9a33")
 
 
-def test_points_of_one_file_that_are_not_offered_are_told_apart(report: Report) -> None:
+def test_points_of_one_file_that_are_not_offered_are_told_apart(report: Draft) -> None:
     point = next(p for p in report["points"] if p["thresholds"])
     report["points"] = [{**point, "offered": False, "reason": "slow", "thresholds": [t]} for t in (0.51234, 1.25)]
-    assert _column(not_offered_table(report), "thresholds") == ["0.512", "1.25"]
+    assert _column(not_offered_table(model(report)), "thresholds") == ["0.512", "1.25"]

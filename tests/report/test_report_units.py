@@ -1,8 +1,13 @@
 """Numbers as text, against values worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
+from erde_nas.front.json_records import from_json
+from erde_nas.front.point import Point
 from erde_nas.report.units import accuracy_with_ci, latency_unit, macs_unit, one_line, percent, significant, size_unit
+from tests.report.conftest import point
 
 
 @pytest.mark.parametrize(
@@ -40,10 +45,11 @@ def test_units_scale_and_keep_the_unknown_apart() -> None:
 
 
 def test_accuracy_carries_its_interval_where_there_is_one() -> None:
-    point = {"test_accuracy": 0.9184, "test_accuracy_ci95": [0.912, 0.9251]}
-    assert accuracy_with_ci(point) == "91.8 (91.2-92.5)"
-    assert accuracy_with_ci({**point, "test_accuracy_ci95": None}, 2) == "91.84"
-    assert accuracy_with_ci({"test_accuracy": None, "test_accuracy_ci95": None}) == "-"
+    tested = {"test_accuracy": 0.9184, "test_accuracy_ci95": [0.912, 0.9251]}
+    one = from_json(Point, {**point("a", "finished", 0.92, 1e6, {}), **tested})
+    assert accuracy_with_ci(one) == "91.8 (91.2-92.5)"
+    assert accuracy_with_ci(replace(one, test_accuracy_ci95=None), 2) == "91.84"
+    assert accuracy_with_ci(replace(one, test_accuracy=None, test_accuracy_ci95=None)) == "-"
 
 
 def test_labels_lose_line_breaks_and_control_characters() -> None:

@@ -23,6 +23,7 @@ from erde_nas.searching.limits import Screen
 from erde_nas.space.findings import Findings
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal, Trial
+from tests.report.conftest import model
 from tests.space.builders import findings
 
 SPACE = Space(
@@ -98,7 +99,7 @@ def test_a_model_that_is_far_off_excludes_nothing() -> None:
     generator, one = np.random.default_rng(0), Forecast((profile("mine", 1e-6),), DATASET)
     for arch in ARCHS[:30]:
         one.learn(trial(arch, mine=generator.uniform(1, 9, len(arch.exits)).tolist()))
-    assert one.summary({})["mine"]["median_error"] > forecast.MOST_ERROR
+    assert one.summary({})["mine"].median_error > forecast.MOST_ERROR
     assert not any(one.hopeless(arch) for arch in ARCHS[30:])
 
 
@@ -107,7 +108,7 @@ def test_a_margin_as_large_as_the_models_error_is_left() -> None:
     generator, one = np.random.default_rng(0), Forecast((profile("mine", LIMIT),), DATASET)
     for arch in ARCHS[:40]:
         one.learn(trial(arch, mine=[ms * generator.normal(1, 0.05) for ms in device(arch)]))
-    margin = 1 + one.summary({})["mine"]["p95_error"]
+    margin = 1 + one.summary({})["mine"].p95_error
     assert 1.05 < margin < 1.3
     edge = LIMIT * LATENCY_SLACK * margin
     for arch in ARCHS[40:]:
@@ -164,10 +165,10 @@ def test_the_screen_counts_what_was_predicted() -> None:
 
 def test_the_summary_leaves_out_what_was_measured_after_all() -> None:
     found = taught(ARCHS[:30]).summary({"mine": [ARCHS[0].id, "aaaaaaaaaa", "bbbbbbbbbb"]})["mine"]
-    assert (found["n"], found["skipped"]) == (30, 2)
-    assert found["tau"] == pytest.approx(1, abs=0.01)
-    assert found["median_error"] < 1e-6
-    assert found["tau_low"] <= found["tau"] <= found["tau_high"]
+    assert (found.n, found.skipped) == (30, 2)
+    assert found.tau == pytest.approx(1, abs=0.01)
+    assert found.median_error < 1e-6
+    assert found.tau_low <= found.tau <= found.tau_high
 
 
 @pytest.mark.parametrize("limit", [1.0, None])
@@ -191,7 +192,9 @@ def test_a_failed_candidate_keeps_its_latency(monkeypatch: pytest.MonkeyPatch, l
 
 def test_what_the_report_says() -> None:
     entry = {"n": 24, "median_error": 0.0612, "p95_error": 0.18, "tau": 0.93, "tau_low": 0.88, "tau_high": 0.96}
-    facts = dict(run_facts({"latency_model": {"a": {**entry, "skipped": 1}, "b": {**entry, "n": 12, "skipped": 0}}}))
+    facts = dict(
+        run_facts(model({"latency_model": {"a": {**entry, "skipped": 1}, "b": {**entry, "n": 12, "skipped": 0}}}))
+    )
     assert facts["Latency model"] == (
         "a: 1 candidate was neither measured nor trained, because the first exit was predicted to be beyond the limit; "
         "predictions, of which no latency in this report is one, were off by 6.1% in the median and by at most 18.0% "
@@ -201,5 +204,5 @@ def test_what_the_report_says() -> None:
         "predictions, of which no latency in this report is one, were off by 6.1% in the median and by at most 18.0% "
         "at 19 of 20 first exits, with Kendall's tau 0.93, cross-validated over the 12 candidates that were measured"
     )
-    assert "Latency model" not in dict(run_facts({"latency_model": {}}))
-    assert "Latency model" not in dict(run_facts({}))
+    assert "Latency model" not in dict(run_facts(model({"latency_model": {}})))
+    assert "Latency model" not in dict(run_facts(model({})))

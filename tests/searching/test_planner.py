@@ -16,7 +16,7 @@ from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, SLIM
 from erde_nas.searching import planner as planning
 from erde_nas.searching.plan import after_search_s, candidate_s
 from erde_nas.searching.planner import LATENCY_GROWS, Planner
-from tests.results.test_report_model import DATASET, PROFILES, RECIPE, SPACE
+from tests.results.test_build_report import DATASET, PROFILES, RECIPE, SPACE
 
 STEP_S, STEPS = 0.02, 25.0
 

@@ -1,5 +1,6 @@
 """Which candidates a rank check takes, and what the report says of their accuracies."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from scipy import stats
 
 from erde_nas.files import write_json
+from erde_nas.front.report import CheckedCandidate, RankCheck
 from erde_nas.recipe.recipe import Recipe, SearchSection
 from erde_nas.report.facts import run_facts
 from erde_nas.run.folder import RunStore
@@ -16,6 +18,7 @@ from erde_nas.searching.plan import after_search_s, make_plan
 from erde_nas.searching.rank_check import FILE, STAGE, rank_check_report, spread
 from erde_nas.searching.workers.work import longest_training
 from erde_nas.space.trial import Trial
+from tests.report.conftest import model
 from tests.space.builders import findings, judged
 
 
@@ -52,33 +55,35 @@ def test_the_report_correlates_each_two_evaluations(tmp_path: Path) -> None:
     write_json(tmp_path / FILE, known)
     found = rank_check_report(RunStore(tmp_path), "supernet", trials)
     assert found is not None
-    assert len(found["candidates"]) == 24
-    assert found["candidates"][0] == {"student": "s0", "one_shot": 0.0, **known["s0"]}
-    taus = {(pair["first"], pair["second"]): pair for pair in found["correlations"]}
+    assert len(found.candidates) == 24
+    assert found.candidates[0] == CheckedCandidate("s0", one_shot=0.0, **known["s0"])
+    taus = {(pair.first, pair.second): pair for pair in found.correlations}
     with_full, with_brief = np.arange(24) != 3, np.arange(24) != 5
     for key, (x, y, those) in {
         ("one_shot", "full"): (searched, full, with_full),
         ("brief", "full"): (brief, full, with_full & with_brief),
         ("one_shot", "brief"): (searched, brief, with_brief),
     }.items():
-        assert taus[key]["tau"] == pytest.approx(stats.kendalltau(x[those], y[those]).statistic)
-        assert taus[key]["low"] < taus[key]["tau"] < taus[key]["high"]
-        assert taus[key]["n"] == those.sum()
-    text = dict(run_facts({"rank_check": found}))["Rank check"]
+        assert taus[key].tau == pytest.approx(stats.kendalltau(x[those], y[those]).statistic)
+        assert taus[key].low < taus[key].tau < taus[key].high
+        assert taus[key].n == those.sum()
+    text = dict(run_facts(replace(model({}), rank_check=found)))["Rank check"]
     assert text.startswith(
         "Kendall's tau of validation accuracies, 24 candidates from the whole range that was searched: "
-        f"slices of the supernet and full training {taus['one_shot', 'full']['tau']:.2f} (95% interval "
+        f"slices of the supernet and full training {taus['one_shot', 'full'].tau:.2f} (95% interval "
     )
     assert "n = 22" in text
 
     trained = rank_check_report(RunStore(tmp_path), "train", trials[:3])
     assert trained is not None
-    assert [(p["first"], p["second"]) for p in trained["correlations"]] == [("brief", "full")]
-    assert trained["correlations"][0]["n"] == 3
+    assert [(p.first, p.second) for p in trained.correlations] == [("brief", "full")]
+    assert trained.correlations[0].n == 3
     assert rank_check_report(RunStore(tmp_path), "train", []) is None
     assert rank_check_report(RunStore(tmp_path / "none"), "train", trials) is None
-    none = {"rank_check": {"candidates": [1, 2], "correlations": []}}
-    assert dict(run_facts(none))["Rank check"].endswith("searched: too few came through their training")
+    none = RankCheck((CheckedCandidate("a"), CheckedCandidate("b")), ())
+    assert dict(run_facts(replace(model({}), rank_check=none)))["Rank check"].endswith(
+        "searched: too few came through their training"
+    )
 
 
 @pytest.mark.parametrize(("evaluator", "epochs"), [("train", 12), ("supernet", 12 + 50)])

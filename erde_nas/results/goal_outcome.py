@@ -1,17 +1,20 @@
-"""What came of a goal: the measured student that reaches it, or the nearest."""
+"""A goal and what was measured -> what came of it, in a sentence and as a record, and how to ship it."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from erde_nas.errors import UserError
-from erde_nas.recipe.goal import GoalSection, misses
+from erde_nas.front.goal import GoalOutcome
+from erde_nas.front.latency import Latency
+from erde_nas.front.report_file import FILE
+from erde_nas.front.uncertainty import doubts_of_both
+from erde_nas.recipe.goal import GoalSection, describe, misses
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.results.goal import Choice, choose, sentence
-from erde_nas.results.measured import read_measured
-from erde_nas.results.offer import mean_latency, offer
-from erde_nas.results.report_model import parents_of
+from erde_nas.results.build_report import parents_of
+from erde_nas.results.fronts import mean_latency, offer
+from erde_nas.results.measured_file import read_measured
+from erde_nas.results.point_choice import Choice, choose
 from erde_nas.run.folder import RunStore
 
 
@@ -26,13 +29,13 @@ def profile_of(profiles: Sequence[HardwareProfile], name: str | None, out: Path)
     return found[0]
 
 
-def came_of(
+def goal_outcome(
     store: RunStore,
     profiles: tuple[HardwareProfile, ...],
     goal: GoalSection,
     profile: HardwareProfile,
     students: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> GoalOutcome:
     """Whether a measured student reaches the goal, and which one does or comes nearest; of `students` and what was made
     of them alone, where any are given."""
     measured = read_measured(store)
@@ -41,33 +44,44 @@ def came_of(
     points, _ = offer(measured.points, profiles, parents_of(store, measured.students))
     if students:
         points = [point for point in points if _origin(store, point.student) in students]
-    teachers = [p for p in (measured.teacher, *measured.baselines) if p.role == "teacher"]
+    teachers = [point for point in (measured.teacher, *measured.baselines) if point.role == "teacher"]
     timed = [teacher for teacher in teachers if mean_latency(teacher, profile.name) is not None]
     if not timed:
         raise UserError(f"the teacher was not measured under {profile.name}, so nothing can be compared; see report.md")
     latency = timed[0].latency_ms[profile.name]
     chosen = choose(points, measured.teacher, latency.mean or 0.0, profile.name, goal)
-    found = {
-        "profile": profile.name,
-        "goal": goal.wanted,
-        "reached": chosen is not None and not chosen.missed,
-        "student": None,
-        "file": None,
-        "thresholds": [],
-        "text": sentence(chosen, goal, profile.name, latency) + _cheapest(store, measured.students, chosen, goal),
-    }
+    text = sentence(chosen, goal, profile.name, latency) + _cheapest(store, measured.students, chosen, goal)
     if chosen is None:
-        return found
-    point = chosen.point
-    command = export_command(store.folder, point.student)
-    text = f"{found['text']}\nTo ship it: {command}"
-    return found | {
-        "student": point.student,
-        "file": point.file,
-        "thresholds": list(point.thresholds),
-        "export": command,
-        "text": text,
-    }
+        return GoalOutcome(profile.name, goal.wanted, False, text)
+    point, command = chosen.point, export_command(store.folder, chosen.point.student)
+    return GoalOutcome(
+        profile=profile.name,
+        goal=goal.wanted,
+        reached=not chosen.missed,
+        text=f"{text}\nTo ship it: {command}",
+        student=point.student,
+        file=point.file,
+        thresholds=point.thresholds,
+        export=command,
+    )
+
+
+def sentence(choice: Choice | None, goal: GoalSection, profile: str, teacher: Latency | None = None) -> str:
+    """What came of the goal. `teacher` is its latency under the profile, for what may be said against it."""
+    if choice is None:
+        return f"Goal not reached: no student was measured under {profile}."
+    point = choice.point
+    thresholds = f" at thresholds {', '.join(f'{t:.3g}' for t in point.thresholds)}" if point.thresholds else ""
+    name = f"{point.student} ({point.stage}){thresholds}"
+    accuracy = [] if "accuracy_drop" in goal.wanted else ["accuracy_drop"]
+    what = describe({key: choice.reached[key] for key in [*goal.wanted, *accuracy]}, goal)
+    against = teacher if teacher is not None and goal.speedup is not None else None
+    timed = goal.latency_ms is not None or goal.speedup is not None
+    found = doubts_of_both(point.latency_ms[profile] if timed else None, against)
+    noise = f" This is in doubt ({'; '.join(found)}): measure again on a quiet machine." if found else ""
+    if choice.missed:
+        return f"Goal not reached on {profile}. The nearest is {name}: {choice.missed}; {point.file}.{noise}"
+    return f"Goal reached on {profile} by {name}: {what} on validation; {point.file}.{noise}"
 
 
 def _cheapest(store: RunStore, students: Sequence[str], chosen: Choice | None, goal: GoalSection) -> str:
@@ -85,14 +99,14 @@ def already_reached(
     goal: GoalSection,
     profile: HardwareProfile,
     students: Sequence[str],
-) -> dict[str, Any] | None:
-    """What `came_of` says where the run holds a student that reaches the goal, before anything is made for it."""
+) -> GoalOutcome | None:
+    """The outcome where the run holds a student that reaches the goal, before anything is made for it."""
     measured = read_measured(store)
     timed = any(profile.name in point.latency_ms for point in measured.points)
-    if not timed or measured.unmeasured or not (store.folder / "pareto.json").is_file():
+    if not timed or measured.unmeasured or not (store.folder / FILE).is_file():
         return None
-    found = came_of(store, profiles, goal, profile, students)
-    return found if found["reached"] else None
+    found = goal_outcome(store, profiles, goal, profile, students)
+    return found if found.reached else None
 
 
 def export_command(run: Path, student: str) -> str:

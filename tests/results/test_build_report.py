@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.files import write_json
+from erde_nas.front.json_records import from_json, to_json
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
 from erde_nas.recipe.profile import HardwareProfile
@@ -22,7 +22,8 @@ from erde_nas.recipe.recipe import (
     Recipe,
     SpaceSection,
 )
-from erde_nas.results.report_model import assemble, searched_front
+from erde_nas.results.build_report import build_report, searched_front
+from erde_nas.results.measured_file import Measured, write_measured
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import open_run
 from erde_nas.space.space import Space
@@ -117,20 +118,18 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
             store.update_student("student0", stage="finished")
             store.update_student("student0-p50", stage="pruned", parent="student0")
             slower = measured("student0-p50", 0.99, 3.0, stage="pruned")
-            write_json(
-                folder / "measured.json",
-                {
-                    "students": ["student0", "student0-p50"],
-                    "teacher": measured("teacher", 0.95, 4.0, role="teacher").to_dict(),
-                    "baselines": [measured("student0", 0.9, 3.0, role="student_without_exits").to_dict()],
-                    "points": [measured("student0", 0.9, 2.0).to_dict(), slower.to_dict()],
-                },
+            measured_points = Measured(
+                students=("student0", "student0-p50"),
+                teacher=measured("teacher", 0.95, 4.0, role="teacher"),
+                baselines=(measured("student0", 0.9, 3.0, role="student_without_exits"),),
+                points=(measured("student0", 0.9, 2.0), slower),
             )
+            write_measured(store, measured_points)
         context = SimpleNamespace(recipe=RECIPE, profiles=PROFILES, dataset=DATASET)
         run = RunContext(store, cast(Any, context), SPACE, cast(Any, None))
         with store.timed("search"):
             pass
-        return assemble(run, interrupted)
+        return to_json(build_report(run, interrupted))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +179,7 @@ def test_a_finished_run_offers_what_is_worth_it_and_says_why_not(found: dict[str
 
 
 def test_a_searched_point_is_estimated(found: dict[str, Any]) -> None:
-    point = Point.from_dict(found["points"][2])
+    point = from_json(Point, found["points"][2])
     assert point.stage == "searched"
     assert point.file is None
     assert point.test_accuracy is None

@@ -1,14 +1,12 @@
-"""Whether a student reaches a goal, and which measured point is the one to ship for it."""
+"""A goal -> which points of a curve are measured for it, and which measured point is the one to ship."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
-from erde_nas.front.uncertainty import doubts_of_both
 from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.recipe.goal import GoalSection, describe, misses
-from erde_nas.results.offer import mean_latency
+from erde_nas.results.fronts import mean_latency
 
 SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
 CLOSE = 0.01  # below the teacher: what is meant where a goal says nothing of accuracy
@@ -78,21 +76,3 @@ def choose(
     return Choice(
         point, reached, text if usable else ", ".join(filter(None, [text, f"and is not offered ({point.reason})"]))
     )
-
-
-def sentence(choice: Choice | None, goal: GoalSection, profile: str, teacher: Latency | None = None) -> str:
-    """What came of the goal. `teacher` is its latency under the profile, for what may be said against it."""
-    if choice is None:
-        return f"Goal not reached: no student was measured under {profile}."
-    point = choice.point
-    thresholds = f" at thresholds {', '.join(f'{t:.3g}' for t in point.thresholds)}" if point.thresholds else ""
-    name = f"{point.student} ({point.stage}){thresholds}"
-    accuracy = [] if "accuracy_drop" in goal.wanted else ["accuracy_drop"]
-    what = describe({key: choice.reached[key] for key in [*goal.wanted, *accuracy]}, goal)
-    against = vars(teacher) if teacher is not None and goal.speedup is not None else None
-    timed = goal.latency_ms is not None or goal.speedup is not None
-    found = doubts_of_both(vars(point.latency_ms[profile]) if timed else None, against)
-    noise = f" This is in doubt ({'; '.join(found)}): measure again on a quiet machine." if found else ""
-    if choice.missed:
-        return f"Goal not reached on {profile}. The nearest is {name}: {choice.missed}; {point.file}.{noise}"
-    return f"Goal reached on {profile} by {name}: {what} on validation; {point.file}.{noise}"
