@@ -101,7 +101,8 @@ class Registry(Generic[T]):
 
     def noticed(self) -> list[str]:
         """One line for each plug-in that was tried until now and had to be left out."""
-        return [found for found in self._tried.values() if isinstance(found, str)]
+        here = self.plugins().values() if self._tried else ()
+        return [found for plugin, found in self._tried.items() if isinstance(found, str) and plugin in here]
 
     def left_out(self) -> list[str]:
         """One line for each plug-in that cannot be used. Imports them all."""
