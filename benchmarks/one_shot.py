@@ -38,8 +38,11 @@ from search_space import shrunk
 
 from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
-from erde_nas.distil.context import TrainingContext, prepare
+from erde_nas.distil.context import TrainingContext
+from erde_nas.distil.prepare import prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.train import train
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
@@ -126,11 +129,9 @@ def make_shared(scale: dict[str, Any]) -> tuple[TrainingContext, Space]:
     dataset = shrunk(load_dataset(recipe.dataset, None), scale["shrink"])
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     with Meter() as meter:
-        context = prepare(
-            recipe, (), dataset, torch.device("cpu"), meter,
-            typical=space.middle(), epochs=16, known=Compute(scale["precision"], 1, 0.05),
-            on_compute=lambda compute, steps: None,
-        )  # fmt: skip
+        task = Task(recipe, (), dataset, torch.device("cpu"))
+        known = Compute(scale["precision"], 1, 0.05)
+        context = prepare(task, meter, typical=space.middle(), epochs=16, known=known)
     return context, space
 
 
@@ -159,7 +160,7 @@ def tau(stem: str, scale: dict[str, Any], count: int) -> None:
 def train_fully(arch: Arch, context: TrainingContext) -> EarlyExitNetwork:
     """From scratch as long as `finish.train` says, with another order and other first weights than the brief one."""
     network = context.build(arch, repetition=1)
-    context.job(network, context.recipe.finish.train, repetition=1).run()
+    train(context.training(network, context.recipe.finish.train, repetition=1))
     return network
 
 

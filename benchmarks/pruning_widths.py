@@ -37,7 +37,7 @@ from erde_nas.data.load import load_dataset
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.measurement.candidate_latency import latency_per_exit
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
@@ -93,7 +93,7 @@ def trained(network: EarlyExitNetwork, dataset: Dataset, options: OptimizerSecti
     """The network, trained with cross-entropy at every exit."""
     views = Views(dataset.train, ViewsSection(crop_padding=1, flip=True), seed=seed, device=torch.device("cpu"))
     objective = cross_entropy_objective(len(network.segments))
-    train(network, views, objective, options, targets=None, seed=seed, compute=Compute("fp32", 1, 0.0))
+    train(Training(network, views, objective, options, targets=None, seed=seed, compute=Compute("fp32", 1, 0.0)))
     return network.eval()
 
 

@@ -36,7 +36,9 @@ import torch
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
-from erde_nas.distil.context import TrainingContext, prepare
+from erde_nas.distil.context import TrainingContext
+from erde_nas.distil.prepare import prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.networks.logits import all_logits
@@ -114,10 +116,8 @@ def make_shared() -> TrainingContext:
     torch.set_num_threads(1)
     recipe, space = make_recipe(), make_space()
     with Meter() as meter:
-        return prepare(
-            recipe, (), shrunk(load_dataset(recipe.dataset, None), SHRINK), torch.device("cpu"), meter,
-            typical=space.middle(), epochs=EPOCHS, known=COMPUTE, on_compute=lambda compute, steps: None,
-        )  # fmt: skip
+        task = Task(recipe, (), shrunk(load_dataset(recipe.dataset, None), SHRINK), torch.device("cpu"))
+        return prepare(task, meter, typical=space.middle(), epochs=EPOCHS, known=COMPUTE)
 
 
 def start_worker() -> None:

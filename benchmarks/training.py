@@ -35,8 +35,8 @@ from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.training.calibrate import calibrate
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.together import Job, train_together
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.together import train_together
+from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
@@ -124,7 +124,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     compute = Compute("bf16", torch.get_num_threads(), 0.0)
     options = OptimizerSection(epochs=arguments.teacher_epochs)
     objective = cross_entropy_objective(len(teacher.parts)).to(device)
-    train(teacher, views, objective, options, targets=None, seed=0, compute=compute)
+    train(Training(teacher, views, objective, options, targets=None, seed=0, compute=compute))
     teacher.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     options = OptimizerSection(epochs=arguments.epochs)
     return Bench(dataset, views, teacher, options, arguments.candidates, arguments.workers, device)
@@ -166,7 +166,7 @@ def run_cached(bench: Bench, number: int, way: Way) -> dict[str, Any]:
     students = [bench.student(number * bench.workers + i) for i in range(bench.workers)]
     begin = time.perf_counter()
     jobs = [
-        Job(s, bench.views, bench.objective(s), bench.options, Targets(logits, bench.exits(s)), number, compute)
+        Training(s, bench.views, bench.objective(s), bench.options, Targets(logits, bench.exits(s)), number, compute)
         for s in students
     ]
     for result in train_together(jobs, bench.workers):

@@ -6,17 +6,15 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 import resource
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from erde_nas.compression.students import compress_students
-from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.distil.context import TrainingContext, pick_device, prepare
+from erde_nas.distil.context import TrainingContext, pick_device
+from erde_nas.distil.prepare import prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.distil.verdict import Verdict
@@ -52,26 +50,11 @@ from erde_nas.searching.shortlist import finish, finish_shortlist
 from erde_nas.searching.supernet.evaluator import candidate_maker, train_supernets
 from erde_nas.searching.workers.placement import Place, Placement, open_placement
 from erde_nas.searching.workers.work import longest_training
-from erde_nas.space.space import Space, space_of
+from erde_nas.space.space import Space
 
 Profiles = tuple[HardwareProfile, ...]
 Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a run is about, and where it trains."""
-
-    recipe: Recipe
-    profiles: Profiles
-    dataset: Dataset
-    device: torch.device
-
-    @cached_property
-    def space(self) -> Space:
-        """What may vary."""
-        return space_of(self.recipe, self.dataset)
 
 
 def search(
@@ -79,7 +62,6 @@ def search(
     profiles: Profiles,
     out: Path,
     *,
-    device: str,
     data_dir: Path | None,
     meter: Meter,
     placement: Placement = ONE_WORKER,
@@ -98,13 +80,13 @@ def search(
         )
     optimised(recipe.search, profiles)
     check_hardware(profiles)
-    with open_placement(placement, profiles, device) as place:
+    with open_placement(placement, profiles) as place:
         if place.remark:
             meter.say(place.remark)
         dataset = load_dataset(recipe.dataset, data_dir)
         for line in describe_data(dataset):
             meter.say(line)
-        task = Task(recipe, profiles, dataset, pick_device(placement.own_device(device)))
+        task = Task(recipe, profiles, dataset, pick_device(placement.own_device))
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
@@ -117,7 +99,8 @@ def search(
                 own_teacher=tuple(own_teacher),
             )
             _open_study(store, task, storage)
-            return _search(_prepare(store, task, meter, place.workers), place, data_dir)
+            run = _prepare(store, task, Planner(task, store, meter, place.workers), meter)
+            return _search(run, place, data_dir)
 
 
 def _search(run: RunContext, place: Place, data_dir: Path | None) -> Report:
@@ -172,7 +155,7 @@ def compress(
         _check_candidates(store, students)
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         store.update_manifest(own_teacher=tuple(own_teacher))
-        run = _prepare(store, task, meter, measured_stays=False)
+        run = _prepare(store, task, Planner(task, store, meter, measured_stays=False), meter)
         chosen = list(dict.fromkeys([*_finished(store), *students]))
         with store.timed("finish"):
             fit = finish(run, chosen) if chosen else finish_shortlist(run)
@@ -217,38 +200,19 @@ def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None
     store.open_study(len(objective_names(task.recipe.search, task.profiles)), task.space, storage)
 
 
-def _prepare(
-    store: RunStore,
-    task: Task,
-    meter: Meter,
-    workers: int = 1,
-    measured_stays: bool = True,
-) -> RunContext:
-    """Plan the time, and make what all candidates share. The study is open."""
-    recipe, profiles, space = task.recipe, task.profiles, task.space
-    saved = store.manifest().compute
+def _prepare(store: RunStore, task: Task, planner: Planner, meter: Meter) -> RunContext:
+    """Make what all candidates share, while the planner plans the time. The study is open."""
+    space, saved = task.space, store.manifest().compute
     if saved and saved.precision == "bf16" and not bf16_may_help(task.device):
         saved = None  # the run was begun on another machine
-    planner = Planner(recipe, profiles, task.dataset, space, store, meter, measured_stays)
-    planner.at_once(workers, task.device)
+    epochs = longest_training(task.recipe)
     with store.timed("teacher"):
-        context = prepare(
-            recipe,
-            profiles,
-            task.dataset,
-            task.device,
-            meter,
-            typical=space.middle(),
-            epochs=longest_training(recipe),
-            known=saved,
-            on_compute=planner.on_compute,
-            on_planned=planner.on_planned,
-        )
+        context = prepare(task, meter, typical=space.middle(), epochs=epochs, known=saved, listener=planner)
     if uncached := context.uncached(space.middle()):
         meter.say(uncached)
     if context.teacher.early_exit is not None:
         save_network(context.teacher.early_exit, store.folder / "teacher")
-    context = replace(context, reference_ms=planner.reference_ms, int8=_int8(store, profiles, meter))
+    context = replace(context, reference_ms=planner.reference_ms, int8=_int8(store, task.profiles, meter))
     return RunContext(store, _with_fit_teacher(store, context, space, meter), space, meter, planner.pace)
 
 

@@ -64,10 +64,9 @@ def search(  # one keyword for each wish: help() and editors show them with thei
             chosen,
             loaded,
             folder,
-            device=device,
             data_dir=None if data_dir is None else folder_of(data_dir),
             meter=meter,
-            placement=Placement(workers, cluster),
+            placement=Placement(workers, cluster, device),
             storage=storage,
         )
     if report.interrupted:

@@ -94,12 +94,10 @@ def train(  # one keyword for each wish: help() and editors show them with their
     folder = folder_of(out)
     with telling(progress) as meter:
         from erde_nas.comparison import compare
+        from erde_nas.comparison.train_runs import ComparisonPlan
 
         summary = compare.run(
-            chosen,
-            plans,
-            seeds,
-            folder,
+            ComparisonPlan(chosen, plans, seeds, folder),
             student=student,
             run=run,
             device=device,

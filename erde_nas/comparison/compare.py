@@ -1,6 +1,5 @@
 """The order of the stages of `erde-nas distil`: data, teacher, training, report."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,33 +9,42 @@ from erde_nas.comparison.manifest import keep_compute, keep_presets, open_compar
 from erde_nas.comparison.store import load_trained
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
-from erde_nas.comparison.train_runs import missing_runs, place_of, train_runs
+from erde_nas.comparison.train_runs import ComparisonPlan, train_runs
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
-from erde_nas.distil.context import TrainingContext, pick_device, prepare, trainings_at_once
+from erde_nas.distil.context import TrainingContext, pick_device, trainings_at_once
+from erde_nas.distil.prepare import Listener, prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
+from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.network import student_arch
-from erde_nas.recipe.preset import Expanded
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import existing_run
 from erde_nas.run.own_teacher import inspect_teacher
 from erde_nas.space.findings import read_arch
 from erde_nas.space.space import Space
 
-Losses = Mapping[str, Expanded]
+
+class _Keeper(Listener):
+    """Keeps how steps run for later calls, and plans `epochs` of them."""
+
+    def __init__(self, out: Path, meter: Meter, epochs: float) -> None:
+        self._out, self._meter, self._epochs = out, meter, epochs
+
+    def on_compute(self, compute: Compute, steps: float) -> None:
+        """See `Listener`."""
+        keep_compute(self._out, compute)
+        self._meter.plan({"train": self._epochs * steps * compute.seconds_per_step})
 
 
 def run(
-    recipe: Recipe,
-    losses: Losses,
-    seeds: int,
-    out: Path,
+    plan: ComparisonPlan,
     *,
     student: str | None,
     run: Path | None,
@@ -44,54 +52,52 @@ def run(
     data_dir: Path | None,
     meter: Meter,
 ) -> dict[str, Any]:
-    """Train what is missing in `out`, write distil.{json,md,csv,png} there, and return what distil.json holds.
+    """Train what is missing, write distil.{json,md,csv,png} into the plan's folder, and return what distil.json holds.
 
     The student is candidate `student` of the folder `run`, or the recipe's, or one of middling size of its space.
     """
-    torch_device = pick_device(device)
     saved = None if run is None else existing_run(run).manifest().data_dir
-    dataset = load_dataset(recipe.dataset, data_dir or (Path(saved) if saved else None))
+    dataset = load_dataset(plan.recipe.dataset, data_dir or (Path(saved) if saved else None))
+    usual = plan.recipe.finish.train
+    task = Task(plan.recipe.model_copy(update={"train": usual}), (), dataset, pick_device(device))
     for line in describe_data(dataset):
         meter.say(line)
-    arch = _student(recipe, dataset, student, run)
-    presets = {name: loss.preset for name, loss in losses.items() if loss.preset is not None}
+    arch = _student(plan.recipe, dataset, student, run)
+    presets = _presets(plan, student)
+    _say_first(plan, dataset, meter)
+    inspect_teacher(task.recipe, (), dataset, task.device, meter.say)
+    epochs = sum(planned.loss.training.epochs for planned in plan.missing()) / trainings_at_once(task.device)
+    longest = max(loss.training.epochs for loss in plan.losses.values())
+    with open_comparison(plan.out, plan.recipe, arch, {"dataset": dataset.fingerprint}):
+        if presets:
+            keep_presets(plan.out, presets)
+        known, keeper = read_manifest(plan.out).compute, _Keeper(plan.out, meter, epochs)
+        context = prepare(task, meter, typical=arch, epochs=longest, known=known, listener=keeper)
+        try:
+            train_runs(plan, arch, context, meter)
+        except KeyboardInterrupt:
+            with suppress(UserError):  # where nothing is finished yet
+                write_comparison(plan, arch, context)
+            raise
+        return write_comparison(plan, arch, context)
+
+
+def _presets(plan: ComparisonPlan, student: str | None) -> dict[str, Any]:
+    """What presets bring, by loss. Raises UserError where the student is a candidate of a run."""
+    presets = {name: loss.preset for name, loss in plan.losses.items() if loss.preset is not None}
     if presets and student is not None:
         raise UserError(f"distil.preset belongs to the recipe's own student, not to --student {student}; leave one out")
-    if recipe.dataset.validation == 0:
+    return presets
+
+
+def _say_first(plan: ComparisonPlan, dataset: Dataset, meter: Meter) -> None:
+    """What is special about these trainings."""
+    if plan.recipe.dataset.validation == 0:
         meter.say(
             f"all {len(dataset.train)} training images are trained on: thresholds, too, are chosen on some of them"
         )
-    for text in dict.fromkeys(loss.text for loss in losses.values() if loss.text):
+    for text in dict.fromkeys(loss.text for loss in plan.losses.values() if loss.text):
         meter.say(text)
-    inspect_teacher(recipe, (), dataset, torch_device, meter.say)
-    planned = missing_runs(out, losses, seeds, recipe.finish.train)
-    epochs = sum(run.loss.training.epochs for run in planned) / trainings_at_once(torch_device)
-    with open_comparison(out, recipe, arch, {"dataset": dataset.fingerprint}):
-        if presets:
-            keep_presets(out, presets)
-
-        def on_compute(compute: Compute, steps: float) -> None:
-            keep_compute(out, compute)
-            meter.plan({"train": epochs * steps * compute.seconds_per_step})
-
-        context = prepare(
-            recipe.model_copy(update={"train": recipe.finish.train}),
-            (),
-            dataset,
-            torch_device,
-            meter,
-            typical=arch,
-            epochs=max(loss.training.epochs for loss in losses.values()),
-            known=read_manifest(out).compute,
-            on_compute=on_compute,
-        )
-        try:
-            train_runs(out, losses, seeds, arch, context, meter)
-        except KeyboardInterrupt:
-            with suppress(UserError):  # where nothing is finished yet
-                write_comparison(out, arch, losses, seeds, context)
-            raise
-        return write_comparison(out, arch, losses, seeds, context)
 
 
 def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | None) -> Arch:
@@ -107,11 +113,11 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
     return Space(recipe.space, shape, classes).middle()
 
 
-def write_comparison(out: Path, arch: Arch, losses: Losses, seeds: int, context: TrainingContext) -> dict[str, Any]:
-    """Report what is finished. Raises UserError where every run failed."""
-    usual = context.recipe.finish.train
+def write_comparison(plan: ComparisonPlan, arch: Arch, context: TrainingContext) -> dict[str, Any]:
+    """Report what is finished. Raises UserError where every training failed."""
+    out, losses = plan.out, plan.losses
     runs = {
-        name: [run for seed in range(seeds) if (run := load_trained(place_of(out, loss, seed, usual), name, seed))]
+        name: [run for seed in range(plan.seeds) if (run := load_trained(plan.folder(loss, seed), name, seed))]
         for name, loss in losses.items()
     }
     if not any(runs.values()):
@@ -143,6 +149,6 @@ def teacher_accuracy(context: TrainingContext) -> dict[str, list[float]]:
     test = all_logits(context.teacher.network, context.dataset.test.images)
     right = (context.logits.argmax(-1) == context.views.labels[None, :, None]).float().mean((0, 1))
     return {
-        "test_accuracy": [float(a) for a in (test.argmax(-1) == context.dataset.test.labels).mean(1)],
+        "test_accuracy": list(accuracy_per_exit(test, context.dataset.test.labels)),
         "right_in_training": [float(a) for a in right],
     }

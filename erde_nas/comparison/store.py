@@ -22,7 +22,7 @@ REVISED = {"mld": "2", "reviewkd": "2", "fcfd": "2"}  # terms whose values chang
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRecord:
     """What run.json says of a training: its loss and options, what came of it, or why it `failed`."""
 
     __pydantic_config__ = STRICT
@@ -37,7 +37,7 @@ class Training:
     failed: str = ""
 
 
-_TRAINING = TypeAdapter(Training)
+_TRAINING = TypeAdapter(TrainingRecord)
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def folder_of(out: Path, section: DistilSection, seed: int, training: OptimizerS
     return out / "runs" / f"{section.loss}-{digest}" / str(seed)
 
 
-def save_training(folder: Path, training: Training) -> None:
+def save_training(folder: Path, training: TrainingRecord) -> None:
     """Keep what came of a training; what is not known is left out."""
     values = _TRAINING.dump_python(training, mode="json")
     known = (field.name for field in fields(training) if getattr(training, field.name) != field.default)
     write_json(folder / "run.json", {name: values[name] for name in known})
 
 
-def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, training: Training) -> None:
+def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, training: TrainingRecord) -> None:
     """Keep a trained student; `run.json` is written last, so a folder with it is complete."""
 
     def write(temporary: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from erde_nas.comparison.store import Training, folder_of, save_trained, save_training
+from erde_nas.comparison.store import TrainingRecord, folder_of, save_trained, save_training
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
@@ -17,7 +17,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.preset import Expanded
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,36 @@ class Planned:
     folder: Path
 
 
-def train_runs(
-    out: Path, losses: Mapping[str, Expanded], seeds: int, arch: Arch, context: TrainingContext, meter: Meter
-) -> None:
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What is compared, by name of the loss, each from so many seeds, and the folder of the comparison."""
+
+    recipe: Recipe
+    losses: Mapping[str, Expanded]
+    seeds: int
+    out: Path
+
+    def folder(self, loss: Expanded, seed: int) -> Path:
+        """Where a student is kept: by its loss, and by its training where that is not the recipe's."""
+        usual = loss.training == self.recipe.finish.train
+        return folder_of(self.out, loss.section, seed, None if usual else loss.training)
+
+    def missing(self) -> list[Planned]:
+        """Seed by seed, so that all losses have as many; two names of one loss are one training."""
+        runs: dict[Path, Planned] = {}
+        for seed in range(self.seeds):
+            for name, loss in self.losses.items():
+                folder = self.folder(loss, seed)
+                if not (folder / "run.json").is_file():
+                    runs.setdefault(folder, Planned(name, loss, seed, folder))
+        return list(runs.values())
+
+
+def train_runs(plan: ComparisonPlan, arch: Arch, context: TrainingContext, meter: Meter) -> None:
     """All seeds of a loss differ in weights, dropout and order; all losses share views, targets and the seeds."""
-    planned = missing_runs(out, losses, seeds, context.recipe.finish.train)
+    planned = plan.missing()
     meter.plan({"train": sum(_seconds(run, context) for run in planned)})
-    for text in sorted({context.uncached(arch, loss.section) for loss in losses.values()} - {""}):
+    for text in sorted({context.uncached(arch, loss.section) for loss in plan.losses.values()} - {""}):
         meter.say(text)
     for start in range(0, len(planned), context.workers):
         group = planned[start : start + context.workers]
@@ -46,22 +69,6 @@ def train_runs(
     meter.close("train")
 
 
-def missing_runs(out: Path, losses: Mapping[str, Expanded], seeds: int, usual: OptimizerSection) -> list[Planned]:
-    """Seed by seed, so that all losses have as many; two names of one loss are one run. `usual`: the recipe's."""
-    runs: dict[Path, Planned] = {}
-    for seed in range(seeds):
-        for name, loss in losses.items():
-            folder = place_of(out, loss, seed, usual)
-            if not (folder / "run.json").is_file():
-                runs.setdefault(folder, Planned(name, loss, seed, folder))
-    return list(runs.values())
-
-
-def place_of(out: Path, loss: Expanded, seed: int, usual: OptimizerSection) -> Path:
-    """Where a run is kept: by its loss, and by its training where that is not the `usual` one."""
-    return folder_of(out, loss.section, seed, None if loss.training == usual else loss.training)
-
-
 def _seconds(run: Planned, context: TrainingContext) -> float:
     return context.training_seconds(run.loss.training) / context.workers
 
@@ -69,23 +76,27 @@ def _seconds(run: Planned, context: TrainingContext) -> float:
 def _train(group: Sequence[Planned], head: str, arch: Arch, context: TrainingContext, meter: Meter) -> Iterator[str]:
     """Train a group at once and keep each run; how each ended, in words."""
     begin = time.perf_counter()
-    jobs = [context.job(context.build(arch, run.seed), run.loss.training, run.loss.section, run.seed) for run in group]
+    trainings = [
+        context.training(context.build(arch, run.seed), run.loss.training, run.loss.section, run.seed) for run in group
+    ]
 
     def progress(number: int, done: int, total: int) -> None:
         text = f"{head} {group[number].name}, seed {group[number].seed}, epoch {done}/{total}"
         meter.add("train", _seconds(group[number], context) / total, text)
 
-    results = train_together(jobs, len(jobs), progress)
+    results = train_together(trainings, len(trainings), progress)
     seconds = time.perf_counter() - begin
-    for run, job, result in zip(group, jobs, results, strict=True):
-        yield _keep(run, job.network, result, context, seconds)
+    for run, training, result in zip(group, trainings, results, strict=True):
+        yield _keep(run, training.network, result, context, seconds)
 
 
 def _keep(
     run: Planned, network: EarlyExitNetwork, result: float | TrainingFailed, context: TrainingContext, seconds: float
 ) -> str:
     loss = run.loss
-    training = Training(run.name, loss.section.model_dump(mode="json"), run.seed, loss.training.model_dump(mode="json"))
+    training = TrainingRecord(
+        run.name, loss.section.model_dump(mode="json"), run.seed, loss.training.model_dump(mode="json")
+    )
     dataset = context.dataset
     try:
         if isinstance(result, TrainingFailed):

@@ -89,10 +89,12 @@ def _aware(how: Quantization, images: np.ndarray, folder: Path, context: Trainin
         options = section.train.lasting(section.qat_epochs)
         options = options.model_copy(update={"learning_rate": QAT_RATE * options.learning_rate})
         trained = on_device(load_network(folder / "weights.safetensors"), context.device)
-        job = context.job(trained, options)
-        job = replace(job, compute=replace(job.compute, precision="fp32"))  # bf16 is coarser than the steps
+        training = context.training(trained, options)
+        training = replace(
+            training, compute=replace(training.compute, precision="fp32")
+        )  # bf16 is coarser than the steps
         with rounded(trained, how.weight_bits):
-            result = train_together([job], 1)[0]
+            result = train_together([training], 1)[0]
         if isinstance(result, TrainingFailed):
             return None
         save_weights(trained.cpu(), weights)

@@ -41,7 +41,7 @@ def how_to_prune(run: RunContext) -> Pruning:
 def gradients_of(run: RunContext) -> Gradients:
     """The gradients of the run's loss, for Taylor importance."""
     options = run.context.recipe.compress.train
-    return lambda network: loss_gradients_(network, run.context.job(network, options), TAYLOR_BATCHES)
+    return lambda network: loss_gradients_(network, run.context.training(network, options), TAYLOR_BATCHES)
 
 
 def prune_and_train(run: RunContext, planned: Sequence[Planned]) -> None:

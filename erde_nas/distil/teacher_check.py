@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from erde_nas.distil.context import TrainingContext
+from erde_nas.distil.training.train import train
 from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.arch import Arch
@@ -22,7 +23,7 @@ def check_teacher(context: TrainingContext, arch: Arch) -> Verdict:
     network, section = context.build(arch), cross_entropy_alone(context.recipe.distil)
     teacher = _best_exit(context.teacher.network, context)
     try:
-        context.job(network, context.recipe.train, section).run()
+        train(context.training(network, context.recipe.train, section))
     except TrainingFailed:
         return Verdict(teacher, None)
     return Verdict(teacher, _best_exit(network, context))

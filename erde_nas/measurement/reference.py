@@ -7,11 +7,10 @@ convolutions, ratios of students spread twice as far between measurements (bench
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.seeded import seeded
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.segments import export_segments
@@ -36,7 +35,6 @@ def _reference() -> tuple[EarlyExitNetwork, bytes]:
         stages=[StageChoice(1, 8), StageChoice(1, 16), StageChoice(1, 24)],
         exits=[Exit(2, "gap")],
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         network = EarlyExitNetwork(arch, [0.5], [0.25]).eval()
     return network, nest(export_segments(network), []).SerializeToString(deterministic=True)

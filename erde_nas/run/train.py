@@ -18,13 +18,13 @@ def train_on(
 ) -> Iterator[tuple[str, EarlyExitNetwork]]:
     """Train networks in place, all at once, and leave them on the CPU; those that the training did not break."""
     context, share = run.context, run.context.training_seconds(options) / options.epochs
-    jobs = [context.job(on_device(network, context.device), options) for _, network in group]
+    trainings = [context.training(on_device(network, context.device), options) for _, network in group]
 
     def progress(number: int, done: int, total: int) -> None:
         run.meter.add(stage, share / len(group), f"{group[number][0]} epoch {done}/{total}")
 
     with run.store.timed(stage):
-        results = train_together(jobs, len(jobs), progress)
+        results = train_together(trainings, len(trainings), progress)
     for (name, network), result in zip(group, results, strict=True):
         try:
             if isinstance(result, TrainingFailed):

@@ -5,11 +5,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-
-from erde_nas.data.dataset import Dataset
 from erde_nas.device.machine import usable_cores
 from erde_nas.distil.context import trainings_at_once
+from erde_nas.distil.prepare import Listener
+from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import learns_from_teacher
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import RuntimeRefused
@@ -20,41 +19,32 @@ from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.progress.meter import Meter, duration
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import RunStore
 from erde_nas.run.manifest import Probe
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, REFERENCE, SLIM, Pace
 from erde_nas.searching.objectives import timed
 from erde_nas.searching.plan import make_plan
-from erde_nas.space.space import Space
 
 LATENCY_GROWS = 0.65  # with this power of the MACs, roughly: 7 times for 50, 10 for 16
 
 
-class Planner:
-    """Hears what `context.prepare` finds out, and says the plan as soon as it can be known.
+class Planner(Listener):
+    """Hears what `prepare` finds out, and says the plan as soon as it can be known.
 
     `pace` and `reference_ms`, what the reference network takes under each profile, are there from then on.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        profiles: tuple[HardwareProfile, ...],
-        dataset: Dataset,
-        space: Space,
-        store: RunStore,
-        meter: Meter,
-        measured_stays: bool = True,
+        self, task: Task, store: RunStore, meter: Meter, workers: int = 1, measured_stays: bool = True
     ) -> None:
-        self._recipe, self._dataset, self._space, self._store, self._meter = recipe, dataset, space, store, meter
-        self._measured_stays = measured_stays  # what a former start has measured is not measured again
-        self.pace = Pace(profiles=profiles)
+        """`workers` candidates are evaluated at once. `measured_stays`: what a former start has measured is not
+        measured again."""
+        self._recipe, self._dataset, self._space, self._store, self._meter = (
+            task.recipe, task.dataset, task.space, store, meter
+        )  # fmt: skip
+        self._measured_stays = measured_stays
+        self.pace = Pace(profiles=task.profiles, workers=workers, parallel=trainings_at_once(task.device))
         self.reference_ms: dict[str, float] = {}
-
-    def at_once(self, workers: int, device: torch.device) -> None:
-        """So many candidates are evaluated at once; students of the shortlist are trained on `device`."""
-        self.pace = replace(self.pace, workers=workers, parallel=trainings_at_once(device))
 
     def on_compute(self, compute: Compute, steps: float) -> None:
         """How a student's step runs; an epoch has `steps`."""

@@ -103,8 +103,8 @@ def _train(
     known = [found for trial in group if (found := trial.findings)]
     networks = [context.build(found.arch, repetition) for found in known]
     with run.store.timed(STAGE):
-        jobs = [context.job(network, options, repetition=repetition) for network in networks]
-        results = train_together(jobs, len(jobs), _progress(run, group, name, options))
+        trainings = [context.training(network, options, repetition=repetition) for network in networks]
+        results = train_together(trainings, len(trainings), _progress(run, group, name, options))
     for trial, found, network, result in zip(group, known, networks, results, strict=True):
         try:
             if isinstance(result, TrainingFailed):

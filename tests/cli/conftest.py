@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 CALIBRATED = """
-import erde_nas.distil.context
+import erde_nas.distil.prepare
 from erde_nas.distil.training.compute import Compute
-erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
+erde_nas.distil.prepare.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 """
 
 
@@ -21,10 +21,10 @@ def _cache(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> str:
     """Saves the seconds that a new run spends on finding the fastest way to train; the same as code for a child."""
-    from erde_nas.distil import context
+    from erde_nas.distil import prepare
     from erde_nas.distil.training.compute import Compute
 
-    monkeypatch.setattr(context, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
+    monkeypatch.setattr(prepare, "calibrate", lambda *_: Compute("fp32", 1, 0.001))
     return CALIBRATED
 
 

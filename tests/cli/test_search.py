@@ -80,13 +80,13 @@ def test_a_teacher_that_is_worse_than_a_student_teaches_nobody(cli, tiny, tmp_pa
 
     losses = []
     monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
-    original = TrainingContext.job
+    original = TrainingContext.training
 
     def spy(self, network, options, section=None, repetition=0):
         losses.append((section or self.recipe.distil).loss)
         return original(self, network, options, section, repetition)
 
-    monkeypatch.setattr(TrainingContext, "job", spy)
+    monkeypatch.setattr(TrainingContext, "training", spy)
     useless = tiny.variant(
         tmp_path / "a",
         "train: {epochs: 6, batch_size: 20, learning_rate: 0.05}",

@@ -130,7 +130,7 @@ def test_ctrl_c_while_finishing(cli, tiny, run, shortlisted, monkeypatch):
 def test_ctrl_c_before_anything_is_finished(cli, tiny, tmp_path, calibrated, monkeypatch):
     for place in (
         "erde_nas.pipeline.load_dataset",
-        "erde_nas.distil.context.prepare_teacher",
+        "erde_nas.distil.prepare.prepare_teacher",
         "erde_nas.measurement.candidate_latency.make_segments",
     ):
         with monkeypatch.context() as patch:

@@ -10,9 +10,11 @@ from contextlib import closing
 
 import psutil
 import pytest
+import torch
 
 from erde_nas.data.dataset import image_shape
 from erde_nas.data.load import load_dataset
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.workers.shipment import evaluator_of, ship
@@ -41,7 +43,7 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     with closing(store):
         store.open_study(2, space)
         trials = store.trials()
-    context = context_from_cache(recipe, profiles, dataset, "cpu", Compute("fp32", 1, 0.001))
+    context = context_from_cache(Task(recipe, profiles, dataset, torch.device("cpu")), Compute("fp32", 1, 0.001))
     shipped = pickle.loads(pickle.dumps(ship(context)))
     assert len(shipped.dataset.test) == 0, "what the report alone reads stays at home"
     assert len({trial.student for trial in trials}) == 3

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from erde_nas.comparison.manifest import Manifest, holds_comparison, read_manifest, write_manifest
-from erde_nas.comparison.store import Training, load_trained, save_trained, save_training
+from erde_nas.comparison.store import TrainingRecord, load_trained, save_trained, save_training
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from tests.run.damage import damaged
 
-TRAINING = Training("kd", {"loss": "kd"}, 3, macs_per_exit=(7,))
+TRAINING = TrainingRecord("kd", {"loss": "kd"}, 3, macs_per_exit=(7,))
 LOGITS = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
 
 

@@ -13,7 +13,7 @@ from erde_nas.data.views import Views
 from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.together import Job
+from erde_nas.distil.training.train import Training
 from erde_nas.networks.weights import save_network
 from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.quantize import Quantization
@@ -54,15 +54,15 @@ def context(**options):
     train = OptimizerSection(epochs=1, batch_size=50, learning_rate=0.05)
     views = Views(TRAIN, ViewsSection(), seed=0, device=torch.device("cpu"))
 
-    def job(network, options):
-        return Job(network, views, cross_entropy_objective(2), options, None, 0, Compute("fp32", 1, 0.001))
+    def training(network, options):
+        return Training(network, views, cross_entropy_objective(2), options, None, 0, Compute("fp32", 1, 0.001))
 
     return SimpleNamespace(
         exit_rule=ENTROPY,
         dataset=SimpleNamespace(train=TRAIN, validation=VALIDATION),
         recipe=SimpleNamespace(compress=CompressSection(train=train, calibration_images=64, **options)),
         device=torch.device("cpu"),
-        job=job,
+        training=training,
     )
 
 

@@ -15,7 +15,7 @@ from erde_nas.distil.terms.dkd import DKD
 from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import OptimizerSection
@@ -90,7 +90,7 @@ def test_every_step_of_a_training_has_the_loss_of_a_live_teacher_to_fp16_roundin
 
     targets = Targets(cached_logits(teacher, views, 2), EXITS)
     recorded = Recorded(section, MACS, term)
-    train(network, views, recorded, OPTIONS, targets=targets, seed=0, compute=Compute("fp32", 1, 0.0))
+    train(Training(network, views, recorded, OPTIONS, targets=targets, seed=0, compute=Compute("fp32", 1, 0.0)))
     assert len(objective.seen) == 18
     for cached, live, bound in objective.seen:
         assert abs(cached - live) <= 1.5 * bound + 1e-6 * abs(live)

@@ -17,7 +17,7 @@ from erde_nas.distil.terms.hints import match_hints, mean_per_exit, relative_dep
 from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch
@@ -162,7 +162,9 @@ def distil(
         logits = torch.stack(of.network(views.images), 1)[None].half()
     before = [tensor.clone() for tensor in of.network.state_dict().values()]
     targets = Targets(logits, tuple(range(3 - count, 3)), of.early_exit)
-    last = train(student, views, objective, options, targets=targets, seed=0, compute=Compute(precision, 1, 0.0))
+    last = train(
+        Training(student, views, objective, options, targets=targets, seed=0, compute=Compute(precision, 1, 0.0))
+    )
     assert torch.isfinite(torch.tensor(last))
     assert all(torch.equal(a, b) for a, b in zip(before, of.network.state_dict().values(), strict=True))
     assert all(parameter.grad is None for parameter in of.network.parameters())

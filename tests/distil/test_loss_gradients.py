@@ -6,14 +6,14 @@ from torch.nn import functional
 from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.together import Job
+from erde_nas.distil.training.train import Training
 from erde_nas.recipe.recipe import OptimizerSection
 
 
 def test_gradients_are_those_of_the_loss_summed_over_the_batches(make_network, make_views):
     network, views = make_network().train(), make_views(crop_padding=1)
     options = OptimizerSection(epochs=1, batch_size=16, learning_rate=0.05)
-    job = Job(network, views, cross_entropy_objective(2), options, None, 0, Compute("fp32", 1, 0.001))
+    job = Training(network, views, cross_entropy_objective(2), options, None, 0, Compute("fp32", 1, 0.001))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     loss_gradients_(network, job, batches=3)
     found = [parameter.grad.clone() for parameter in network.parameters()]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.distil.context import teacher_macs
+from erde_nas.distil.prepare import teacher_macs
 from erde_nas.distil.teachers.checkpoint import Checkpoint, read_checkpoint
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.errors import UserError

@@ -16,7 +16,7 @@ from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.training.calibrate import calibrate
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
@@ -54,7 +54,9 @@ def test_the_logits_and_the_trained_students_are_equal(
         student = make_network()
         objective = Objective(DistilSection(), [1.0, 2.0])
         targets = Targets(logits, (0, 1))
-        loss = train(student, views, objective, OPTIONS, targets=targets, seed=5, compute=Compute("fp32", 1, 0.01))
+        loss = train(
+            Training(student, views, objective, OPTIONS, targets=targets, seed=5, compute=Compute("fp32", 1, 0.01))
+        )
         results.append((loss, logits, student.state_dict()))
     (loss, logits, weights), (streamed_loss, streamed_logits, streamed_weights) = results
     assert torch.equal(logits, streamed_logits)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.files import write_json
 from erde_nas.networks.macs import exit_macs
@@ -48,8 +49,8 @@ def planned(store: RunStore, teacher_s: float = 0.0, **options: bool) -> tuple[P
     meter = Meter(Console(file=io.StringIO()))
     said: list[str] = []
     meter.say = said.append  # type: ignore[method-assign]
-    planner = Planner(RECIPE, PROFILES, DATASET, SPACE, store, meter, **options)
-    planner.at_once(1, torch.device("cuda"))  # four students of the shortlist at once, whatever machine this is
+    cuda = torch.device("cuda")  # four students of the shortlist at once, whatever machine this is
+    planner = Planner(Task(RECIPE, PROFILES, DATASET, cuda), store, meter, **options)
     planner.on_compute(Compute("fp32", 1, STEP_S), STEPS)
     meter.plan({"teacher": teacher_s})
     planner.on_planned(10.0 * exit_macs(SPACE.middle())[-1])

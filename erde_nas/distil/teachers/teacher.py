@@ -19,10 +19,11 @@ from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.teachers.checkpoint import content_key, load_checkpoint
 from erde_nas.distil.teachers.literature import SUFFIXES
 from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork, on_device
+from erde_nas.networks.seeded import seeded
 from erde_nas.networks.weights import load_network, save_network
 from erde_nas.recipe.network import student_arch
 from erde_nas.recipe.recipe import Recipe, TeacherSection
@@ -106,23 +107,18 @@ def _train(
     calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
     progress: Callable[[int, int, Compute], None],
 ) -> EarlyExitNetwork:
+    seed, options = recipe.search.seed, recipe.teacher.train
+
     def make() -> EarlyExitNetwork:
-        torch.manual_seed(recipe.search.seed)
-        return on_device(EarlyExitNetwork(arch, dataset.mean, dataset.std), views.device)
+        with seeded(seed):
+            return on_device(EarlyExitNetwork(arch, dataset.mean, dataset.std), views.device)
 
     compute = calibrate(make)
     network = make()
+    objective = cross_entropy_objective(len(arch.exits)).to(views.device)
+    training = Training(network, views, objective, options, targets=None, seed=seed, compute=compute)
     try:
-        train(
-            network,
-            views,
-            cross_entropy_objective(len(arch.exits)).to(views.device),
-            recipe.teacher.train,
-            targets=None,
-            seed=recipe.search.seed,
-            compute=compute,
-            progress=lambda done, total: progress(done, total, compute),
-        )
+        train(training, lambda done, total: progress(done, total, compute))
     except TrainingFailed as error:
         raise UserError(
             f"the teacher could not be trained: {error}; lower teacher.train.learning_rate in the recipe"

@@ -2,10 +2,9 @@
 
 from typing import cast
 
-import torch
-
 from erde_nas.distil.step import Term
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.seeded import seeded
 from erde_nas.recipe.distil import NO_TERM, DistilSection
 from erde_nas.registry import TERMS
 
@@ -22,7 +21,6 @@ def make_term(section: DistilSection, student: EarlyExitNetwork, teacher: EarlyE
     name = section.method.term
     if name == NO_TERM:
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(CONNECTOR_SEED)
+    with seeded(CONNECTOR_SEED):
         term = cast(Term, TERMS[name].make(section, student, teacher))
     return term.to(next(student.parameters()).device)

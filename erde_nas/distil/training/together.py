@@ -9,55 +9,21 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from erde_nas.data.views import Views
-from erde_nas.distil.objective import Objective
-from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import Progress, train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed
-from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.recipe.recipe import OptimizerSection
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training, with the arguments of `train`. Jobs share neither networks nor objectives."""
-
-    network: EarlyExitNetwork
-    views: Views
-    objective: Objective
-    options: OptimizerSection
-    targets: Targets | None
-    seed: int
-    compute: Compute
-    repetition: int = 0
-
-    def run(self, progress: Progress | None = None, stop: threading.Event | None = None) -> float:
-        """Train here and now; the last epoch's mean loss. Raises what `train` raises."""
-        return train(
-            self.network,
-            self.views,
-            self.objective,
-            self.options,
-            targets=self.targets,
-            seed=self.seed,
-            compute=self.compute,
-            repetition=self.repetition,
-            progress=progress,
-            stop=stop,
-        )
 
 
 def train_together(
-    jobs: Sequence[Job], workers: int, progress: Callable[[int, int, int], None] | None = None
+    trainings: Sequence[Training], workers: int, progress: Callable[[int, int, int], None] | None = None
 ) -> list[float | TrainingFailed]:
-    """Train the networks of `jobs` in place, `workers` at a time: each one's last mean loss, or why it failed.
+    """Train the networks of `trainings` in place, `workers` at a time: each one's last mean loss, or why it failed.
 
-    On a CPU every job has one thread, whatever its compute says. `progress` hears (number of the job, epochs done,
+    On a CPU each has one thread, whatever its compute says. `progress` hears (number of the training, epochs done,
     epochs in all), one call at a time. An interrupt, or any error but a failed training, stops all within a step.
     """
     stop, heard = threading.Event(), threading.Lock()
@@ -69,11 +35,11 @@ def train_together(
                 with heard:
                     progress(number, done, total)
 
-        return _run(jobs[number], per_thread, hear, stop)
+        return _run(trainings[number], per_thread, hear, stop)
 
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(run, number) for number in range(len(jobs))]
+        futures = [pool.submit(run, number) for number in range(len(trainings))]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()  # raises what went wrong, before those that still run are waited for
@@ -85,10 +51,10 @@ def train_together(
 
 
 def _run(
-    job: Job, per_thread: threading.local, progress: Callable[[int, int], None], stop: threading.Event
+    training: Training, per_thread: threading.local, progress: Callable[[int, int], None], stop: threading.Event
 ) -> float | TrainingFailed:
-    device = job.views.device
-    compute = replace(job.compute, threads=1) if device.type == "cpu" else job.compute
+    device = training.views.device
+    compute = replace(training.compute, threads=1) if device.type == "cpu" else training.compute
     with contextlib.ExitStack() as stack:
         if device.type == "cuda":
             if not hasattr(per_thread, "stream"):
@@ -97,8 +63,8 @@ def _run(
             stack.enter_context(torch.cuda.stream(per_thread.stream))
             stack.callback(per_thread.stream.synchronize)
         try:
-            views = _views_of_this_thread(job.views, per_thread)
-            return replace(job, views=views, compute=compute).run(progress, stop)
+            views = _views_of_this_thread(training.views, per_thread)
+            return train(replace(training, views=views, compute=compute), progress, stop)
         except TrainingFailed as error:
             return error
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -5,9 +5,11 @@ The step itself is in step_runner.py; on a GPU it is recorded and replayed (grap
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import Objective
@@ -29,52 +31,72 @@ class Stopped(Exception):
     """The training was asked to stop before its end."""
 
 
-def train(
-    network: EarlyExitNetwork,
-    views: Views,
-    objective: Objective,
-    options: OptimizerSection,
-    *,
-    targets: Targets | None,
-    seed: int,
-    compute: Compute,
-    repetition: int = 0,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-) -> float:
-    """Train `network` in place for `options.epochs` epochs and return the last epoch's mean loss.
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, towards what. `network` and `objective` are changed; trainings share neither.
 
-    `seed` rules dropout, `repetition` the order of the images; `stop` may be set by another thread. Raises
-    TrainingFailed where the loss stops being finite, and Stopped.
+    `seed` rules dropout, `repetition` the order of the images. `targets` are the teacher's logits, where there are any.
     """
+
+    network: EarlyExitNetwork
+    views: Views
+    objective: Objective
+    options: OptimizerSection
+    targets: Targets | None
+    seed: int
+    compute: Compute
+    repetition: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return steps_per_epoch(self.views, self.options)
+
+    @property
+    def teacher(self) -> EarlyExitNetwork | None:
+        """The teacher itself, where the objective may ask for its features."""
+        return None if self.targets is None else self.targets.network
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Images (batch, channels, h, w) uint8, labels (batch,) and teacher logits (exits, batch, classes)."""
+        views, targets = self.views, self.targets
+        view = epoch if targets is None else epoch % len(targets.logits)
+        for chosen, images in views.batches(view, views.order(epoch, self.repetition), self.options.batch_size):
+            yield images, views.labels[chosen], None if targets is None else targets.batch(view, chosen)
+
+
+def train(training: Training, progress: Progress | None = None, stop: threading.Event | None = None) -> float:
+    """Train its network in place for its `options.epochs` epochs and return the last epoch's mean loss.
+
+    `stop` may be set by another thread. Raises TrainingFailed where the loss stops being finite, and Stopped.
+    """
+    compute, epochs, steps = training.compute, training.options.epochs, training.steps_per_epoch
     torch.set_num_threads(compute.threads)
-    network.train().to(memory_format=MEMORY_FORMATS[compute.layout])  # type: ignore[call-overload]
-    steps = steps_per_epoch(views, options)
-    generator = torch.Generator(views.device).manual_seed(seed)
+    training.network.train().to(memory_format=MEMORY_FORMATS[compute.layout])  # type: ignore[call-overload]
+    generator = torch.Generator(training.views.device).manual_seed(training.seed)
     runner = StepRunner(
-        network,
-        objective,
-        options,
-        steps=options.epochs * steps,
+        training.network,
+        training.objective,
+        training.options,
+        steps=epochs * steps,
         compute=compute,
-        teacher=None if targets is None else targets.network,
+        teacher=training.teacher,
     )
     step: Callable[[], None] | None = None
     mean_loss = float("nan")
-    with seeded_dropout(network, generator):
-        for epoch in range(options.epochs):
-            view = epoch if targets is None else epoch % len(targets.logits)
-            for chosen, images in views.batches(view, views.order(epoch, repetition), options.batch_size):
+    with seeded_dropout(training.network, generator):
+        for epoch in range(epochs):
+            for batch in training.batches(epoch):
                 if stop is not None and stop.is_set():
                     raise Stopped
-                runner.load(images, views.labels[chosen], None if targets is None else targets.batch(view, chosen))
+                runner.load(*batch)
                 step = step or fastest_step(runner, generator)
                 step()
             mean_loss = runner.take_loss() / steps
             if not math.isfinite(mean_loss):
-                raise TrainingFailed(f"the loss became {mean_loss} in epoch {epoch + 1} of {options.epochs}")
+                raise TrainingFailed(f"the loss became {mean_loss} in epoch {epoch + 1} of {epochs}")
             if progress is not None:
-                progress(epoch + 1, options.epochs)
+                progress(epoch + 1, epochs)
     return mean_loss
 
 

@@ -21,6 +21,7 @@ from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.errors import UserError
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.seeded import seeded
 from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save
 from erde_nas.searching.supernet.sandwich import Sandwich
 from erde_nas.searching.supernet.subnetworks import Family
@@ -87,8 +88,7 @@ def training_seconds(family: Family, context: TrainingContext) -> float:
 def _fresh(family: Family, context: TrainingContext) -> Weights:
     """Untrained weights, as an ordinary network of the family's largest architecture starts with."""
     dataset = context.dataset
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_seed(family, context))
+    with seeded(_seed(family, context)):
         return union(EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering())
 
 

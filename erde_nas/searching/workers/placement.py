@@ -19,29 +19,34 @@ from erde_nas.searching.workers.inline import InlinePool
 from erde_nas.searching.workers.interface import Pool
 from erde_nas.searching.workers.processes import ProcessPool
 from erde_nas.searching.workers.shipment import evaluator_of, ship
-from erde_nas.searching.workers.work import describe, evaluator, from_cache
+from erde_nas.searching.workers.work import evaluator, from_cache, prepared
 from erde_nas.space.space import Space
 
 
 @dataclass(frozen=True)
 class Placement:
-    """`workers` candidates at once, as processes here or on a Ray cluster; None: one, or as many as fit there."""
+    """`workers` candidates at once, as processes here or on a Ray cluster; None: one, or as many as fit there.
+
+    `device` is what students train on, as pick_device knows it.
+    """
 
     workers: int | None = None
     cluster: str | None = None
+    device: str = "auto"
 
     @property
     def at_once(self) -> int:
         """How many candidates, as far as it is known beforehand."""
         return self.workers or 1
 
-    def own_device(self, wanted: str) -> str:
+    @property
+    def own_device(self) -> str:
         """What this process trains on: the GPU that is wanted may be the cluster's alone."""
-        return "auto" if self.cluster is not None and wanted == "cuda" else wanted
+        return "auto" if self.cluster is not None and self.device == "cuda" else self.device
 
 
 @contextmanager
-def open_placement(placement: Placement, profiles: tuple[HardwareProfile, ...], device: str) -> "Iterator[Place]":
+def open_placement(placement: Placement, profiles: tuple[HardwareProfile, ...]) -> "Iterator[Place]":
     """Check what can be checked before anything takes time. Raises UserError for what cannot be had.
 
     A connection to a cluster lasts as long as the context.
@@ -52,7 +57,7 @@ def open_placement(placement: Placement, profiles: tuple[HardwareProfile, ...], 
         threads = max([1, *(p.threads for p in profiles if p.device == "cpu" and not p.elsewhere)])
         has = cluster.connect(placement.cluster)
         try:
-            needs = cluster.slots(has, placement.workers, device, threads)
+            needs = cluster.slots(has, placement.workers, placement.device, threads)
             yield Place(needs.count, needs, f"{needs.count} workers on the cluster {placement.cluster}")
         finally:
             cluster.disconnect()
@@ -85,5 +90,5 @@ class Place:
             return InlinePool(evaluator(context, space, make))
         device = context.device.type
         gpus = visible_gpus(torch.cuda.device_count()) if device == "cuda" else []
-        factory = partial(from_cache, context.recipe, context.profiles, data_dir, device, describe(context), make)
+        factory = partial(from_cache, prepared(context, data_dir), make)
         return ProcessPool(factory, bindings(self.workers, usable_cores(), gpus))

@@ -1,15 +1,16 @@
 """The work itself: a proposal -> a trial and its weights. Made from what this process has, or from the cache."""
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import usable_cores
-from erde_nas.distil.context import TrainingContext, pick_device, prepare
+from erde_nas.distil.context import TrainingContext, pick_device
+from erde_nas.distil.prepare import prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.timings import bf16_may_help
 from erde_nas.errors import DeviceLost
@@ -20,7 +21,7 @@ from erde_nas.recipe.recipe import Recipe
 from erde_nas.searching.evaluate import Make, evaluate, train_briefly
 from erde_nas.searching.rank_check import trainings
 from erde_nas.searching.workers.interface import Evaluate, Evaluated
-from erde_nas.space.space import Space, space_of
+from erde_nas.space.space import Space
 from erde_nas.space.trial import Proposal, Trial
 
 NO_MEMORY = "can't allocate memory"  # torch raises a RuntimeError that says so where the main memory is full
@@ -52,50 +53,45 @@ def longest_training(recipe: Recipe) -> int:
     return max(section.epochs for section in (*sections, *(options for options, _ in trainings(recipe).values())))
 
 
-def from_cache(
-    recipe: Recipe,
-    profiles: tuple[HardwareProfile, ...],
-    data_dir: Path | None,
-    device: str,
-    described: dict[str, Any],
-    make: Make,
-) -> Evaluate:
+@dataclass(frozen=True)
+class Prepared:
+    """A run as another process has prepared it: its recipe and data, how its steps are made, and what its reference
+    takes."""
+
+    recipe: Recipe
+    profiles: tuple[HardwareProfile, ...]
+    data_dir: Path | None
+    device: str
+    compute: Compute
+    reference_ms: Mapping[str, float] | None
+
+
+def prepared(context: TrainingContext, data_dir: Path | None) -> Prepared:
+    """What `from_cache` needs to know of a run."""
+    device = context.device.type
+    return Prepared(context.recipe, context.profiles, data_dir, device, context.compute, context.reference_ms)
+
+
+def from_cache(run: Prepared, make: Make) -> Evaluate:
     """An evaluator in a process that shares the cache with the one that prepared the run: it only reads.
 
-    `described` is what `describe` said of the run; the threads are no more than this process has cores.
+    The threads are no more than this process has cores.
     """
-    dataset = load_dataset(recipe.dataset, data_dir)
-    context = context_from_cache(recipe, profiles, dataset, device, Compute(**described["compute"]))
-    return evaluator(replace(context, reference_ms=described["reference_ms"]), space_of(recipe, dataset), make)
+    dataset = load_dataset(run.recipe.dataset, run.data_dir)
+    task = Task(run.recipe, run.profiles, dataset, pick_device(run.device))
+    return evaluator(replace(context_from_cache(task, run.compute), reference_ms=run.reference_ms), task.space, make)
 
 
-def context_from_cache(
-    recipe: Recipe, profiles: tuple[HardwareProfile, ...], dataset: Dataset, device: str, compute: Compute
-) -> TrainingContext:
+def context_from_cache(task: Task, compute: Compute) -> TrainingContext:
     """What all candidates share, as another process has prepared it."""
-    place = pick_device(device)
-    return prepare(
-        recipe,
-        profiles,
-        dataset,
-        place,
-        _Silent(),
-        typical=space_of(recipe, dataset).middle(),
-        epochs=longest_training(recipe),
-        known=fitting(compute, place),
-        on_compute=lambda compute, steps: None,
-    )
+    epochs, known = longest_training(task.recipe), fitting(compute, task.device)
+    return prepare(task, _Silent(), typical=task.space.middle(), epochs=epochs, known=known)
 
 
 def fitting(compute: Compute, device: torch.device) -> Compute:
     """The same with no more threads than this process may run on cores, and in bf16 only where that may help."""
     precision = compute.precision if bf16_may_help(device) else "fp32"
     return replace(compute, precision=precision, threads=min(compute.threads, len(usable_cores())))
-
-
-def describe(context: TrainingContext) -> dict[str, Any]:
-    """How the run's steps are made and what its reference takes, for `from_cache`."""
-    return {"compute": asdict(context.compute), "reference_ms": context.reference_ms}
 
 
 class _Silent(Meter):

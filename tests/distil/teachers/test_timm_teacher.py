@@ -19,7 +19,7 @@ from torch import nn
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.views import Views
-from erde_nas.distil.context import teacher_macs
+from erde_nas.distil.prepare import teacher_macs
 from erde_nas.distil.teachers import timm_teacher
 from erde_nas.distil.teachers.cached_logits import cached_logits
 from erde_nas.distil.teachers.checkpoint import load_checkpoint

@@ -16,8 +16,8 @@ from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.graphs import fastest_step, restore_
 from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.together import Job, train_together
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.together import train_together
+from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import OptimizerSection, ViewsSection
@@ -103,17 +103,17 @@ def on_gpu(toy: Dataset) -> Iterator[Views]:
     torch.backends.cudnn.deterministic = False
 
 
-def job(network: EarlyExitNetwork, views: Views, precision: str = "fp32", seed: int = 0) -> Job:
+def job(network: EarlyExitNetwork, views: Views, precision: str = "fp32", seed: int = 0) -> Training:
     logits = torch.randn(2, 96, 2, 3, generator=torch.Generator().manual_seed(0)).half().to(views.device)
     objective = Objective(DistilSection(entropy_warmup=0.5), MACS, KD(3.0)).to(views.device)
     compute = Compute(precision, 1, 0.0)
-    return Job(network.to(views.device), views, objective, OPTIONS, Targets(logits, (0, 1)), seed, compute)
+    return Training(network.to(views.device), views, objective, OPTIONS, Targets(logits, (0, 1)), seed, compute)
 
 
-def eager(monkeypatch: pytest.MonkeyPatch, one: Job) -> float:
+def eager(monkeypatch: pytest.MonkeyPatch, one: Training) -> float:
     with monkeypatch.context() as patch:
         patch.setattr(training, "fastest_step", lambda runner, _: runner.run)
-        return train(**vars(one))
+        return train(one)
 
 
 def weights(network: EarlyExitNetwork) -> list[Tensor]:
@@ -135,7 +135,7 @@ def test_a_recorded_training_is_the_eager_one(
 ) -> None:
     """Losses and weights; `erde` heads drop out, from the same random numbers."""
     recorded, plain = (job(make_network(head=head), on_gpu, precision) for _ in range(2))
-    loss = train(**vars(recorded))
+    loss = train(recorded)
     assert "without a CUDA graph" not in capsys.readouterr().err
     assert loss == pytest.approx(eager(monkeypatch, plain), rel=tolerance)
     for a, b in zip(weights(recorded.network), weights(plain.network), strict=True):
@@ -154,7 +154,7 @@ def test_a_term_that_waits_for_the_device_trains_without_a_recording(
 
     one = job(make_network(head="gap"), on_gpu)
     one.objective.term = Waits(3.0)
-    assert train(**vars(one)) > 0
+    assert train(one) > 0
     assert capsys.readouterr().err.count("training without a CUDA graph") == 1
 
 
@@ -164,7 +164,7 @@ def test_trainings_in_streams_of_their_own_are_the_single_ones(
     on_gpu: Views, make_network: Callable[..., EarlyExitNetwork]
 ) -> None:
     alone = [job(make_network(seed=s), on_gpu, seed=s) for s in range(4)]
-    losses = [train(**vars(one)) for one in alone]
+    losses = [train(one) for one in alone]
     jobs = [job(make_network(seed=s), on_gpu, seed=s) for s in range(4)]
     assert train_together(jobs, 4) == pytest.approx(losses, rel=1e-4)
     for a, b in zip(jobs, alone, strict=True):

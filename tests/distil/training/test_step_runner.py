@@ -17,7 +17,7 @@ from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.schedule import one_cycle
 from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.recipe import OptimizerSection
@@ -104,7 +104,7 @@ def test_weights_equal_those_of_a_plain_loop_bit_for_bit(
     compute = Compute(precision, 1, 0.0, layout)
     ours, theirs = (make_network(head="gap") for _ in range(2))
     objective, other = with_a_scale(section), with_a_scale(section)
-    last = train(ours, views, objective, OPTIONS, targets=targets, seed=0, compute=compute)
+    last = train(Training(ours, views, objective, OPTIONS, targets=targets, seed=0, compute=compute))
     losses = plain_loop(theirs, views, other, OPTIONS, targets, compute)
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
@@ -116,7 +116,7 @@ def test_weights_equal_those_of_a_plain_loop_bit_for_bit(
 def test_without_targets_too(make_views: Callable[..., Views], make_network: Callable[..., EarlyExitNetwork]) -> None:
     ours, theirs = (make_network(head="gap") for _ in range(2))
     compute, views = Compute("fp32", 1, 0.0), make_views()
-    train(ours, views, Objective(DistilSection(), MACS), OPTIONS, targets=None, seed=0, compute=compute)
+    train(Training(ours, views, Objective(DistilSection(), MACS), OPTIONS, targets=None, seed=0, compute=compute))
     plain_loop(theirs, views, Objective(DistilSection(), MACS), OPTIONS, None, compute)
     for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         assert torch.equal(a, b)

@@ -16,8 +16,8 @@ from erde_nas.distil.objective import Objective
 from erde_nas.distil.terms.kd import KD
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.together import Job, train_together
-from erde_nas.distil.training.train import train
+from erde_nas.distil.training.together import train_together
+from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
@@ -27,7 +27,7 @@ OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 FOR_EVER = OptimizerSection(epochs=100_000, batch_size=16, learning_rate=0.001)
 WILD = OptimizerSection(epochs=5, batch_size=16, learning_rate=1e30)
 
-MakeJobs = Callable[..., list[Job]]
+MakeJobs = Callable[..., list[Training]]
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def make_jobs(make_views: Callable[..., Views], make_network: Callable[..., Earl
     """Networks with dropout, of different seeds and precisions, over the same views and targets."""
     logits = torch.randn(2, 96, 2, 3, generator=torch.Generator().manual_seed(0)).half()
 
-    def make(count: int = 4, options: OptimizerSection = OPTIONS) -> list[Job]:
+    def make(count: int = 4, options: OptimizerSection = OPTIONS) -> list[Training]:
         views, targets = make_views(crop_padding=1), Targets(logits, (0, 1))
         return [
-            Job(
+            Training(
                 make_network(seed=number),
                 views,
                 Objective(DistilSection(), (1.0, 2.0), KD(3.0)),
@@ -53,13 +53,13 @@ def make_jobs(make_views: Callable[..., Views], make_network: Callable[..., Earl
     return make
 
 
-def weights(jobs: list[Job]) -> list[Tensor]:
+def weights(jobs: list[Training]) -> list[Tensor]:
     return [tensor for job in jobs for tensor in job.network.state_dict().values()]
 
 
 def test_weights_do_not_depend_on_the_number_of_workers(make_jobs: MakeJobs) -> None:
     alone = make_jobs()
-    losses = [train(**vars(job)) for job in alone]
+    losses = [train(job) for job in alone]
     for workers in (1, 2, 4):
         jobs = make_jobs()
         assert train_together(jobs, workers) == losses
@@ -95,7 +95,7 @@ def test_a_failing_training_takes_no_other_along(make_jobs: MakeJobs) -> None:
     assert isinstance(results[2], TrainingFailed)
     assert str(results[2]) == "3 GiB asked for"
     kept, sound = [jobs[0], jobs[3]], [alone[0], alone[3]]
-    assert [results[0], results[3]] == [train(**vars(job)) for job in sound]
+    assert [results[0], results[3]] == [train(job) for job in sound]
     assert all(torch.equal(a, b) for a, b in zip(weights(kept), weights(sound), strict=True))
 
 
@@ -114,7 +114,7 @@ def test_the_number_of_threads_is_as_before(make_jobs: MakeJobs) -> None:
     torch.set_num_threads(1)
     single = make_jobs(2)
     for job in single:
-        train(**{**vars(job), "compute": Compute("fp32", 1, 0.0)})
+        train(replace(job, compute=Compute("fp32", 1, 0.0)))
     assert all(torch.equal(a, b) for a, b in zip(weights(jobs), weights(single), strict=True))
 
 

@@ -16,7 +16,7 @@ from erde_nas.distil.training.calibrate import calibrate
 from erde_nas.distil.training.compute import Compute, Layout
 from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.targets import Targets
-from erde_nas.distil.training.train import Stopped, steps_per_epoch, train
+from erde_nas.distil.training.train import Stopped, Training, steps_per_epoch, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.recipe.distil import DistilSection
@@ -59,7 +59,7 @@ def noted(objective: Objective, values: list[float]) -> Objective:
 
 
 def weights_after(network: EarlyExitNetwork, views: Views, seed: int, precision: str = "fp32") -> list[Tensor]:
-    train(network, views, CROSS_ENTROPY, BRIEF, targets=None, seed=seed, compute=Compute(precision, 1, 0.0))
+    train(Training(network, views, CROSS_ENTROPY, BRIEF, targets=None, seed=seed, compute=Compute(precision, 1, 0.0)))
     return [tensor.clone() for tensor in network.state_dict().values()]
 
 
@@ -71,7 +71,7 @@ def test_the_loss_falls_and_every_exit_learns(
     make_views: Callable[..., Views], make_network: Callable[..., EarlyExitNetwork]
 ) -> None:
     views, network, values = make_views(crop_padding=1), make_network(), []
-    last = train(network, views, noted(CROSS_ENTROPY, values), ENOUGH, targets=None, seed=0, compute=COMPUTE)
+    last = train(Training(network, views, noted(CROSS_ENTROPY, values), ENOUGH, targets=None, seed=0, compute=COMPUTE))
     assert len(values) == 8 * 6
     assert last == pytest.approx(sum(values[-6:]) / 6, rel=1e-5)
     assert last < 0.5 * sum(values[:6]) / 6
@@ -91,7 +91,9 @@ def test_a_student_learns_from_logits_alone(
         assert step.teacher.dtype == torch.float32
         return objective(step) - CROSS_ENTROPY(step)
 
-    train(network, views, Own(without_labels), ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=COMPUTE)
+    train(
+        Training(network, views, Own(without_labels), ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=COMPUTE)
+    )
     assert min(accuracy(network, views)) >= 0.95
 
 
@@ -116,7 +118,7 @@ def test_every_step_sees_the_pixels_labels_and_logits_of_the_same_images(
         return step.student.square().mean()
 
     options = OptimizerSection(epochs=3, batch_size=40, learning_rate=0.01)
-    train(make_network(), views, Own(loss), options, targets=Targets(logits, (1, 2)), seed=0, compute=COMPUTE)
+    train(Training(make_network(), views, Own(loss), options, targets=Targets(logits, (1, 2)), seed=0, compute=COMPUTE))
     assert [teacher.shape for teacher in seen] == [(2, 40, 3)] * 6  # 96 images are two batches of 40, the rest is left
     for step, teacher in enumerate(seen):
         assert (teacher[..., 0] == step // 2 % 2).all()  # three epochs cycle through two views
@@ -141,13 +143,15 @@ def test_bf16_trains_fp32_weights(
     network = make_network()
     options = ENOUGH.model_copy(update={"epochs": 4})
     train(
-        network,
-        make_views(),
-        noted(CROSS_ENTROPY, values),
-        options,
-        targets=None,
-        seed=0,
-        compute=Compute("bf16", 1, 0.0),
+        Training(
+            network,
+            make_views(),
+            noted(CROSS_ENTROPY, values),
+            options,
+            targets=None,
+            seed=0,
+            compute=Compute("bf16", 1, 0.0),
+        )
     )
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     assert values[-1] < 0.7 * values[0]
@@ -163,7 +167,7 @@ def test_steps_per_epoch(
 ) -> None:
     views, values = make_views(), []
     options = OptimizerSection(epochs=1, batch_size=batch_size, learning_rate=0.01)
-    train(make_network(), views, noted(CROSS_ENTROPY, values), options, targets=None, seed=0, compute=COMPUTE)
+    train(Training(make_network(), views, noted(CROSS_ENTROPY, values), options, targets=None, seed=0, compute=COMPUTE))
     assert steps_per_epoch(views, options) == len(values) == steps
 
 
@@ -173,13 +177,7 @@ def test_progress_hears_of_every_epoch(
     heard: list[tuple[int, int]] = []
     options = BRIEF.model_copy(update={"epochs": 3})
     train(
-        make_network(),
-        make_views(),
-        CROSS_ENTROPY,
-        options,
-        targets=None,
-        seed=0,
-        compute=COMPUTE,
+        Training(make_network(), make_views(), CROSS_ENTROPY, options, targets=None, seed=0, compute=COMPUTE),
         progress=lambda done, total: heard.append((done, total)),
     )
     assert heard == [(1, 3), (2, 3), (3, 3)]
@@ -192,13 +190,7 @@ def test_a_loss_that_is_no_number_fails_the_training(
     heard: list[int] = []
     with pytest.raises(TrainingFailed, match=r"the loss became (nan|inf) in epoch 1 of 5"):
         train(
-            make_network(),
-            make_views(),
-            CROSS_ENTROPY,
-            wild,
-            targets=None,
-            seed=0,
-            compute=COMPUTE,
+            Training(make_network(), make_views(), CROSS_ENTROPY, wild, targets=None, seed=0, compute=COMPUTE),
             progress=lambda done, total: heard.append(done),
         )
     assert heard == []
@@ -216,7 +208,9 @@ def test_it_can_be_stopped_between_two_steps(
         return CROSS_ENTROPY(step)
 
     with pytest.raises(Stopped):
-        train(make_network(), make_views(), Own(third), BRIEF, targets=None, seed=0, compute=COMPUTE, stop=stop)
+        train(
+            Training(make_network(), make_views(), Own(third), BRIEF, targets=None, seed=0, compute=COMPUTE), stop=stop
+        )
     assert len(values) == 3
 
 
@@ -226,7 +220,7 @@ def test_the_weights_lie_in_memory_as_compute_says(
 ) -> None:
     network = make_network()
     compute = Compute("fp32", 1, 0.0, layout)
-    train(network, make_views(), CROSS_ENTROPY, BRIEF, targets=None, seed=0, compute=compute)
+    train(Training(network, make_views(), CROSS_ENTROPY, BRIEF, targets=None, seed=0, compute=compute))
     kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[-1] > 1]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=MEMORY_FORMATS[compute.layout]) for kernel in kernels)
@@ -256,7 +250,7 @@ def test_without_targets_every_epoch_sees_a_new_view_and_with_them_the_cached_on
     options = OptimizerSection(epochs=5, batch_size=96, learning_rate=0.01)
     targets = Targets(torch.zeros(2, 96, 2, 3).half(), (0, 1))
     for given in (None, targets):
-        train(make_network(), make_views(), CROSS_ENTROPY, options, targets=given, seed=0, compute=COMPUTE)
+        train(Training(make_network(), make_views(), CROSS_ENTROPY, options, targets=given, seed=0, compute=COMPUTE))
     assert seen == [0, 1, 2, 3, 4, 0, 1, 0, 1, 0]
 
 
@@ -272,6 +266,14 @@ def test_a_student_learns_on_a_gpu(toy: Dataset, make_network: Callable[..., Ear
     compute = calibrate(lambda: on_device(make_network(), device), views, 16, seconds=0.1)
     assert compute.threads == torch.get_num_threads()
     train(
-        network, views, objective, ENOUGH, targets=Targets(logits, (0, 1)), seed=0, compute=Compute(precision, 1, 0.0)
+        Training(
+            network,
+            views,
+            objective,
+            ENOUGH,
+            targets=Targets(logits, (0, 1)),
+            seed=0,
+            compute=Compute(precision, 1, 0.0),
+        )
     )
     assert min(accuracy(network, views)) >= 0.95

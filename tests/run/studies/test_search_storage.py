@@ -13,9 +13,9 @@ from erde_nas.run.studies import shared
 
 KILLED = """
 import os, signal
-import erde_nas.distil.context, erde_nas.measurement.candidate_latency as quick_latency
+import erde_nas.distil.prepare, erde_nas.measurement.candidate_latency as quick_latency
 from erde_nas.distil.training.compute import Compute
-erde_nas.distil.context.calibrate = lambda *_: Compute("fp32", 1, 0.001)
+erde_nas.distil.prepare.calibrate = lambda *_: Compute("fp32", 1, 0.001)
 whole, calls = quick_latency.make_segments, 0
 def deadly(*args):
     global calls
@@ -33,7 +33,7 @@ main()
 @pytest.mark.usefixtures("finished")  # its teacher is in the cache
 def test_another_search_takes_over_from_a_killed_one(cli, tiny, tmp_path, database, monkeypatch):
     monkeypatch.setenv("ERDE_NAS_CACHE", str(tiny.cache))
-    monkeypatch.setattr("erde_nas.distil.context.calibrate", lambda *_: Compute("fp32", 1, 0.001))
+    monkeypatch.setattr("erde_nas.distil.prepare.calibrate", lambda *_: Compute("fp32", 1, 0.001))
     monkeypatch.setattr("erde_nas.pipeline.measure_run", lambda *_: None)
     monkeypatch.setattr(shared, "GRACE_S", 2.0)
     quick = tiny.variant(tmp_path / "a", "prune: [0.5]", "prune: []").variant(tmp_path / "b", "int8", "fp32")

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.distil.context import TrainingContext, prepare
+from erde_nas.distil.context import TrainingContext
+from erde_nas.distil.prepare import prepare
+from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.recipe import (
@@ -84,14 +86,5 @@ def context(space: Space) -> TrainingContext:
     names, pixels = ("a", "b", "c"), (0.3,)
     dataset = Dataset("toy", _split(96, 1), _split(48, 2), _split(48, 3), names, pixels, (0.2,), "toy-pixels")
     with Meter() as meter:
-        return prepare(
-            recipe,
-            (),
-            dataset,
-            CPU,
-            meter,
-            typical=space.middle(),
-            epochs=4,
-            known=Compute("fp32", 1, 0.001),
-            on_compute=lambda compute, steps: None,
-        )
+        task = Task(recipe, (), dataset, CPU)
+        return prepare(task, meter, typical=space.middle(), epochs=4, known=Compute("fp32", 1, 0.001))

@@ -13,8 +13,8 @@ from erde_nas.searching.workers.work import fitting
 PROFILES = (HardwareProfile(name="two", threads=2), HardwareProfile(name="gpu", device="cuda", threads=9))
 
 
-def opened(placement: Placement, device: str = "auto") -> Place:
-    with open_placement(placement, PROFILES, device) as place:
+def opened(placement: Placement) -> Place:
+    with open_placement(placement, PROFILES) as place:
         return place
 
 
@@ -31,7 +31,7 @@ def test_processes_are_refused_where_they_could_not_measure():
 
 
 def test_workers_that_share_cores_are_told():
-    with open_placement(Placement(5), PROFILES[1:], "auto") as place:
+    with open_placement(Placement(5), PROFILES[1:]) as place:
         assert place.remark == "5 workers share 4 usable cores: latencies of candidates are measured beside others"
 
 
@@ -42,14 +42,14 @@ def test_a_cluster_is_left_however_it_ends(monkeypatch):
     place = opened(Placement(cluster="auto"))
     assert (place.workers, place.slots) == (4, cluster.Slots(4, 2)), "as many CPUs per worker as a profile has threads"
     with pytest.raises(UserError, match="the cluster has no GPU, but --device cuda wants one"):
-        opened(Placement(cluster="auto"), "cuda")
+        opened(Placement(cluster="auto", device="cuda"))
     assert left == [1, 1]
 
 
 def test_this_machine_needs_no_gpu_where_the_cluster_has_them():
-    assert Placement(cluster="auto").own_device("cuda") == "auto"
-    assert Placement().own_device("cuda") == "cuda"
-    assert Placement(cluster="auto").own_device("cpu") == "cpu"
+    assert Placement(cluster="auto", device="cuda").own_device == "auto"
+    assert Placement(device="cuda").own_device == "cuda"
+    assert Placement(cluster="auto", device="cpu").own_device == "cpu"
 
 
 @pytest.mark.parametrize(
