@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from erde_nas.comparison.manifest import Manifest, holds_comparison, read_manifest, write_manifest
-from erde_nas.comparison.store import TrainingRecord, load_trained, save_trained, save_training
+from erde_nas.comparison.store import TrainingRecord, folder_of, load_trained, save_trained, save_training
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.recipe import OptimizerSection
 from tests.run.damage import damaged
 
 TRAINING = TrainingRecord("kd", {"loss": "kd"}, 3, macs_per_exit=(7,))
@@ -70,3 +72,10 @@ def test_a_damaged_manifest_is_read_or_refused_in_one_line(tmp_path: Path) -> No
         assert holds_comparison(tmp_path), "it is not taken for somebody's folder"
     assert len(refused) > 60
     assert all(line.startswith(f"{path} is ") and "\n" not in line for line in refused)
+
+
+def test_a_student_that_the_version_before_trained_is_found(tmp_path: Path) -> None:
+    """The folders are those that it wrote for the same losses."""
+    mld = folder_of(tmp_path, DistilSection(loss="mld"), 0, OptimizerSection(epochs=3))
+    assert folder_of(tmp_path, DistilSection(loss="kd"), 1) == tmp_path / "runs" / "kd-4b267c8d46" / "1"
+    assert mld == tmp_path / "runs" / "mld-5832a2d3ff" / "0"

@@ -250,6 +250,19 @@ def test_other_profiles_data_or_devices_are_refused(
         pass
 
 
+def test_what_an_earlier_version_hashed_otherwise_is_compared_by_its_meaning(tmp_path: Path) -> None:
+    """A key that came later, with its default, changes the hash of a section but not what it says."""
+    with opened(tmp_path / "run") as store:
+        store.update_manifest(hashes={**store.manifest().hashes, "recipe.distil": "42966cacd0e2"})
+    with opened(tmp_path / "run") as store:
+        assert store.recipe() == RECIPE
+    with (
+        pytest.raises(UserError, match=r": recipe\.distil differ;"),
+        opened(tmp_path / "run", other("distil", kd_weight=2)),
+    ):
+        pass
+
+
 def test_several_differences_are_named_together(tmp_path: Path) -> None:
     with opened(tmp_path / "run"):
         pass

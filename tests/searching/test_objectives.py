@@ -5,7 +5,17 @@ import pytest
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection
 from erde_nas.recipe.recipe import SearchSection
-from erde_nas.searching.objectives import objective_names, optimised, timed
+from erde_nas.searching.objectives import (
+    OBJECTIVES,
+    Objective,
+    cost_of_exits,
+    limits_exceeded,
+    objective_names,
+    objective_values,
+    optimised,
+    timed,
+)
+from tests.space.builders import judged
 
 NEAR, FAR = HardwareProfile(name="near"), HardwareProfile(name="far")
 LIMITED = HardwareProfile(name="limited", limits=LimitsSection(latency_ms=2.0))
@@ -30,3 +40,39 @@ def test_latency_stands_for_one_objective_per_optimised_profile():
 def test_a_profile_that_the_run_does_not_have():
     with pytest.raises(UserError, match=r"latency_of names 'phone', but .* are near, far, limited; .*--profile"):
         optimised(SearchSection(latency_of=("near", "phone")), PROFILES)
+
+
+def test_values_stand_in_the_order_of_their_names():
+    search = SearchSection(objectives=("latency", "error", "params", "macs"), latency_of=("far", "near"))
+    what = judged((0.75,), macs=12.0, params=7, latency_ms={"near": 0.5, "far": 2.0, "limited": 9.0})
+    assert objective_names(search, PROFILES) == ["latency_ms:near", "latency_ms:far", "error", "params", "macs"]
+    assert objective_values(what, search, PROFILES) == (0.5, 2.0, 0.25, 7.0, 12.0)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "cost"),
+    [
+        (("error", "latency"), "near"),
+        (("latency", "macs", "error"), "near"),
+        (("error", "macs", "latency"), "macs"),
+        (("error", "params"), "macs"),
+    ],
+)
+def test_thresholds_are_chosen_by_the_cost_that_is_named_first(objectives, cost):
+    assert cost_of_exits(SearchSection(objectives=objectives), PROFILES) == cost
+
+
+def test_a_new_objective_is_one_entry(monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "size_bytes", Objective(lambda judged, _: float(judged.size_bytes)))
+    monkeypatch.setitem(OBJECTIVES, "depth", Objective(lambda judged, profile: judged.latency_ms[profile], "depth"))
+    search = SearchSection().model_copy(update={"objectives": ("error", "size_bytes", "depth")})
+    what = judged((0.75,), size_bytes=40, latency_ms={"near": 0.5, "far": 2.0})
+    assert objective_names(search, PROFILES[:2]) == ["error", "size_bytes", "depth:near", "depth:far"]
+    assert objective_values(what, search, PROFILES[:2]) == (0.25, 40.0, 0.5, 2.0)
+
+
+def test_limits_are_exceeded_by_a_share_of_themselves():
+    small = HardwareProfile(name="small", limits=LimitsSection(latency_ms=2.0, macs=100, params=8, size_bytes=20))
+    what = judged(macs=150.0, params=10, latency_ms={"small": 1.0, "near": 9.0})
+    assert small.bytes_per_parameter == 4
+    assert limits_exceeded(what, (NEAR, small)) == pytest.approx((-0.5, 0.5, 0.25, 1.0))
