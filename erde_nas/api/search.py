@@ -9,7 +9,7 @@ from erde_nas.errors import SearchInterrupted, UserError
 from erde_nas.recipe.recipe import Recipe
 
 
-def search(  # one keyword for each wish: help() and editors show them with their types; below, they are three values
+def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; below, they are three values)
     recipe: RecipeLike,
     out: str | PathLike[str],
     *,

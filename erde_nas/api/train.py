@@ -50,7 +50,7 @@ class Comparison(Records[SeedResult]):
         return table_html(self)
 
 
-def train(  # one keyword for each wish: help() and editors show them with their types
+def train(  # noqa: PLR0913 (a keyword for each wish, for help() and editors)
     recipe: RecipeLike,
     out: str | PathLike[str],
     *,

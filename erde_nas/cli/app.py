@@ -42,7 +42,7 @@ def root(
 
 
 @app.command()
-def search(  # typer makes an option of each parameter
+def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     recipe: options.SearchRecipe,
     out: options.NewRun,
     profile: options.Profile = None,
@@ -153,7 +153,7 @@ def predict(
 
 
 @app.command()
-def distil(  # typer makes an option of each parameter
+def distil(  # noqa: PLR0913 (typer makes an option of each parameter)
     recipe: options.DistilRecipe,
     out: options.NewComparison,
     loss: options.Losses = None,

@@ -134,7 +134,7 @@ def _to_copy(graph: fx.Graph, x: Any, dtype: Any = None, **_: Any) -> fx.Node:
     return x if dtype is None else graph.call_function(ATEN.to.dtype, (x, dtype))
 
 
-def _group_norm(  # nine parameters: those of ATen's native_group_norm, behind the graph
+def _group_norm(  # noqa: PLR0913 (those of ATen's native_group_norm, behind the graph)
     graph: fx.Graph, x: Any, weight: Any, bias: Any, n: Any, c: Any, hw: Any, group: Any, eps: Any
 ) -> fx.Node:
     return graph.call_function(ATEN.group_norm.default, (x, group, weight, bias, eps))
