@@ -45,4 +45,5 @@ class Section(BaseModel):
 
     def _without_later(self, values: dict[str, Any]) -> dict[str, Any]:
         fields = type(self).model_fields
-        return {k: v for k, v in values.items() if k not in self.later or getattr(self, k) != fields[k].default}
+        default = {key: fields[key].get_default(call_default_factory=True) for key in self.later}
+        return {k: v for k, v in values.items() if k not in self.later or getattr(self, k) != default[k]}

@@ -1,5 +1,6 @@
 """What a recipe may say, what is answered otherwise, and that every shipped one can be built from end to end."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,18 @@ from erde_nas.distil.teachers.teacher import teacher_arch
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.network import StudentSection
 from erde_nas.recipe.profile import load_profile
-from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.recipe.recipe import (
+    DatasetSection,
+    OptimizerSection,
+    Recipe,
+    TeacherSection,
+    ViewsSection,
+    load_recipe,
+)
+from erde_nas.recipe.section import Section
 from erde_nas.space.space import Space
 
 SHAPES = {  # classes, then channels, height and width of what `data/` makes of each data set
@@ -184,3 +195,20 @@ def test_the_exit_rule_is_one_of_the_registry_and_changes_no_hash_of_earlier_rec
     assert other.model_dump(mode="json") == {**plain.model_dump(mode="json"), "exit_rule": "margin"}
     with pytest.raises(UserError, match=r"exit_rule: should be 'entropy', 'max-prob' or 'margin' \(got \"sure\"\)"):
         load(tmp_path, {"exit_rule": "sure"})
+
+
+@pytest.mark.parametrize(
+    ("section", "digest"),
+    [
+        (DatasetSection(name="digits"), "53d64777d290"),
+        (ViewsSection(), "88cbd3821695"),
+        (TeacherSection(), "0eba1ec07c42"),
+        (DistilSection(), "208bf37c9f0c"),
+        (OptimizerSection(epochs=1), "fc8a832346b1"),
+        (StudentSection(), "26798dbc58a6"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_keys_that_came_later_change_no_hash(section: Section, digest: str) -> None:
+    """A run is continued, and a teacher found in the cache, by these hashes of version 0.1.0's first runs."""
+    assert hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:12] == digest
