@@ -158,7 +158,7 @@ def make_requests(images: np.ndarray, batch: int, count: int, generator: np.rand
 
 def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service], np.ndarray, dict[str, Any]]:
     """Export the bundle and the network without exits; the services, the test images, and student.json."""
-    from erde_nas.bundle.source import find_student
+    from erde_nas.bundle.measured_student import find_student
     from erde_nas.bundle.write import write_bundle
     from erde_nas.data.load import load_dataset
     from erde_nas.files import read_json

@@ -275,7 +275,7 @@ def load_run(folder: str | PathLike[str]) -> Run:
 def write_student(run: Run, student: str, folder: str | PathLike[str], formats: Sequence[str] = ()) -> list[Path]:
     """Write the folder to ship; see `erde_nas.export`."""
     with quiet():
-        from erde_nas.bundle.source import find_student
+        from erde_nas.bundle.measured_student import find_student
         from erde_nas.bundle.write import write_bundle
 
         return write_bundle(find_student(run.folder, student, run.results), folder_of(folder), tuple(formats))

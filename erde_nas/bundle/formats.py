@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from erde_nas.bundle.source import Source
+from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
@@ -19,41 +19,41 @@ from erde_nas.onnx_files.deployable import DeployableFile
 Entries = dict[str, Any]
 
 
-def write_openvino(source: Source, folder: Path) -> Entries:
+def write_openvino(student: MeasuredStudent, folder: Path) -> Entries:
     """Each nested file as IR: `openvino/NAME.xml` with its weights in `.bin`. It takes `image` and `thresholds`."""
     from erde_nas.device.runtimes.openvino import import_openvino, prepare
 
     openvino = import_openvino()
     (folder / "openvino").mkdir()
     entries = {}
-    for name, path in source.files.items():
+    for name, path in student.files.items():
         target = folder / "openvino" / f"{Path(name).stem}.xml"
         with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
             (adapted,) = prepare(DeployableFile(path), Setting(), Path(scratch))
             openvino.save_model(openvino.Core().read_model(adapted), target, compress_to_fp16=False)
-        entries[f"openvino/{target.name}"] = _entry(source, name, "openvino-ir", "openvino")
+        entries[f"openvino/{target.name}"] = _entry(student, name, "openvino-ir", "openvino")
     return entries
 
 
-def write_executorch(source: Source, folder: Path) -> Entries:
+def write_executorch(student: MeasuredStudent, folder: Path) -> Entries:
     """The segments of the fp32 network for one image, lowered to XNNPACK: `executorch/model-N.pte`, logits first."""
     from erde_nas.networks.weights import load_network
 
-    name = next((name for name, exported in source.exported.items() if exported.precision == "fp32"), None)
+    name = next((name for name, exported in student.exported.items() if exported.precision == "fp32"), None)
     if name is None:
         return {}
-    student = DeployableFile(source.files[name], load_network(source.folder / "weights.safetensors"))
+    deployable = DeployableFile(student.files[name], load_network(student.folder / "weights.safetensors"))
     (folder / "executorch").mkdir()
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
-        segments = runtime("executorch").prepare(student, Setting(), Path(scratch))
+        segments = runtime("executorch").prepare(deployable, Setting(), Path(scratch))
         names = [f"executorch/model-{number}.pte" for number in range(len(segments))]
         for path, target in zip(segments, names, strict=True):
             shutil.copyfile(path, folder / target)
-    return {"executorch/model": {**_entry(source, name, "executorch", "executorch"), "segments": names}}
+    return {"executorch/model": {**_entry(student, name, "executorch", "executorch"), "segments": names}}
 
 
-def _entry(source: Source, name: str, form: str, used: str) -> Entries:
-    exported = source.exported[name]
+def _entry(student: MeasuredStudent, name: str, form: str, used: str) -> Entries:
+    exported = student.exported[name]
     return {
         "format": form,
         "runtime": used,
@@ -63,7 +63,7 @@ def _entry(source: Source, name: str, form: str, used: str) -> Entries:
     }
 
 
-EXTRA_FORMATS: dict[str, Callable[[Source, Path], Entries]] = {
+EXTRA_FORMATS: dict[str, Callable[[MeasuredStudent, Path], Entries]] = {
     "openvino": write_openvino,
     "executorch": write_executorch,
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_nas.bundle.source import Source
+from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.bundle.student_file import ShippedLatency, TradeOff
 from erde_nas.errors import UserError
 from erde_nas.front.json_records import from_json
@@ -25,15 +25,15 @@ class _OnCurve:
     val_accuracy: float
 
 
-def trade_offs(source: Source, models: Sequence[str]) -> list[TradeOff]:
+def trade_offs(student: MeasuredStudent, models: Sequence[str]) -> list[TradeOff]:
     """All points of these models (file names), by rising mean latency on the first profile that knows them."""
     rows = []
     for model in models:
-        points = source.by_model[model]
+        points = student.by_model[model]
         rows += [measured_row(model, point) for point in points]
         known = {point.thresholds for point in points}
         costs = {profile: latency.per_exit for profile, latency in points[0].latency_ms.items()}
-        curve = _curve(source.files[model], len(points[0].exit_fractions))
+        curve = _curve(student.files[model], len(points[0].exit_fractions))
         rows += [_estimated_row(model, point, costs) for point in curve if point.thresholds not in known]
     return sorted(rows, key=lambda row: next((latency.mean for latency in row.latency_ms.values()), 0.0))
 

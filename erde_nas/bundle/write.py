@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from erde_nas import __version__
 from erde_nas.bundle.card import model_card
 from erde_nas.bundle.formats import EXTRA_FORMATS, chosen_formats
-from erde_nas.bundle.source import Source
+from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.bundle.student_file import (
     FILE,
     SCHEMA,
@@ -50,7 +50,7 @@ from erde_nas.run.folder import existing_run
 COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 
-def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
+def write_bundle(student: MeasuredStudent, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
     """Write the bundle to the new or empty folder `to`: all of it, or nothing. Returns its files, student.json last.
 
     `formats` besides ONNX; none: all that are installed. Raises UserError where `to` holds anything, a format is not
@@ -63,15 +63,15 @@ def write_bundle(source: Source, to: Path, formats: tuple[str, ...] = ()) -> lis
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as staging:
         folder = Path(staging) / "bundle"
         folder.mkdir()
-        files = _fill(source, folder, chosen)
+        files = _fill(student, folder, chosen)
         os.replace(folder, to)
     return [to / name for name in files]
 
 
-def _fill(source: Source, folder: Path, formats: tuple[str, ...]) -> list[str]:
-    described = describe(source)
-    models = write_onnx_models(source, folder)
-    others = {name: entry for form in formats for name, entry in EXTRA_FORMATS[form](source, folder).items()}
+def _fill(student: MeasuredStudent, folder: Path, formats: tuple[str, ...]) -> list[str]:
+    described = describe(student)
+    models = write_onnx_models(student, folder)
+    others = {name: entry for form in formats for name, entry in EXTRA_FORMATS[form](student, folder).items()}
     described = replace(described, models=models, other_formats=others)
     shutil.copyfile(str(runner.__file__), folder / "run.py")
     (folder / "README.md").write_text(model_card(described), encoding="utf-8")
@@ -86,27 +86,27 @@ def _fingerprint(path: Path) -> dict[str, str | int]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def write_onnx_models(source: Source, folder: Path) -> dict[str, ShippedModel]:
+def write_onnx_models(student: MeasuredStudent, folder: Path) -> dict[str, ShippedModel]:
     """The nested files for single images, and their segments for batches."""
     models = {}
     (folder / "segments").mkdir()
-    for name, path in source.files.items():
+    for name, path in student.files.items():
         shutil.copyfile(path, folder / name)
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
-        segments = _scored(split(model), exit_rule(source.exported[name].exit_rule))
+        segments = _scored(split(model), exit_rule(student.exported[name].exit_rule))
         names = [f"segments/{Path(name).stem}-{number}.onnx" for number in range(len(segments))]
         for segment_name, segment in zip(names, segments, strict=True):
             onnx.save(segment, folder / segment_name)
-        reasons = dict.fromkeys(point.reason for point in source.by_model[name] if point.reason)
+        reasons = dict.fromkeys(point.reason for point in student.by_model[name] if point.reason)
         models[name] = ShippedModel(
             format="onnx",
             runtime="onnxruntime",
-            precision=source.exported[name].precision,
-            instructions=tuple(source.exported[name].instructions),
-            thresholds=tuple(source.exported[name].thresholds),
+            precision=student.exported[name].precision,
+            instructions=tuple(student.exported[name].instructions),
+            thresholds=tuple(student.exported[name].thresholds),
             segments=tuple(names),
-            offered=source.is_offered(name),
+            offered=student.is_offered(name),
             reasons=tuple(reasons),
         )
     return models
@@ -117,26 +117,26 @@ def _scored(segments: Sequence[onnx.ModelProto], rule: ExitRule) -> list[onnx.Mo
     return [*(with_score(segment, number, rule) for number, segment in enumerate(segments[:-1])), segments[-1]]
 
 
-def describe(source: Source) -> StudentFile:
+def describe(student: MeasuredStudent) -> StudentFile:
     """student.json without its models and files."""
-    report, store = source.report, existing_run(source.run)
+    report, store = student.report, existing_run(student.run)
     recipe = store.recipe()
-    best = source.best(recipe.search.accuracy_tolerance)
-    files = {point.file for points in source.by_model.values() for point in points}
+    best = student.best(recipe.search.accuracy_tolerance)
+    files = {point.file for points in student.by_model.values() for point in points}
     compared = [report.teacher, *report.baselines]
     return StudentFile(
         schema=SCHEMA,
-        student=source.student,
-        stage=source.default_point(best).stage,
-        input=_input(source, best),
+        student=student.name,
+        stage=student.default_point(best).stage,
+        input=_input(student, best),
         output={"logits": "before softmax, one per class", "exit_index": "counted from 0"},
-        classes=tuple(source.exported[best].classes),
-        default=measured_row(best, source.default_point(best)),
-        trade_offs=tuple(trade_offs(source, source.shipped())),
+        classes=tuple(student.exported[best].classes),
+        default=measured_row(best, student.default_point(best)),
+        trade_offs=tuple(trade_offs(student, student.shipped())),
         profiles={name: _conditions(profile) for name, profile in report.profiles.items()},
-        measurements=tuple(point for points in source.by_model.values() for point in points),
+        measurements=tuple(point for points in student.by_model.values() for point in points),
         baselines=tuple(_baseline(point) for point in compared if point is not None and point.file not in files),
-        arch=read_json(source.folder / "arch.json"),
+        arch=read_json(student.folder / "arch.json"),
         data=ShippedData(
             name=report.dataset.name,
             train=report.dataset.train,
@@ -151,8 +151,8 @@ def describe(source: Source) -> StudentFile:
     )
 
 
-def _input(source: Source, model: str) -> ImageInput:
-    channels, size, _ = source.exported[model].image_shape
+def _input(student: MeasuredStudent, model: str) -> ImageInput:
+    channels, size, _ = student.exported[model].image_shape
     return ImageInput(
         name="image",
         channels=channels,
@@ -160,7 +160,7 @@ def _input(source: Source, model: str) -> ImageInput:
         layout="batch, channel, row, column",
         pixels="uint8, 0 to 255",
         colour=COLOURS[channels],
-        normalisation=_normalisation(source.folder / "weights.safetensors"),
+        normalisation=_normalisation(student.folder / "weights.safetensors"),
     )
 
 

@@ -34,7 +34,7 @@ Session: TypeAlias = "onnxruntime.InferenceSession"
 
 
 @dataclass(frozen=True)
-class ImageInput:
+class ImageFeed:
     """How a file takes images of `image_shape` (channels, h, w). `open_size`: that is our choice, not the file's."""
 
     feed: Feed
@@ -43,7 +43,7 @@ class ImageInput:
     remarks: tuple[str, ...]
 
 
-def find_image_input(file: Path, name: str, size: Size | None) -> ImageInput:
+def find_image_feed(file: Path, name: str, size: Size | None) -> ImageFeed:
     """Find images that the file runs on, of `size` (h, w) where it leaves that open; errors call it `name`.
 
     Raises UserError where ONNX Runtime refuses the file, or there are none.
@@ -64,7 +64,7 @@ def find_image_input(file: Path, name: str, size: Size | None) -> ImageInput:
         if batch is None and not _takes_several(session, feed, image, outputs):
             feed = replace(feed, batch=1)
         open_size = _leaves_size_open(dims, order)
-        return ImageInput(feed, image, open_size, tuple(_remarks(session, feed, image, open_size, outputs)))
+        return ImageFeed(feed, image, open_size, tuple(_remarks(session, feed, image, open_size, outputs)))
     raise UserError(
         f"{name}: ONNX Runtime runs it on no images that its input '{source}' {_said(dims)} {kind} could take: "
         f"{refusals[0]}"

@@ -15,7 +15,7 @@ from erde_nas.device.instructions import EXACT_INT8, exact_int8
 from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session, run_segments
 from erde_nas.errors import UserError
-from erde_nas.measurement.foreign import Size, find_image_input
+from erde_nas.measurement.foreign import Size, find_image_feed
 from erde_nas.measurement.latency import Workload
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.deployable import DeployableFile
@@ -142,7 +142,7 @@ def _foreign(path: Path, model: ModelProto, folder: Path, size: Size | None) -> 
         file.parent.mkdir()
         onnx.save(model, file)
         copy_weights(model, path.parent, file.parent)
-    found = find_image_input(file, str(path), size)
+    found = find_image_feed(file, str(path), size)
     metadata = Metadata((), found.image_shape, (), (1.0,), precision, instructions_for(model, path.parent))
     return GivenFile(str(path), DeployableFile(file, feed=found.feed), metadata, found.open_size, found.remarks)
 

@@ -23,7 +23,7 @@ from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
-from erde_nas.networks.operating_points import operate
+from erde_nas.networks.operating_points import OperatingPoint, operate
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.progress.meter import Meter
@@ -56,15 +56,15 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     before = read_measured(run.store)
     if set(before.students) == set(students) and not before.unmeasured and not again:
         return
-    ledger, left_out = FinalTimings(run.store.folder, again, run.meter.say), LeftOut()
-    teacher, baselines = _teacher_entries(run)
-    entries = _student_entries(run, students, left_out)
+    final, left_out = FinalTimings(run.store.folder, again, run.meter.say), LeftOut()
+    teacher, baselines = _teachers(run)
+    networks = _students(run, students, left_out)
     twin = None
     with leaving_out(left_out, ROLE_NAMES["student_without_exits"]):
-        whole = _without_exits(run, entries)
-        twin = next((entry for entry in entries if _same(entry, whole)), None)  # measured once, as what it is
+        whole = _without_exits(run, networks)
+        twin = next((trained for trained in networks if _same(trained, whole)), None)  # measured once, as what it is
         baselines += [] if twin else [whole]
-    points = measure_entries([teacher, *baselines, *entries], run, ledger, left_out, goal)
+    points = measure_networks([teacher, *baselines, *networks], run, final, left_out, goal)
     compared = [point for point in points if point.role != "student"]
     if all(point.role != "teacher" or point.stage == "quantized" for point in compared):
         compared.insert(0, without_file(teacher, run.context.dataset))
@@ -73,9 +73,9 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     first = _teacher_point([point for point in compared if point.role == "teacher"])
     others = tuple(point for point in compared if point.file != first.file)
     rest = tuple(point for point in points if point not in compared)
-    write_measured(run.store, Measured(tuple(students), first, others, rest, ledger.lost, left_out))
-    ledger.close()
-    for name, reason in ledger.lost.items():
+    write_measured(run.store, Measured(tuple(students), first, others, rest, final.lost, left_out))
+    final.close()
+    for name, reason in final.lost.items():
         run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")
     for name, reason in left_out.items():
         run.meter.say(f"measure: {name} is left out: {reason}")
@@ -88,7 +88,7 @@ def _teacher_point(points: Sequence[Point]) -> Point:
     return replace(whole[0], latency_ms=latency)
 
 
-def _teacher_entries(run: RunContext) -> tuple[TrainedNetwork, list[TrainedNetwork]]:
+def _teachers(run: RunContext) -> tuple[TrainedNetwork, list[TrainedNetwork]]:
     """The teacher without early exits, and with them as a baseline where it has some."""
     folder, teacher, macs = run.store.folder / "teacher", run.context.teacher, run.context.teacher_macs
     network = teacher.early_exit
@@ -101,38 +101,38 @@ def _teacher_entries(run: RunContext) -> tuple[TrainedNetwork, list[TrainedNetwo
     return plain, [own] if len(network.segments) > 1 else []
 
 
-def _student_entries(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[TrainedNetwork]:
-    entries = []
+def _students(run: RunContext, students: Sequence[str], left_out: LeftOut) -> list[TrainedNetwork]:
+    networks = []
     for name in students:
         with leaving_out(left_out, name):
-            entries.append(_student_entry(run, name))
-    return entries
+            networks.append(_student(run, name))
+    return networks
 
 
-def _student_entry(run: RunContext, name: str) -> TrainedNetwork:
+def _student(run: RunContext, name: str) -> TrainedNetwork:
     network = load_network(run.store.student(name) / "weights.safetensors")
     record = run.store.record(name)
     stage: Stage = "pruned" if record is not None and record.stage == "pruned" else "finished"
     return TrainedNetwork(name, network, run.store.student(name), stage, _macs(network))
 
 
-def _without_exits(run: RunContext, entries: Sequence[TrainedNetwork]) -> TrainedNetwork:
+def _without_exits(run: RunContext, networks: Sequence[TrainedNetwork]) -> TrainedNetwork:
     """The finished student that is best on validation when nothing leaves early, with its early heads removed."""
     validation = run.context.dataset.validation
 
-    def accuracy(entry: TrainedNetwork) -> float:
-        return float((all_logits(entry.network, validation.images)[-1].argmax(-1) == validation.labels).mean())
+    def accuracy(trained: TrainedNetwork) -> float:
+        return float((all_logits(trained.network, validation.images)[-1].argmax(-1) == validation.labels).mean())
 
-    best = max((entry for entry in entries if entry.stage == "finished"), key=accuracy)
+    best = max((trained for trained in networks if trained.stage == "finished"), key=accuracy)
     network = drop_early_exits(best.network)  # type: ignore[arg-type]
     return TrainedNetwork(
         best.name, network, best.folder, "finished", _macs(network), "no-exits", "student_without_exits", 1
     )
 
 
-def _same(entry: TrainedNetwork, other: TrainedNetwork) -> bool:
-    """Whether two entries are one network: a student with one exit is the same without exits."""
-    ours, theirs = entry.network.state_dict(), other.network.state_dict()
+def _same(trained: TrainedNetwork, other: TrainedNetwork) -> bool:
+    """Whether two networks are the same: a student with one exit is the same without exits."""
+    ours, theirs = trained.network.state_dict(), other.network.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -140,45 +140,45 @@ def _macs(network: EarlyExitNetwork) -> tuple[float, ...]:
     return tuple(map(float, macs_per_exit(network)))
 
 
-def measure_entries(
-    entries: Sequence[TrainedNetwork],
+def measure_networks(
+    networks: Sequence[TrainedNetwork],
     run: RunContext,
-    ledger: FinalTimings,
+    final: FinalTimings,
     left_out: LeftOut,
     goal: GoalSection | None = None,
 ) -> list[Point]:
-    """Deploy, measure and test all entries, all in the same processes so that their ratios are comparable.
+    """Deploy, measure and test all networks, all in the same processes so that their ratios are comparable.
 
     A student's file that does not answer as its network gives points that are not offered; whatever fails gives none,
-    and its reason in `left_out`. `ledger` gets the timings, and the profiles that cannot be measured. Raises UserError
+    and its reason in `left_out`. `final` gets the timings, and the profiles that cannot be measured. Raises UserError
     where none can.
     """
     context, validation = run.context, run.context.dataset.validation
-    planned = measuring_s(len(entries), run.pace)
+    planned = measuring_s(len(networks), run.pace)
     run.meter.plan(planned, fixed=[ALLOWANCE])
     with run.store.timed(EXPORT):
         files = []
-        for entry in entries:
-            files += write_files(entry, context, left_out)
-            run.meter.add(EXPORT, FILE_S / 2, entry.name)
+        for trained in networks:
+            files += write_files(trained, context, left_out)
+            run.meter.add(EXPORT, FILE_S / 2, trained.name)
         files = settle_int8(files, context, lambda text: run.meter.add(EXPORT, 0.0, text))
-    ledger.open([file.workload for file in files])
+    final.open([file.workload for file in files])
     for group in measured_together(context.profiles).values():
-        fresh = [file.workload for file in files if file.kind in all_kinds(group) and file.key not in ledger.quick]
+        fresh = [file.workload for file in files if file.kind in all_kinds(group) and file.key not in final.quick]
         if fresh:
             timed_quickly = partial(measure_each, fresh, group[0], validation.images, QUICK, left_out)
-            ledger.time_quickly(group, timed_quickly)
+            final.time_quickly(group, timed_quickly)
             run.meter.add(MEASURE, BRIEF * run.pace.probe.process_s, "the cost of every exit")
-    if not ledger.quick:
-        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
+    if not final.quick:
+        raise UserError("; ".join(dict.fromkeys([*final.lost.values(), *left_out.values()])))
     with TemporaryDirectory(prefix="erde-nas-") as folder:
         with run.store.timed(EXPORT):
-            files = _pointed(files, run, ledger, left_out, goal)
+            files = _pointed(files, run, final, left_out, goal)
             extra = dict(all_without_exits(files, context, Path(folder), left_out))
-        timings = _measure_all(files, extra, run, ledger, left_out, planned[MEASURE])
+        timings = _measure_all(files, extra, run, final, left_out, planned[MEASURE])
     timed = [file for file in files if any(file.key in measured for measured in timings.values())]
     if not timed:
-        raise UserError("; ".join(dict.fromkeys([*ledger.lost.values(), *left_out.values()])))
+        raise UserError("; ".join(dict.fromkeys([*final.lost.values(), *left_out.values()])))
     points = []
     for file in timed:
         with leaving_out(left_out, file.key):
@@ -187,23 +187,23 @@ def measure_entries(
 
 
 def _pointed(
-    files: Sequence[NetworkFile], run: RunContext, ledger: FinalTimings, left_out: LeftOut, goal: GoalSection | None
+    files: Sequence[NetworkFile], run: RunContext, final: FinalTimings, left_out: LeftOut, goal: GoalSection | None
 ) -> list[NetworkFile]:
     """The files that were timed briefly, with their operating points; a baseline must answer as its network does."""
     context, kinds = run.context, len({file.kind for file in files})
-    teacher = next((file for file in files if file.entry.role == "teacher" and file.kind == FP32), None)
-    wanted = wanted_points(goal, teacher, ledger.quick, context.dataset.validation.labels)
+    teacher = next((file for file in files if file.trained.role == "teacher" and file.kind == FP32), None)
+    wanted = wanted_points(goal, teacher, final.quick, context.dataset.validation.labels)
     pointed = []
     for file in files:
-        if file.key not in ledger.quick:
+        if file.key not in final.quick:
             continue
         with leaving_out(left_out, file.key):
-            found = with_points(file, ledger.quick[file.key], context, wanted)
-            if found.mismatch and file.entry.role != "student":
+            found = with_points(file, final.quick[file.key], context, wanted)
+            if found.mismatch and file.trained.role != "student":
                 left_out[file.key] = found.mismatch
             else:
                 pointed.append(found)
-        run.meter.add(EXPORT, FILE_S / 2 / kinds, f"{file.entry.name}, checked")
+        run.meter.add(EXPORT, FILE_S / 2 / kinds, f"{file.trained.name}, checked")
     return pointed
 
 
@@ -211,7 +211,7 @@ def _measure_all(
     files: Sequence[NetworkFile],
     extra: Mapping[str, Workload],
     run: RunContext,
-    ledger: FinalTimings,
+    final: FinalTimings,
     left_out: LeftOut,
     planned_s: float,
 ) -> dict[str, dict[str, Timing]]:
@@ -225,7 +225,7 @@ def _measure_all(
         names = ", ".join(profile.name for profile in group)
         on_process = _Processes(run.meter, names, effort.processes, planned_s / len(groups) / effort.processes)
         timed = partial(measure_each, workloads, group[0], images, effort, left_out, on_process)
-        measured = ledger.time_fully(setting, group, workloads, timed)
+        measured = final.time_fully(setting, group, workloads, timed)
         timings.update({profile.name: measured for profile in group if measured})
     return timings
 
@@ -254,50 +254,59 @@ def _points(
     left_out: LeftOut,
 ) -> list[Point]:
     """Read test, and write down every operating point of one file."""
-    dataset, entry = context.dataset, file.entry
+    dataset, trained = context.dataset, file.trained
     if file.kind == FP32:
-        test_logits = all_logits(entry.network, dataset.test.images)
+        test_logits = all_logits(trained.network, dataset.test.images)
     else:
         test_logits = file.segments.logits(dataset.test.images)
-    stage: Stage = "quantized" if file.kind == INT8 else entry.stage
     served = [p for p in context.profiles if file.kind in kinds_of(p) and file.key in timings.get(p.name, {})]
     wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
     obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
-    if wrong and entry.role != "student":
+    if wrong and trained.role != "student":
         left_out[file.key] = obstacle
     points = []
     for number, chosen in enumerate(file.points):
-        latency = {
-            profile.name: _latency(timings[profile.name], file, number, profile)
-            for profile in served
-            if profile.name not in wrong
-        }
-        test = operate(test_logits, dataset.test.labels, entry.macs_per_exit, chosen.thresholds, context.exit_rule)
+        latency = {p.name: _latency(timings[p.name], file, number, p) for p in served if p.name not in wrong}
+        test = operate(test_logits, dataset.test.labels, trained.macs_per_exit, chosen.thresholds, context.exit_rule)
+        point = _point(file, chosen, latency, obstacle, run_folder)
+        interval = confidence(test.accuracy, dataset)
         points.append(
-            Point(
-                student=entry.name,
-                stage=stage,
-                arch=entry.network.arch.to_dict() if isinstance(entry.network, EarlyExitNetwork) else None,
-                thresholds=chosen.thresholds,
-                exit_fractions=chosen.exit_fractions,
-                val_accuracy=chosen.accuracy,
+            replace(
+                point,
                 test_accuracy=test.accuracy,
-                test_accuracy_ci95=confidence(test.accuracy, dataset),
-                macs=float(np.dot(chosen.exit_fractions, entry.macs_per_exit)),
-                macs_per_exit=entry.macs_per_exit,
-                params=sum(parameter.numel() for parameter in entry.network.parameters()),
-                size_bytes=file.path.stat().st_size,
-                latency_ms=latency,
-                file=str(file.path.relative_to(run_folder)),
-                role=entry.role,
-                offered=bool(latency) and not file.mismatch,
-                reason=obstacle,
+                test_accuracy_ci95=interval,
                 exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
-                quantization="" if file.quantized is None else file.quantized.text,
-                instructions=file.instructions,
             )
         )
     return points
+
+
+def _point(
+    file: NetworkFile, chosen: OperatingPoint, latency: dict[str, Latency], obstacle: str, run_folder: Path
+) -> Point:
+    """One operating point of a file, as validation chose it. The test split is read elsewhere."""
+    trained = file.trained
+    return Point(
+        student=trained.name,
+        stage="quantized" if file.kind == INT8 else trained.stage,
+        arch=trained.network.arch.to_dict() if isinstance(trained.network, EarlyExitNetwork) else None,
+        thresholds=chosen.thresholds,
+        exit_fractions=chosen.exit_fractions,
+        val_accuracy=chosen.accuracy,
+        test_accuracy=None,
+        test_accuracy_ci95=None,
+        macs=float(np.dot(chosen.exit_fractions, trained.macs_per_exit)),
+        macs_per_exit=trained.macs_per_exit,
+        params=sum(parameter.numel() for parameter in trained.network.parameters()),
+        size_bytes=file.path.stat().st_size,
+        latency_ms=latency,
+        file=str(file.path.relative_to(run_folder)),
+        role=trained.role,
+        offered=bool(latency) and not file.mismatch,
+        reason=obstacle,
+        quantization="" if file.quantized is None else file.quantized.text,
+        instructions=file.instructions,
+    )
 
 
 def _latency(timings: Mapping[str, Timing], file: NetworkFile, stream: int, profile: HardwareProfile) -> Latency:

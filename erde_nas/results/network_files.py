@@ -59,7 +59,7 @@ class TrainedNetwork:
 class NetworkFile:
     """A trained network's deployable of one kind, with the operating points chosen on validation."""
 
-    entry: TrainedNetwork
+    trained: TrainedNetwork
     kind: FileKind
     path: Path
     segments: Segments
@@ -70,7 +70,7 @@ class NetworkFile:
 
     @property
     def is_student(self) -> bool:
-        return self.entry.role == "student" and isinstance(self.entry.network, EarlyExitNetwork)
+        return self.trained.role == "student" and isinstance(self.trained.network, EarlyExitNetwork)
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -79,36 +79,36 @@ class NetworkFile:
 
     @property
     def key(self) -> str:
-        return f"{self.entry.name}/{self.path.name}"
+        return f"{self.trained.name}/{self.path.name}"
 
     @property
     def workload(self) -> Workload:
         """What is timed of it: every exit, and the stream at its operating points."""
         points = tuple(point.thresholds for point in self.points)
-        deployable = DeployableFile(self.path, self.entry.network)
+        deployable = DeployableFile(self.path, self.trained.network)
         return Workload(self.key, deployable, len(self.val_logits), points, self.kind.precision, self.val_logits)
 
 
-def write_files(entry: TrainedNetwork, context: TrainingContext, left_out: LeftOut) -> list[NetworkFile]:
-    """Export one entry in every precision, but for what fails; the thresholds follow once the costs are known."""
+def write_files(trained: TrainedNetwork, context: TrainingContext, left_out: LeftOut) -> list[NetworkFile]:
+    """Export a network in every precision, but for what fails; the thresholds follow once the costs are known."""
     validation, how = context.dataset.validation, context.int8
-    network, calibration = entry.network.cpu().eval(), calibration_images(context)
+    network, calibration = trained.network.cpu().eval(), calibration_images(context)
     files: list[NetworkFile] = []
-    with leaving_out(left_out, f"{entry.name}/{_path(entry, FP32).name}"):
+    with leaving_out(left_out, f"{trained.name}/{_path(trained, FP32).name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
         for kind in all_kinds(context.profiles):
-            path = _path(entry, kind)
-            with leaving_out(left_out, f"{entry.name}/{path.name}"):
+            path = _path(trained, kind)
+            with leaving_out(left_out, f"{trained.name}/{path.name}"):
                 made = of_kind(fp32, kind, calibration, how)
                 own = all_logits(network, validation.images) if kind == FP32 else made.logits(validation.images)
                 write_file(made, [0.0] * (len(own) - 1), path, {}, context.exit_rule)
                 static = Quantized(made, how, "static") if kind == INT8 else None
-                files.append(NetworkFile(entry, kind, path, made, own, quantized=static))
+                files.append(NetworkFile(trained, kind, path, made, own, quantized=static))
     return files
 
 
-def _path(entry: TrainedNetwork, kind: FileKind) -> Path:
-    return entry.folder / f"{entry.file_stem}{'' if kind == FP32 else f'.{kind}'}.onnx"
+def _path(trained: TrainedNetwork, kind: FileKind) -> Path:
+    return trained.folder / f"{trained.file_stem}{'' if kind == FP32 else f'.{kind}'}.onnx"
 
 
 Wanted = Callable[[Sequence[OperatingPoint]], Sequence[OperatingPoint]]
@@ -132,11 +132,11 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
     rule, images = context.exit_rule, context.dataset.validation.images
     curve = operating_curve(file.val_logits, labels, timing.per_exit, rule)
     default = cheapest_within(curve, tolerance)
-    points = tuple(spread(curve, tolerance, file.entry.points))
+    points = tuple(spread(curve, tolerance, file.trained.points))
     if file.is_student:
         points = tuple(dict.fromkeys([*points, *wanted(curve)]))
     metadata = {
-        "student": file.entry.name,
+        "student": file.trained.name,
         "dataset": context.dataset.name,
         "classes": "\n".join(context.dataset.classes),
         "precision": file.kind.precision,
@@ -149,7 +149,7 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
     mismatch = ""
     if file.kind == FP32:
         try:
-            check_export(file.path, file.entry.network, images, default.thresholds, rule)
+            check_export(file.path, file.trained.network, images, default.thresholds, rule)
         except ExportMismatch as error:
             mismatch = str(error)
     return replace(file, points=points, mismatch=mismatch)
@@ -160,7 +160,7 @@ def all_without_exits(
 ) -> Iterator[tuple[str, Workload]]:
     """For every file of a student with early exits, by its key, the same network that always runs to the end."""
     for number, file in enumerate(files):
-        network = file.entry.network
+        network = file.trained.network
         if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
             continue
         key = file.key + WITHOUT_EXITS
@@ -182,19 +182,19 @@ def settle_int8(
 
     Where a better form cannot be made or measured, the file stays as it is."""
     groups = [group for group in measured_together(context.profiles).values() if INT8 in all_kinds(group)]
-    fp32 = {file.entry: file for file in files if file.kind == FP32}
-    students = [file for file in files if file.kind == INT8 and file.is_student and file.entry in fp32]
+    fp32 = {file.trained: file for file in files if file.kind == FP32}
+    students = [file for file in files if file.kind == INT8 and file.is_student and file.trained in fp32]
     if not groups or not students:
         return list(files)
     images, heads, failed = calibration_images(context), dict[str, Quantized](), LeftOut()
     with TemporaryDirectory(prefix="erde-nas-") as folder:
-        workloads = [choice.workload for file in students for choice in (file, fp32[file.entry])]
+        workloads = [choice.workload for file in students for choice in (file, fp32[file.trained])]
         for number, file in enumerate(students):
             path = Path(folder) / f"{number}.onnx"
             with leaving_out(failed, f"{file.key} heads"):
-                made = quantized(fp32[file.entry].segments.models, replace(context.int8, heads=True), images)
+                made = quantized(fp32[file.trained].segments.models, replace(context.int8, heads=True), images)
                 write_file(made.segments, [0.0] * (len(file.val_logits) - 1), path, {}, context.exit_rule)
-                heads_file = DeployableFile(path, file.entry.network)
+                heads_file = DeployableFile(path, file.trained.network)
                 workloads.append(replace(file.workload, key=f"{file.key} heads", deployable=heads_file))
                 heads[file.key] = made
         try:
@@ -204,7 +204,7 @@ def settle_int8(
     settled = {}
     for file in students:
         with leaving_out(failed, file.key):
-            best = _best_form(file, fp32[file.entry], heads.get(file.key), timed, context, say)
+            best = _best_form(file, fp32[file.trained], heads.get(file.key), timed, context, say)
             settled[file.key] = file if best is file.quantized else _requantized(file, best, context)
     return [settled.get(file.key, file) for file in files]
 
@@ -227,7 +227,7 @@ def _best_form(
     fastest = min(known, key=lambda key: last[key])
     if last[fastest] >= last[fp32.key]:
         return known[fastest]
-    return accurate(known[fastest], fp32.segments.models, file.entry.folder, context, say)
+    return accurate(known[fastest], fp32.segments.models, file.trained.folder, context, say)
 
 
 def _requantized(file: NetworkFile, made: Quantized, context: TrainingContext) -> NetworkFile:

@@ -24,19 +24,19 @@ def measured(tmp_path, monkeypatch):
     def run(networks: dict[str, Any]) -> tuple[list[str], Any]:
         seen = []
 
-        def stand_in(entries, run, ledger, left_out, goal):
-            seen.extend(entry.name if entry.role == "student" else entry.role for entry in entries)
+        def stand_in(networks, run, final, left_out, goal):
+            seen.extend(entry.name if entry.role == "student" else entry.role for entry in networks)
             return [
                 point(entry.name, 0.9, 1.0, fast=1.0, role=entry.role, file=f"{entry.name}/{entry.file_stem}.onnx")
-                for entry in entries
+                for entry in networks
             ]
 
         def entry(name: str, role: Role = "student") -> TrainedNetwork:
             return TrainedNetwork(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
 
-        monkeypatch.setattr(finals, "measure_entries", stand_in)
-        monkeypatch.setattr(finals, "_teacher_entries", lambda run: (entry("teacher", "teacher"), []))
-        monkeypatch.setattr(finals, "_student_entries", lambda run, names, left_out: [entry(name) for name in names])
+        monkeypatch.setattr(finals, "measure_networks", stand_in)
+        monkeypatch.setattr(finals, "_teachers", lambda run: (entry("teacher", "teacher"), []))
+        monkeypatch.setattr(finals, "_students", lambda run, names, left_out: [entry(name) for name in names])
         store = RunStore(tmp_path)
         images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         validation = SimpleNamespace(images=images, labels=np.zeros(12, int))

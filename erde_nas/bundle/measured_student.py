@@ -1,4 +1,4 @@
-"""A student of a run, as its report and its files describe it: what a bundle is made from."""
+"""A student of a run with its measured deployables, as report and files describe it: what a bundle is made of."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,30 +13,30 @@ from erde_nas.onnx_files.metadata import Metadata, read_metadata
 
 
 @dataclass(frozen=True)
-class Source:
-    """One student with a deployable file. `run` is the run's folder, `report` its report."""
+class MeasuredStudent:
+    """One student with a deployable. `run` is the run's folder, `report` its report."""
 
     run: Path
-    student: str
+    name: str
     report: Report
 
     @property
     def folder(self) -> Path:
         """Where its weights.safetensors and arch.json lie."""
-        return self.run / "students" / self.student
+        return self.run / "students" / self.name
 
     @cached_property
     def by_model(self) -> dict[str, list[Point]]:
         """Its measured operating points in ONNX Runtime by the name of their file, in the report's order."""
         found: dict[str, list[Point]] = {}
         for point in self.report.points:
-            if point.student == self.student and (file := _onnx_file(point)):
+            if point.student == self.name and (file := _onnx_file(point)):
                 found.setdefault(Path(file).name, []).append(point)
         return found
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The deployable files by name."""
+        """The deployables by the name of their file."""
         return {name: self.run / str(points[0].file) for name, points in self.by_model.items()}
 
     @cached_property
@@ -81,13 +81,13 @@ def _onnx_file(point: Point) -> str:
     return point.file if point.file and point.file.endswith(".onnx") else ""
 
 
-def find_student(run: Path, student: str, report: Report) -> Source:
+def find_student(run: Path, name: str, report: Report) -> MeasuredStudent:
     """The student to ship. Raises UserError, with the students that there are, for one without a file."""
-    source = Source(run, student, report)
-    if not source.files:
+    student = MeasuredStudent(run, name, report)
+    if not student.files:
         names = sorted({point.student for point in report.points if _onnx_file(point)})
         raise UserError(
-            f"{run} has no deployable file of '{student}'; it has those of {', '.join(names) or 'none'}. Another "
+            f"{run} has no deployable file of '{name}'; it has those of {', '.join(names) or 'none'}. Another "
             f"candidate of the run gets one with `erde-nas compress {run} --student ID`"
         )
-    return source
+    return student
