@@ -31,6 +31,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/long_functions.py erde_nas
 
 env: $(VENV)/.installed
 
