@@ -29,7 +29,7 @@ class AtPoint(Protocol):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Of every exit but the last, in nats."""
+        """Of every exit but the last."""
 
     @property
     def exit_fractions(self) -> tuple[float, ...]:

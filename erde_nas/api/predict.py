@@ -83,7 +83,7 @@ def predict(model: str | PathLike[str] | AtPoint, images: Images, *, resize: boo
 def predict_with(
     model: Path, images: Images, thresholds: Sequence[float] | None = None, *, resize: bool, say: Say
 ) -> Answers:
-    """The answers of a file at `thresholds` in nats, or at its own."""
+    """The answers of a file at `thresholds`, or at its own."""
     from erde_nas.bundle.predict import predict_arrays, predict_files
 
     if isinstance(images, str | PathLike):

@@ -45,7 +45,7 @@ class Student:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Of every exit but the last, in nats: an image leaves where the entropy of its answer is below."""
+        """Of every exit but the last: an image leaves where its score by the recipe's exit rule is below."""
         return self.point.thresholds
 
     @property

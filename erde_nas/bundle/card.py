@@ -31,10 +31,10 @@ def _what(student: StudentFile) -> str:
     shape, exits = student.input, len(student.arch["exits"])
     count = f"{exits} exits" if exits > 1 else "one exit"
     thresholds = student.default.thresholds
-    at = f" at the thresholds {_list(thresholds)} (nats)" if thresholds else ""
+    at = f" at the thresholds {_list(thresholds)}{student.exit_rule.unit_text}" if thresholds else ""
     rule = (
-        " It answers at the first exit where the\nentropy of its answer is below that exit's threshold, and what comes "
-        "after that exit does not run."
+        f" It answers at the first exit where the\n{student.exit_rule.text} is below that exit's threshold, and what "
+        "comes after that exit does not run."
         if exits > 1
         else ""
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from erde_nas.front.point import Point, Role, Stage
+from erde_nas.front.report import ExitRuleFacts
 
 SCHEMA = 1
 FILE = "student.json"
@@ -155,4 +156,5 @@ class StudentFile:
     provenance: Provenance
     models: dict[str, ShippedModel]  # by file name
     other_formats: dict[str, Any]  # of bundle/formats.py
+    exit_rule: ExitRuleFacts = field(default_factory=ExitRuleFacts)
     files: dict[str, dict[str, str | int]] = field(default_factory=dict)  # sha256 and bytes of every other file

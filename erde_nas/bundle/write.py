@@ -146,6 +146,7 @@ def describe(student: MeasuredStudent) -> StudentFile:
             licence=licence(report.dataset.name),
         ),
         provenance=_provenance(recipe, report),
+        exit_rule=report.exit_rule,
         models={},
         other_formats={},
     )

@@ -27,17 +27,12 @@ class ExitRule:
     """
 
     name: str
-    text: str  # what the score is, as part of a sentence
+    text: str  # what the score is, to stand behind "the"
     score: Score
     graph: str
     single: str = ""  # the same for one image alone, where that takes fewer nodes
     unit: str = ""  # of the score; empty: it has none
     resolution: float = 0.0  # scores that differ by less are equal: what rounding makes of 1 - p, where p is close to 1
-
-    @property
-    def unit_text(self) -> str:
-        """The unit in parentheses, to put behind a word; nothing where there is none."""
-        return f" ({self.unit})" if self.unit else ""
 
 
 def exit_rule(name: str) -> ExitRule:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class GoalOutcome:
     """What came of a goal under a profile; `student` and `file` are None where none was measured there.
 
-    `thresholds` are in nats, `file` is below the run's folder.
+    `file` is below the run's folder.
     """
 
     profile: str

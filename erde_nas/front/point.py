@@ -1,4 +1,4 @@
-"""An operating point of a student, as pareto.json holds it. Thresholds in nats, sizes in bytes."""
+"""An operating point of a student, as pareto.json holds it. Sizes in bytes, thresholds in the exit rule's unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

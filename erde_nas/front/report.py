@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.front.point import Point
 
 SCHEMA = 1
@@ -44,6 +45,20 @@ class ProfileFacts:
     measure: dict[str, int | float] = field(default_factory=dict)
     limits: dict[str, int | float | None] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExitRuleFacts:
+    """What thresholds are held against, in words: reports of earlier versions mean the entropy."""
+
+    name: str = ENTROPY.name
+    text: str = ENTROPY.text  # to stand behind "the"
+    unit: str = ENTROPY.unit
+
+    @property
+    def unit_text(self) -> str:
+        """The unit in parentheses, to put behind a word; nothing where there is none."""
+        return f" ({self.unit})" if self.unit else ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,7 @@ class Report:
     hypervolume: dict[str, float]  # by front
     recipe: str = ""
     created: str = ""  # ISO 8601
+    exit_rule: ExitRuleFacts = ExitRuleFacts()
     profiles: dict[str, ProfileFacts] = field(default_factory=dict)
     fronts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by profile, and "macs": indices into `points`
     searched: tuple[SearchedTrial, ...] = ()

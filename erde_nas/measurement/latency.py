@@ -36,7 +36,7 @@ CHECKED_IMAGES = 256  # whose logits in the runtime are compared with those expe
 
 @dataclass(frozen=True)
 class Workload:
-    """What is timed of a deployable: each of its exits, and its stream at the operating points (thresholds in nats).
+    """What is timed of a deployable: each of its exits, and its stream at the operating points (thresholds).
 
     `precision` is what it is calculated in, `expected` the logits (exits, n, classes) of the images that the measuring
     is given; where they are, the runtime must answer like that.

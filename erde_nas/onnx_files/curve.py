@@ -10,7 +10,7 @@ POINTS = 20  # at most: neighbours on a longer curve differ by less than validat
 
 
 class OnCurve(Protocol):
-    """A point of a curve: thresholds in nats, one per exit but the last, shares per exit, accuracy on validation."""
+    """A point of a curve: thresholds, one per exit but the last, shares per exit, accuracy on validation."""
 
     @property
     def thresholds(self) -> tuple[float, ...]: ...

@@ -10,12 +10,11 @@ from erde_nas.report.tables import Table
 from erde_nas.report.units import MISSING, macs_unit, percent, significant
 
 T = TypeVar("T")
-EXIT_HEADERS = ("block", "threshold (nats)", "leave here %", "accuracy %", "MACs")
 
 
 @dataclass(frozen=True)
 class ExitFact:
-    """One exit of a student: shares between 0 and 1, the threshold in nats (None for the last exit, which answers)."""
+    """One exit of a student: shares between 0 and 1; the threshold is None for the last exit, which answers."""
 
     block: int | None
     threshold: float | None
@@ -56,13 +55,17 @@ def exits_table(report: Report) -> Table:
     for row in exit_rows(report):
         for fact in exit_facts(row):
             cells.append((row.name, row.stage, *exit_cells(fact)))
-    return Table(
-        "Exits", ("student", "stage", *EXIT_HEADERS), tuple(cells), (False, False, *(True,) * len(EXIT_HEADERS))
-    )
+    headers = exit_headers(report)
+    return Table("Exits", ("student", "stage", *headers), tuple(cells), (False, False, *(True,) * len(headers)))
+
+
+def exit_headers(report: Report) -> tuple[str, ...]:
+    """What is said of an exit."""
+    return ("block", f"threshold{report.exit_rule.unit_text}", "leave here %", "accuracy %", "MACs")
 
 
 def exit_cells(fact: ExitFact) -> tuple[str, ...]:
-    """The texts below EXIT_HEADERS."""
+    """The texts below `exit_headers`."""
     return (
         MISSING if fact.block is None else str(fact.block),
         "last" if fact.threshold is None else significant(fact.threshold),

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from erde_nas.device.instructions import in_words
-from erde_nas.front.report import DatasetFacts, DeviceFacts, Environment, Report
+from erde_nas.front.report import DatasetFacts, DeviceFacts, Environment, ExitRuleFacts, Report
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import profile_names, student_rows
 from erde_nas.report.ranks import rank_check_fact, rank_fact
@@ -49,6 +49,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         ("Searched", _searched(len(report.searched), failed) if report.searched else ""),
         ("Objectives", ", ".join(report.objectives)),
         ("Profiles", ", ".join(profile_names(report))),
+        ("Exit rule", _exit_rule(report.exit_rule)),
         ("Not measured", "; ".join(f"{name}: {why}" for name, why in report.unmeasured.items())),
         ("Left out", "; ".join(f"{file}: {why}" for file, why in report.left_out.items())),
         ("Hypervolume", ", ".join(volumes)),
@@ -130,6 +131,11 @@ def _searched(trials: int, failed: int) -> str:
     return f"{trials} early-exit student{'' if trials == 1 else 's'}, {failed} failed"
 
 
+def _exit_rule(rule: ExitRuleFacts) -> str:
+    """Nothing for the usual one."""
+    return "" if rule == ExitRuleFacts() else f"{rule.name}: the {rule.text}{rule.unit_text} is held against thresholds"
+
+
 def not_offered_table(report: Report) -> Table:
     """The operating points that are not offered, with the reason."""
     cells = tuple(
@@ -142,7 +148,8 @@ def not_offered_table(report: Report) -> Table:
         for row in student_rows(report)
         if not row.offered
     )
-    return Table("Not offered", ("student", "stage", "thresholds (nats)", "reason"), cells, (False,) * 4)
+    thresholds = f"thresholds{report.exit_rule.unit_text}"
+    return Table("Not offered", ("student", "stage", thresholds, "reason"), cells, (False,) * 4)
 
 
 def trials_table(report: Report) -> Table:

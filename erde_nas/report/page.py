@@ -1,5 +1,6 @@
 """report.html: one page that needs no network. Everything that comes from the data is escaped."""
 
+from collections.abc import Sequence
 from html import escape
 
 from plotly.offline import get_plotlyjs
@@ -7,7 +8,7 @@ from plotly.offline import get_plotlyjs
 from erde_nas.front.report import Report
 from erde_nas.report.charts import chart_html
 from erde_nas.report.devices import devices_table
-from erde_nas.report.exits import EXIT_HEADERS, exit_cells, exit_facts, exit_rows
+from erde_nas.report.exits import exit_cells, exit_facts, exit_headers, exit_rows
 from erde_nas.report.facts import (
     PROTOCOL,
     environment_facts,
@@ -127,11 +128,11 @@ def _class(right: bool, text: str) -> str:
 
 
 def _exits(report: Report) -> str:
-    cards = [_card(row) for row in exit_rows(report)]
+    cards = [_card(row, exit_headers(report)) for row in exit_rows(report)]
     if not cards:
         return "<p>No student yet.</p>"
     note = (
-        "Blocks are counted from 0. An image leaves at the first exit where the entropy of the answer is below the "
+        f"Blocks are counted from 0. An image leaves at the first exit where the {report.exit_rule.text} is below the "
         "threshold. Accuracy is that of the exit on the test images if every image left there."
     )
     shown = f'<p class="note">{escape(note)}</p>\n<div class="cards">{"".join(cards[:CARDS])}</div>'
@@ -141,9 +142,9 @@ def _exits(report: Report) -> str:
     return f"{shown}\n<details><summary>{len(cards) - CARDS} more</summary>{more}</details>"
 
 
-def _card(row: Row) -> str:
+def _card(row: Row, headers: Sequence[str]) -> str:
     facts = exit_facts(row)
-    head = "".join(f'<th scope="col" class="right">{escape(text)}</th>' for text in EXIT_HEADERS)
+    head = "".join(f'<th scope="col" class="right">{escape(text)}</th>' for text in headers)
     lines = []
     for fact in facts:
         block, threshold, share, accuracy, macs = map(escape, exit_cells(fact))

@@ -10,6 +10,7 @@ import numpy as np
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.summary import images_per_class
+from erde_nas.device.exit_rules import exit_rule
 from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point
@@ -18,6 +19,7 @@ from erde_nas.front.report import (
     DatasetFacts,
     DeviceFacts,
     Environment,
+    ExitRuleFacts,
     LatencyModelFacts,
     ProfileFacts,
     Report,
@@ -44,7 +46,7 @@ PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "p
 
 def build_report(run: RunContext, interrupted: bool) -> Report:
     """The report of what is finished. Searched students that are not appear as estimated points, not offered."""
-    recipe, profiles = run.context.recipe, run.context.profiles
+    recipe, profiles, rule = run.context.recipe, run.context.profiles, exit_rule(run.context.recipe.exit_rule)
     trials, measured = run.store.trials(), read_measured(run.store)
     points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
@@ -61,6 +63,7 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         hypervolume={} if measured.teacher is None else front_hypervolumes(points, fronts, measured.teacher),
         recipe=recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        exit_rule=ExitRuleFacts(rule.name, rule.text, rule.unit),
         profiles={profile.name: ProfileFacts(**profile.model_dump(mode="json")) for profile in profiles},
         fronts={name: tuple(front) for name, front in fronts.items()},
         searched=tuple(map(_row, trials)),

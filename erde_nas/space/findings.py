@@ -19,7 +19,7 @@ MEASURED = ("arch", "latency_per_exit_ms", "seconds")  # of the JSON, besides th
 class Judged:
     """What a trained network is on validation, at the operating point that the search chose for it.
 
-    Thresholds are in nats, sizes in bytes; `macs` and `latency_ms`, by profile, are those that are to be expected of an
+    Sizes are in bytes; `macs` and `latency_ms`, by profile, are those that are to be expected of an
     image. `curve` holds (accuracy, cost) of every operating point worth having.
     """
 
