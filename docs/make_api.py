@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import erde_nas
-from erde_nas.api import compress, inputs, measure, predict, progress, run, train
+from erde_nas.api import inputs, measure, predict, progress, run, train
 from erde_nas.distil import losses
-from erde_nas.front import latency, point
+from erde_nas.front import goal, latency, point
 
 PAGE = Path(__file__).with_name("api.md")
 INTRODUCTION = """\
@@ -34,7 +34,7 @@ FUNCTIONS = ("search", "load_run", "compress", "export", "predict", "measure", "
 RECORDS = (
     run.Run,
     run.Student,
-    compress.Goal,
+    goal.GoalOutcome,
     predict.Answer,
     measure.Measurements,
     measure.Measurement,

@@ -101,3 +101,17 @@ def test_points_of_one_file_are_told_apart_by_their_thresholds() -> None:
     card = model_card(from_json(StudentFile, student))
     assert "| model.onnx at 0.512 |" in card
     assert "| model.onnx at 1.25  |" in card
+
+
+def test_the_rule_by_which_images_leave_is_said_with_its_unit() -> None:
+    student = _student()
+    student["arch"]["exits"].append({"block": 2})
+    student["default"] = {**student["default"], "thresholds": [0.25]}
+    plain = model_card(from_json(StudentFile, student)).replace("\n", " ")
+    assert "at the first exit where the entropy of its answer is below that exit's threshold" in plain
+    assert "`model.onnx` at the thresholds 0.25 (nats)" in plain
+    student["exit_rule"] = {"name": "ahead", "text": "lead of its answer", "unit": ""}
+    other = model_card(from_json(StudentFile, student)).replace("\n", " ")
+    assert "at the first exit where the lead of its answer is below that exit's threshold" in other
+    assert "`model.onnx` at the thresholds 0.25 " in other
+    assert "nats" not in other

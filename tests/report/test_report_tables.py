@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from erde_nas.report.facts import not_offered_table
+from erde_nas.report.exits import exits_table
+from erde_nas.report.facts import not_offered_table, run_facts
+from erde_nas.report.page import page
 from erde_nas.report.tables import front_table, front_tables
 from erde_nas.report.tables import summary_sentence as summary_from_tables
 from tests.report.conftest import Draft, model
@@ -120,3 +122,15 @@ def test_points_of_one_file_that_are_not_offered_are_told_apart(report: Draft) -
     point = next(p for p in report["points"] if p["thresholds"])
     report["points"] = [{**point, "offered": False, "reason": "slow", "thresholds": [t]} for t in (0.51234, 1.25)]
     assert _column(not_offered_table(model(report)), "thresholds") == ["0.512", "1.25"]
+
+
+def test_thresholds_have_the_unit_of_the_exit_rule(report: Draft) -> None:
+    assert "threshold (nats)" in exits_table(model(report)).headers
+    assert "Exit rule" not in dict(run_facts(model(report)))
+    report["exit_rule"] = {"name": "ahead", "text": "lead of its answer", "unit": "bits"}
+    assert "threshold (bits)" in exits_table(model(report)).headers
+    assert "thresholds (bits)" in not_offered_table(model(report)).headers
+    assert dict(run_facts(model(report)))["Exit rule"] == (
+        "ahead: the lead of its answer (bits) is held against thresholds"
+    )
+    assert "at the first exit where the lead of its answer is below the threshold" in page(model(report))
