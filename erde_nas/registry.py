@@ -5,6 +5,7 @@ package adds a name by an entry point in the table's group. Such a plug-in is na
 imported, lacks something, or takes a name that is taken: it breaks nothing else.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Registry(Generic[T]):
         self.kind, self.group, self.needs, self._others = kind, group, tuple(needs), taken
         self._at = dict(at)
         self._added: dict[str, Plugin] = {}
-        self._tried: dict[Plugin, tuple[T] | str] = {}  # the implementation, or why the plug-in is left out
+        self._left_out: dict[Plugin, str] = {}  # of those that were tried: why; empty where it works
 
     @property
     def built_in(self) -> tuple[str, ...]:
@@ -60,27 +61,26 @@ class Registry(Generic[T]):
         if name in self._at:
             return load(self._at[name])
         plugin = self.plugins().get(name)
-        found = self._usable(plugin) if plugin else ""
-        if isinstance(found, str):
+        if plugin is None or not self._works(plugin):
             raise UnknownName(self.unknown(name))
-        return found[0]
+        return load(plugin.at)
 
     def __contains__(self, name: object) -> bool:
         """Whether the name can be used. No plug-in is looked for where the name is one of erde-nas."""
-        return name in self._at or (
-            isinstance(name, str) and name in self.plugins() and not isinstance(self._usable(self.plugins()[name]), str)
-        )
+        if name in self._at:
+            return True
+        plugin = self.plugins().get(name) if isinstance(name, str) else None
+        return plugin is not None and self._works(plugin)
 
     def __iter__(self) -> Iterator[str]:
         """Every name that can be used."""
         yield from self._at
-        yield from (name for name, plugin in self.plugins().items() if not isinstance(self._usable(plugin), str))
+        yield from (name for name, plugin in self.plugins().items() if self._works(plugin))
 
     def why_left_out(self, name: object) -> str:
         """The line on the plug-in of that name; empty where there is none, or none that is broken."""
         plugin = self.plugins().get(name) if isinstance(name, str) and name not in self._at else None
-        found = self._usable(plugin) if plugin else ""
-        return found if isinstance(found, str) else ""
+        return "" if plugin is None or self._works(plugin) else self._left_out[plugin]
 
     def unknown(self, name: object) -> str:
         """What to say of a name that cannot be used: the choices and the nearest, or why its plug-in is left out."""
@@ -101,8 +101,9 @@ class Registry(Generic[T]):
 
     def noticed(self) -> list[str]:
         """One line for each plug-in that was tried until now and had to be left out."""
-        here = self.plugins().values() if self._tried else ()
-        return [found for plugin, found in self._tried.items() if isinstance(found, str) and plugin in here]
+        tried = [plugin for plugin, why in self._left_out.items() if why]
+        here = self.plugins().values() if tried else ()
+        return [self._left_out[plugin] for plugin in tried if plugin in here]
 
     def left_out(self) -> list[str]:
         """One line for each plug-in that cannot be used. Imports them all."""
@@ -112,7 +113,7 @@ class Registry(Generic[T]):
                 lines.append(self._line(plugin, f"erde-nas has a {self.kind} of that name itself"))
             elif known[plugin.name] != plugin:
                 lines.append(self._line(plugin, f"{known[plugin.name].package} has a {self.kind} of that name, too"))
-        return lines + [found for plugin in known.values() if isinstance(found := self._usable(plugin), str)]
+        return lines + [self._left_out[plugin] for plugin in known.values() if not self._works(plugin)]
 
     def register(self, name: str, at: str) -> None:
         """Add a name in this process alone; `at` is "module:attribute". Raises UserError where it is taken."""
@@ -132,21 +133,20 @@ class Registry(Generic[T]):
     def _taken(self, name: str) -> bool:
         return name in self._at or bool(self._others and name in load(self._others))
 
-    def _usable(self, plugin: Plugin) -> tuple[T] | str:
-        """The implementation, or the line that says why the plug-in is left out."""
-        if plugin not in self._tried:
-            self._tried[plugin] = self._try(plugin)
-        return self._tried[plugin]
+    def _works(self, plugin: Plugin) -> bool:
+        """Whether a plug-in can be imported and has what it needs; it is tried once."""
+        if plugin not in self._left_out:
+            why = self._trouble(plugin)
+            self._left_out[plugin] = self._line(plugin, why) if why else ""
+        return not self._left_out[plugin]
 
-    def _try(self, plugin: Plugin) -> tuple[T] | str:
+    def _trouble(self, plugin: Plugin) -> str:
         try:
             found = load(plugin.at)
         except (Exception, SystemExit) as error:  # whatever its code raises, it is the plug-in that is broken
-            return self._line(plugin, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
         lacking = [name for name in self.needs if not hasattr(found, name)]
-        if lacking:
-            return self._line(plugin, f"{plugin.at} has no {', '.join(lacking)}; it may be for another erde-nas")
-        return (found,)
+        return f"{plugin.at} has no {', '.join(lacking)}; it may be for another erde-nas" if lacking else ""
 
     def _line(self, plugin: Plugin, why: str) -> str:
         return f"{self.kind} '{plugin.name}' of {plugin.package} is left out: {why}"
@@ -160,18 +160,18 @@ def load(at: str) -> Any:
 
 
 def _entry_points(group: str) -> list[Plugin]:
-    import sys
-
-    return [_plugin(point) for point in _all_entry_points(tuple(sys.path)) if point.group == group]
+    """Those of a group, in the order of the search path."""
+    return _all_entry_points(tuple(sys.path)).get(group, [])
 
 
 @lru_cache(maxsize=1)
-def _all_entry_points(path: tuple[str, ...]) -> "list[EntryPoint]":
-    """Those of erde-nas. Looking for them takes 10 ms, so it is done once for a search path, and not for `--help`."""
+def _all_entry_points(path: tuple[str, ...]) -> dict[str, list[Plugin]]:
+    """Those of erde-nas by group. Looking for them takes 10 ms: it is done once for a search path, not for `--help`."""
     from importlib.metadata import entry_points
 
     found = entry_points()
-    return [point for group in found.groups if group.startswith("erde_nas.") for point in found.select(group=group)]
+    groups = [group for group in found.groups if group.startswith("erde_nas.")]
+    return {group: [_plugin(point) for point in found.select(group=group)] for group in groups}
 
 
 def _plugin(point: "EntryPoint") -> Plugin:

@@ -8,7 +8,7 @@ here: its own pruner leaves a layer alone whose share would round to nothing, so
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch_pruning
@@ -22,6 +22,7 @@ from erde_nas.networks.blocks.residual import Bottleneck
 from erde_nas.networks.families import stage_ends
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, describe
+from erde_nas.recipe.compress import Importance, Scope
 
 ROUND_TO = 8
 GRID = tuple(percent / 100 for percent in range(5, 100, 5))  # the shares among which a goal is looked for
@@ -35,8 +36,8 @@ class Pruning:
     hold it (Fang et al., eq. 6); `taylor`: |weight · gradient| (Molchanov et al., CVPR 2019, eq. 8). They are ranked
     within a `layer`, a `stage` or the whole network."""
 
-    importance: Literal["magnitude", "group-norm", "taylor"] = "group-norm"
-    scope: Literal["layer", "stage", "global"] = "layer"
+    importance: Importance = "group-norm"
+    scope: Scope = "layer"
     multiple: int = ROUND_TO
 
 

@@ -8,6 +8,8 @@ from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.section import Positive, Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Importance = Literal["magnitude", "group-norm", "taylor"]
+Scope = Literal["layer", "stage", "global"]
 
 
 class CompressOptions(Section):
@@ -15,8 +17,8 @@ class CompressOptions(Section):
 
     prune: tuple[Share, ...] = (0.5,)  # shares of channels removed; one pruned student for each
     goal: GoalSection | None = None  # instead of shares: the share that reaches it, found by bisection
-    importance: Literal["magnitude", "group-norm", "taylor"] = "group-norm"  # which channels go; taylor: by the loss
-    scope: Literal["layer", "stage", "global"] = "layer"  # within which channels are ranked
+    importance: Importance = "group-norm"  # which channels go; taylor: by the loss
+    scope: Scope = "layer"  # within which channels are ranked
     steps: Annotated[int, Field(ge=1, le=8)] = 1  # pruned in so many, with a little training between them
     calibration_images: Positive = 256  # of the training split
     int8_drop: Annotated[float, Field(ge=0, lt=1)] = 0.005  # more accuracy lost: layers stay fp32, then QAT

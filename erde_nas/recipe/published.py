@@ -98,13 +98,13 @@ def published(loss: str, teacher: str | None, student: str | None) -> Published:
             f"{teacher or 'no model'} → {student or 'no model'}"
         )
     name = loss.removeprefix("ea-")
-    if name not in LOSSES or loss == "ea-ce":
-        known = ", ".join(LOSSES)
+    if name not in SETTINGS or loss == "ea-ce":
+        known = ", ".join(SETTINGS)
         raise ValueError(
             f"preset: published knows the losses {known}, and those with ea- before the name, but not '{loss}'; "
             "choose one of these, or write preset: null"
         )
-    distil, train = LOSSES[name](pair)
+    distil, train = SETTINGS[name](pair)
     if loss.startswith("ea-"):
         distil |= {"ea_temperature": EA_TEMPERATURE}
     if loss == "ea-mld+ls":
@@ -123,7 +123,7 @@ def _kd(temperature: float | None, weight: float = 0.9) -> tuple[dict[str, Any],
     return {**softened, "ce_weight": 0.1, "kd_weight": weight}, {}
 
 
-LOSSES: Mapping[str, Any] = {
+SETTINGS: Mapping[str, Any] = {
     "ce": lambda pair: ({}, {}),
     "kd": lambda pair: _kd(4.0),
     "ls": lambda pair: _kd(*pair.ls),
