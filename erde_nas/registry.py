@@ -254,6 +254,18 @@ SEARCHERS: Registry[Any] = Registry(
     needs=("suggest", "tell"),
 )
 
+OBJECTIVES: Registry[Any] = Registry(
+    "objective",
+    "erde_nas.objectives",
+    {
+        "error": "erde_nas.searching.objectives:ERROR",
+        "macs": "erde_nas.searching.objectives:MACS",
+        "params": "erde_nas.searching.objectives:PARAMS",
+        "latency": "erde_nas.searching.objectives:LATENCY",
+    },
+    needs=("value", "per_profile"),
+)
+
 RUNTIMES: Registry[Any] = Registry(
     "runtime",
     "erde_nas.runtimes",
@@ -278,5 +290,5 @@ EXIT_RULES: Registry[Any] = Registry(
     needs=("name", "text", "unit", "score", "graph", "single", "resolution"),
 )
 
-REGISTRIES = (FAMILIES, HEADS, TERMS, DATASETS, SEARCHERS, RUNTIMES, EXIT_RULES)
+REGISTRIES = (FAMILIES, HEADS, TERMS, DATASETS, SEARCHERS, OBJECTIVES, RUNTIMES, EXIT_RULES)
 ON_DEVICES = (RUNTIMES, EXIT_RULES)  # what also runs where a student is measured

@@ -53,8 +53,7 @@ class TrainedStudent:
 
 def folder_of(out: Path, section: DistilSection, seed: int, training: OptimizerSection | None = None) -> Path:
     """Where the student of one loss and seed is kept. `training`: of its own, where it is not the recipe's."""
-    unused = None if section.options else {"options"}  # as in versions that had none
-    text = section.model_dump_json(exclude=unused) + REVISED.get(section.method.term, "")
+    text = section.model_dump_json() + REVISED.get(section.method.term, "")
     text += "" if training is None else training.model_dump_json()
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return out / "runs" / f"{section.loss}-{digest}" / str(seed)

@@ -12,7 +12,7 @@ from erde_nas.recipe.network import Expansion, Family, Head, Kernel, NetworkSect
 from erde_nas.recipe.normalisation import USUAL
 from erde_nas.recipe.published import published
 from erde_nas.recipe.section import Positive, Section, one_of
-from erde_nas.registry import DATASETS, EXIT_RULES, SEARCHERS, TERMS
+from erde_nas.registry import DATASETS, EXIT_RULES, OBJECTIVES, SEARCHERS, TERMS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -177,7 +177,7 @@ class SearchSection(Section):
     patience: Positive | None = None  # candidates in a row that do not raise the front's hypervolume, before it ends
     seed: Seed = 0
     population: Annotated[int, Field(ge=2)] = 8
-    objectives: tuple[Literal["error", "macs", "params", "latency"], ...] = ("error", "latency")
+    objectives: tuple[Annotated[str, one_of(OBJECTIVES)], ...] = ("error", "latency")
     latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
     rank_check: Annotated[int, Field(ge=0)] = 0  # candidates trained in full at the end, to see how well it ranked them

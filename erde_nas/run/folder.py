@@ -232,20 +232,14 @@ def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], id
             raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
         return
     manifest = read_manifest(folder)
-    differs = _differing({**manifest.hashes, **manifest.identity}, {**_hashes(recipe, profiles), **identity})
-    if differs:  # or an earlier version wrote what means the same
-        store = RunStore(folder)
-        now = {**_hashes(store.recipe(), store.profiles()), **manifest.identity}
-        differs = _differing(now, {**_hashes(recipe, profiles), **identity})
+    found = {**manifest.hashes, **manifest.identity}
+    wanted = {**_hashes(recipe, profiles), **identity}
+    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if differs:
         raise UserError(
             f"--out {folder} holds another run (recipe '{manifest.recipe}'): {', '.join(differs)} differ; "
             "give another folder, or the same recipe, profiles and options to continue it"
         )
-
-
-def _differing(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
 
 
 def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:

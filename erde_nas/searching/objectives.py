@@ -1,4 +1,4 @@
-"""What a search minimises, and which limits a candidate must keep."""
+"""What a search minimises, and which limits a candidate must keep. `registry.OBJECTIVES` names the objectives."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import SearchSection
+from erde_nas.registry import OBJECTIVES
 from erde_nas.space.findings import Judged
 
 Profiles = tuple[HardwareProfile, ...]
@@ -21,12 +22,10 @@ class Objective:
     per_profile: str = ""
 
 
-OBJECTIVES = {
-    "error": Objective(lambda judged, _: 1 - judged.val_accuracy),
-    "macs": Objective(lambda judged, _: judged.macs),
-    "params": Objective(lambda judged, _: float(judged.params)),
-    "latency": Objective(lambda judged, profile: judged.latency_ms[profile], "latency_ms"),
-}
+ERROR = Objective(lambda judged, _: 1 - judged.val_accuracy)
+MACS = Objective(lambda judged, _: judged.macs)
+PARAMS = Objective(lambda judged, _: float(judged.params))
+LATENCY = Objective(lambda judged, profile: judged.latency_ms[profile], "latency_ms")
 
 
 def objective_values(judged: Judged, search: SearchSection, profiles: Profiles) -> tuple[float, ...]:

@@ -5,8 +5,8 @@ import pytest
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection
 from erde_nas.recipe.recipe import SearchSection
+from erde_nas.registry import OBJECTIVES
 from erde_nas.searching.objectives import (
-    OBJECTIVES,
     Objective,
     cost_of_exits,
     limits_exceeded,
@@ -62,13 +62,21 @@ def test_thresholds_are_chosen_by_the_cost_that_is_named_first(objectives, cost)
     assert cost_of_exits(SearchSection(objectives=objectives), PROFILES) == cost
 
 
-def test_a_new_objective_is_one_entry(monkeypatch):
-    monkeypatch.setitem(OBJECTIVES, "size_bytes", Objective(lambda judged, _: float(judged.size_bytes)))
-    monkeypatch.setitem(OBJECTIVES, "depth", Objective(lambda judged, profile: judged.latency_ms[profile], "depth"))
-    search = SearchSection().model_copy(update={"objectives": ("error", "size_bytes", "depth")})
-    what = judged((0.75,), size_bytes=40, latency_ms={"near": 0.5, "far": 2.0})
-    assert objective_names(search, PROFILES[:2]) == ["error", "size_bytes", "depth:near", "depth:far"]
-    assert objective_values(what, search, PROFILES[:2]) == (0.25, 40.0, 0.5, 2.0)
+SIZE = Objective(lambda judged, _: float(judged.size_bytes))
+TAIL = Objective(lambda judged, profile: 2 * judged.latency_ms[profile], "tail_ms")
+
+
+def test_a_toy_objective_is_named_in_a_recipe_and_minimised():
+    with pytest.raises(ValueError, match=r"Input should be 'error', 'macs', 'params' or 'latency'"):
+        SearchSection(objectives=("error", "size_bytes"))
+    with (
+        OBJECTIVES.registered("size_bytes", f"{__name__}:SIZE"),
+        OBJECTIVES.registered("tail", f"{__name__}:TAIL"),
+    ):
+        search = SearchSection(objectives=("error", "size_bytes", "tail"))
+        what = judged((0.75,), size_bytes=40, latency_ms={"near": 0.5, "far": 2.0})
+        assert objective_names(search, PROFILES[:2]) == ["error", "size_bytes", "tail_ms:near", "tail_ms:far"]
+        assert objective_values(what, search, PROFILES[:2]) == (0.25, 40.0, 1.0, 4.0)
 
 
 def test_limits_are_exceeded_by_a_share_of_themselves():
