@@ -23,7 +23,7 @@ from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
-from erde_nas.networks.operating_points import OperatingPoint, operate
+from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.progress.meter import Meter
@@ -275,7 +275,7 @@ def _points(
                 point,
                 test_accuracy=test.accuracy,
                 test_accuracy_ci95=interval,
-                exit_accuracy=tuple(float(a) for a in (test_logits.argmax(-1) == dataset.test.labels).mean(1)),
+                exit_accuracy=accuracy_per_exit(test_logits, dataset.test.labels),
             )
         )
     return points

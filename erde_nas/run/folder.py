@@ -72,7 +72,7 @@ class RunStore:
     def timed(self, stage: str) -> Iterator[None]:
         """Count the time spent inside as part of `stage`, over all continuations, also where it ends with an error.
 
-        Every moment since this start of the run began counts for one stage: see stages.py.
+        Every moment since this start of the run began counts for one stage: see progress/clock.py.
         """
         try:
             with self._clock.at(stage):

@@ -24,6 +24,7 @@ from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.networks.logits import all_logits
+from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32
@@ -88,8 +89,8 @@ def look(network: nn.Module, dataset: Dataset) -> Looked:
     logits = np.concatenate(found, 1)  # (exits, n, classes)
     seen = logits.shape[1]
     count = min(count, seen)
-    exits = (logits[:, :count].argmax(-1) == labels[:count]).mean(1)
-    return Looked(images[:seen], labels[:seen], logits[-1], tuple(map(float, exits)), count)
+    exits = accuracy_per_exit(logits[:, :count], labels[:count])
+    return Looked(images[:seen], labels[:seen], logits[-1], exits, count)
 
 
 def accuracy_lines(looked: Looked, dataset: Dataset) -> list[str]:
