@@ -1,7 +1,7 @@
 """`erde_nas.measure`: a model file -> its latency under hardware profiles."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from erde_nas.report.profiled import HEADERS, profile_parts, profile_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from erde_nas.measurement.profiling import Ratio
+    from erde_nas.measurement.profiling import FileLatency, Ratio
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,10 @@ def _progress(profile: HardwareProfile, meter: Meter) -> Callable[[int], None]:
     return progress
 
 
-def _measured(rows: Sequence[dict[str, Any]], ratio: "Ratio | None") -> list[Measurement]:
+def _measured(files: Sequence["FileLatency"], ratio: "Ratio | None") -> list[Measurement]:
     """The files under one profile; the ratio belongs to the second."""
-    found = [_measurement(row) for row in rows]
+    found = [Measurement(f.profile, f.file, f.latency, f.exit_fractions, f.remarks, f.caution) for f in files]
     return found if ratio is None else [found[0], replace(found[1], ratio=ratio)]
-
-
-def _measurement(row: dict[str, Any]) -> Measurement:
-    latency = Latency(**{field.name: row[field.name] for field in fields(Latency)})
-    remarks, fractions = tuple(row.get("remarks", ())), tuple(row["exit_fractions"])
-    return Measurement(row["profile"], row["file"], latency, fractions, remarks, row["caution"])
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

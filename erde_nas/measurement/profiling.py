@@ -1,16 +1,16 @@
 """Files measured by themselves under a hardware profile, and two of them against one another."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from erde_nas.device.instructions import exact_int8, in_words
 from erde_nas.device.machine import Machine
 from erde_nas.errors import UserError
+from erde_nas.front.latency import Latency
 from erde_nas.measurement.given_file import GivenFile, read_given_file, read_images
 from erde_nas.measurement.latency import Effort, latency_record, measure
 from erde_nas.measurement.target import machine_of, obstacle
@@ -29,6 +29,19 @@ class Ratio:
     processes: int
 
 
+@dataclass(frozen=True)
+class FileLatency:
+    """A file under a profile. `exit_fractions` are the shares of the images at each exit: of the stream, or on
+    validation; `remarks` what was assumed of a file of other makes."""
+
+    profile: str
+    file: str
+    latency: Latency
+    exit_fractions: tuple[float, ...]
+    remarks: tuple[str, ...] = ()
+    caution: str = ""  # why its answers are less accurate on this machine
+
+
 def profile_files(
     models: Sequence[Path],
     profile: HardwareProfile,
@@ -38,8 +51,8 @@ def profile_files(
     size: int | None = None,
     point: Shares | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> tuple[list[dict[str, Any]], Ratio | None]:
-    """One row per file, the record of `records.Latency` as a dict, and the second file's ratio to the first.
+) -> tuple[list[FileLatency], Ratio | None]:
+    """The latency of each file, and the second file's ratio to the first.
 
     Without images the exits are timed on noise and the mean is estimated from a file's own exit shares on validation.
     All files are measured in the same processes. `size` is that of images where a file leaves it open; `point`: what
@@ -58,14 +71,12 @@ def profile_files(
         pixels = read_images(images, files[0].metadata.image_shape, profile.batch_size)
         workloads = [file.workload(profile, pixels, images is not None) for file in files]
         timings = measure(workloads, profile, pixels, Effort.full(profile), progress)
-    cautions = {file.name: caution(file, machine) for file in files}
-    for file in files:
-        if (wrong := timings[file.name].disagreement) and not cautions[file.name]:
-            raise UserError(f"profile '{profile.name}': {file.name}: {wrong}")
-    rows = [_row(file, timings[file.name], profile) for file in files]
-    rows = [{**row, "caution": cautions[row["file"]]} for row in rows]
-    pair = [_per_process(timings[file.name], row) for file, row in zip(files, rows, strict=True)]
-    return rows, _ratio(pair[0], pair[1]) if len(pair) > 1 else None
+    found = [_latency(file, timings[file.name], profile, machine) for file in files]
+    for each in found:
+        if (wrong := timings[each.file].disagreement) and not each.caution:
+            raise UserError(f"profile '{profile.name}': {each.file}: {wrong}")
+    pair = [_per_process(timings[each.file], each.exit_fractions) for each in found]
+    return found, _ratio(pair[0], pair[1]) if len(pair) > 1 else None
 
 
 def caution(file: GivenFile, machine: Machine) -> str:
@@ -95,20 +106,20 @@ def _read(models: Sequence[Path], folder: Path, size: int | None) -> list[GivenF
     return files
 
 
-def _row(file: GivenFile, timing: Timing, profile: HardwareProfile) -> dict[str, Any]:
+def _latency(file: GivenFile, timing: Timing, profile: HardwareProfile, machine: Machine) -> FileLatency:
     stream = 0 if timing.streams else None
     fractions = file.metadata.exit_fractions if stream is None else timing.streams[0].exit_fractions
-    record = asdict(latency_record(timing, stream, fractions, profile))
-    record["precision"] = file.run_in(profile.precision)
-    row = {"profile": profile.name, "file": file.name, "exit_fractions": list(fractions), **record}
-    return {**row, "remarks": list(file.remarks_for(profile))} if file.deployable.feed else row
+    latency = latency_record(timing, stream, fractions, profile)
+    latency = replace(latency, precision=file.run_in(profile.precision))
+    remarks = file.remarks_for(profile) if file.deployable.feed else ()
+    return FileLatency(profile.name, file.name, latency, fractions, remarks, caution(file, machine))
 
 
-def _per_process(timing: Timing, row: dict[str, Any]) -> np.ndarray:
+def _per_process(timing: Timing, exit_fractions: Sequence[float]) -> np.ndarray:
     """What an image takes in each process, in units of the reference: (processes,)."""
     if timing.streams:
         return np.array([means[0] for means in timing.process_streams])
-    return np.array(timing.process_exits) @ np.array(row["exit_fractions"])
+    return np.array(timing.process_exits) @ np.array(exit_fractions)
 
 
 def _ratio(first: np.ndarray, second: np.ndarray) -> Ratio:

@@ -82,8 +82,8 @@ def test_every_kind_is_measured(profile, kinds, tmp_path):
     said = []
     rows, _ = profile_files([write(kind, tmp_path) for kind in kinds], profile, None, say=said.append)
     assert len(rows) == len(kinds)
-    assert all(row["expected_mean"] > 0 for row in rows)
-    precisions = {row["file"].rpartition("/")[2].removesuffix(".onnx"): row["precision"] for row in rows}
+    assert all(row.latency.expected_mean > 0 for row in rows)
+    precisions = {row.file.rpartition("/")[2].removesuffix(".onnx"): row.latency.precision for row in rows}
     others = {"fp16": "fp16", "fp64": "fp64", "dynamic-int8": "int8", "static-qdq": "int8"}
     assert precisions == {kind: others.get(kind, "fp32") for kind in kinds}
     by_one = {text.rpartition("/")[2].partition(".onnx")[0] for text in said if "one image a call" in text}
@@ -97,8 +97,8 @@ def test_images_are_a_stream_for_other_makes_too(tmp_path):
     for number, image in enumerate(IMAGES):
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "images" / f"{number}.png")
     ((row,), _) = profile_files([write("nhwc", tmp_path)], PROFILE, tmp_path / "images")
-    assert row["source"] == "measured"
-    assert 0 < row["p50"] <= row["p99"]
+    assert row.latency.source == "measured"
+    assert 0 < row.latency.p50 <= row.latency.p99
 
 
 def test_a_fixed_batch_of_four_is_filled_up(tmp_path):
@@ -144,7 +144,7 @@ def with_weights_beside(folder):
 
 def test_weights_beside_the_file(tmp_path):
     ((row,), _) = profile_files([with_weights_beside(tmp_path)], PROFILE, None)
-    assert row["expected_mean"] > 0
+    assert row.latency.expected_mean > 0
 
 
 def missing_weights(folder):
@@ -234,7 +234,7 @@ def test_openvino_runs_them_too_or_says_in_one_line_why_not(tmp_path):
     installed("openvino")
     profile = PROFILE.model_copy(update={"runtime": "openvino"})
     rows, _ = profile_files([write(kind, tmp_path) for kind in OPENVINO], profile, None)
-    assert all(row["expected_mean"] > 0 and row["runtime"] == "openvino" for row in rows)
+    assert all(row.latency.expected_mean > 0 and row.latency.runtime == "openvino" for row in rows)
     with pytest.raises(RuntimeRefused, match=r"zip-map\.onnx: .*probabilities") as caught:
         profile_files([write("zip-map", tmp_path)], profile, None)
     assert "\n" not in str(caught.value)

@@ -9,6 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from erde_nas.api.measure import Measurement, Measurements
 from erde_nas.device.instructions import EXACT_INT8
 from erde_nas.device.machine import describe_machine
 from erde_nas.errors import UserError
@@ -18,7 +19,6 @@ from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.recipe.profile import HardwareProfile, MatchSection, MeasureSection
-from erde_nas.report.profiled import profile_table
 from tests.networks.builders import METADATA, build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:24]
@@ -56,9 +56,9 @@ def test_profile_over_images_is_measured(model, folder, network, thresholds):
     ((row,), _) = profile_files([model], PROFILE, folder)
     _, taken = network.forward_until_exit(torch.from_numpy(IMAGES), thresholds)
     shares = np.bincount(taken, minlength=2) / len(IMAGES)
-    assert (row["profile"], row["source"], row["precision"]) == ("here", "measured", "fp32")
-    assert row["mean"] > 0
-    assert row["expected_mean"] == pytest.approx(float(shares @ row["per_exit"]))
+    assert (row.profile, row.latency.source, row.latency.precision) == ("here", "measured", "fp32")
+    assert row.latency.mean > 0
+    assert row.latency.expected_mean == pytest.approx(float(shares @ row.latency.per_exit))
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (4, "RGBA")])
@@ -72,7 +72,7 @@ def test_images_with_alpha_where_a_file_takes_it(channels, mode, tmp_path):
         Image.merge(mode, [Image.fromarray(plane) for plane in image]).save(folder / f"{number}.png")
     np.testing.assert_array_equal(read_images(folder, (channels, 8, 8), 1), planes)
     ((row,), _) = profile_files([model], PROFILE, folder)
-    assert row["source"] == "measured"
+    assert row.latency.source == "measured"
     Image.new("RGB", (8, 8)).save(folder / "b.png")
     with pytest.raises(UserError, match=rf"b\.png has no alpha channel, but {channels} channels are wanted"):
         profile_files([model], PROFILE, folder)
@@ -80,13 +80,13 @@ def test_images_with_alpha_where_a_file_takes_it(channels, mode, tmp_path):
 
 def test_profile_without_images_is_estimated_from_the_shares_in_the_file(model):
     ((row,), _) = profile_files([model], PROFILE, None)
-    assert (row["source"], row["mean"], row["p50"]) == ("estimated", None, None)
-    assert row["expected_mean"] == pytest.approx(0.25 * row["per_exit"][0] + 0.75 * row["per_exit"][1])
+    assert (row.latency.source, row.latency.mean, row.latency.p50) == ("estimated", None, None)
+    assert row.latency.expected_mean == pytest.approx(0.25 * row.latency.per_exit[0] + 0.75 * row.latency.per_exit[1])
 
 
 def test_precision_is_that_of_the_file_whatever_the_profile_says(model):
     ((row,), _) = profile_files([model], PROFILE.model_copy(update={"precision": "int8"}), None)
-    assert row["precision"] == "fp32"
+    assert row.latency.precision == "fp32"
 
 
 def test_a_machine_that_does_not_match_gives_no_number(model):
@@ -138,11 +138,11 @@ def test_the_ratio_of_two_files_is_taken_in_the_same_processes(model, tmp_path):
     path, _ = classifier(tmp_path)
     effort = PROFILE.measure.model_copy(update={"processes": 6})
     rows, ratio = profile_files([model, path], PROFILE.model_copy(update={"measure": effort}), None)
-    assert [row["file"] for row in rows] == [str(model), str(path)]
+    assert [row.file for row in rows] == [str(model), str(path)]
     assert ratio.processes == 6
     assert ratio.interval[0] <= ratio.ratio <= ratio.interval[1]
     assert ratio.ratio < 1  # one small product against a residual network
-    assert rows[0]["memory_bytes"] > 0
+    assert rows[0].latency.memory_bytes > 0
 
 
 def test_more_images_than_are_compared(model, tmp_path):
@@ -152,7 +152,7 @@ def test_more_images_than_are_compared(model, tmp_path):
         Image.fromarray(IMAGES[number % len(IMAGES), 0]).save(tmp_path / "many" / f"{number:02}.png")
     measure = PROFILE.measure.model_copy(update={"stream_images": 70})
     ((row,), _) = profile_files([model], PROFILE.model_copy(update={"measure": measure}), tmp_path / "many")
-    assert row["source"] == "measured"
+    assert row.latency.source == "measured"
 
 
 def test_images_of_other_channels_are_refused(tmp_path, folder):
@@ -192,5 +192,8 @@ def test_a_file_that_this_cpu_would_answer_wrong_is_measured_with_a_caution(netw
     monkeypatch.setattr("erde_nas.measurement.profiling.machine_of", lambda profile: machine)
     monkeypatch.setattr("erde_nas.measurement.profiling.obstacle", lambda profile, machine: None)
     rows, _ = profile_files([files["own", 8], files["own", 7]], PROFILE, None)
-    assert [bool(row["caution"]) for row in rows] == [True, False]
-    assert f"{files['own', 8]}: its answers are less accurate on" in profile_table(rows)
+    assert [bool(row.caution) for row in rows] == [True, False]
+    assert (
+        f"{files['own', 8]}: its answers are less accurate on"
+        in Measurements(Measurement(**vars(row)) for row in rows).table()
+    )

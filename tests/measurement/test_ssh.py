@@ -173,7 +173,7 @@ def test_a_classifier_of_another_make_there(elsewhere, tmp_path):
     path = write("batch-1", tmp_path)
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="sub.bin", size_threshold=0)
     ((row,), _) = profile_files([path], profile(), None)
-    assert row["expected_mean"] > 0
+    assert row.latency.expected_mean > 0
     feed = read_given_file(path, tmp_path).deployable.feed
     with pytest.raises(
         UserError, match=r"ssh:device: measuring failed in the runtime of /.* there: mine: .*float16"
