@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import erde_nas
-from erde_nas.api import inputs, measure, predict, progress, run, train
+from erde_nas.api import inputs, measure, predict, progress, run, student, train
 from erde_nas.distil import losses
-from erde_nas.front import goal, latency, point
+from erde_nas.front import goal, latency, point, report
 
 PAGE = Path(__file__).with_name("api.md")
 INTRODUCTION = """\
@@ -33,13 +33,14 @@ with the message that the command line prints. What they return shows itself as 
 FUNCTIONS = ("search", "load_run", "compress", "export", "predict", "measure", "train")
 RECORDS = (
     run.Run,
-    run.Student,
+    student.Student,
     goal.GoalOutcome,
     predict.Answer,
     measure.Measurements,
     measure.Measurement,
     train.Comparison,
     train.SeedResult,
+    report.Report,
     point.Point,
     latency.Latency,
     erde_nas.UserError,

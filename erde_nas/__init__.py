@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from erde_nas.api.measure import measure as measure
     from erde_nas.api.predict import predict as predict
     from erde_nas.api.run import Run as Run
-    from erde_nas.api.run import Student as Student
     from erde_nas.api.run import load_run as load_run
     from erde_nas.api.search import search as search
+    from erde_nas.api.student import Student as Student
     from erde_nas.api.train import train as train
     from erde_nas.errors import SearchInterrupted as SearchInterrupted
     from erde_nas.errors import UserError as UserError
@@ -34,7 +34,7 @@ _PLACES = {
     "predict": "erde_nas.api.predict",
     "load_run": "erde_nas.api.run",
     "Run": "erde_nas.api.run",
-    "Student": "erde_nas.api.run",
+    "Student": "erde_nas.api.student",
     "Recipe": "erde_nas.recipe.recipe",
     "HardwareProfile": "erde_nas.recipe.profile",
     "UserError": "erde_nas.errors",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from erde_nas.api.run import Run, run_of, write_student
+from erde_nas.api.run import Run, run_of
+from erde_nas.api.student import write_student
 
 
 def export(
@@ -25,4 +26,5 @@ def export(
         UserError: for a student without a file, a folder that holds anything, a format that is not installed, and a
             file of the run that is missing or damaged.
     """
-    return write_student(run_of(run), student, folder, formats)
+    found = run_of(run)
+    return write_student(found.folder, found.results, student, folder, formats)

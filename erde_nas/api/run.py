@@ -1,129 +1,23 @@
 """A run's folder -> its students at their operating points: the front, the best one, the report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from erde_nas.api.inputs import folder_of
-from erde_nas.api.predict import Answers, Images, predict
-from erde_nas.api.tables import Records, html_table, lines_html, table_html, table_text
+from erde_nas.api.student import Student, Students, profile_name
+from erde_nas.api.tables import Records, html_table, lines_html
 from erde_nas.errors import UserError
 from erde_nas.front.goal import GoalOutcome
 from erde_nas.front.json_records import to_json
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
 from erde_nas.front.report import Report
 from erde_nas.front.report_file import read_report
-from erde_nas.front.uncertainty import significant
-from erde_nas.progress.quiet import quiet
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
-from erde_nas.report.points import ROLE_NAMES
 from erde_nas.report.tables import front_table, front_tables, summary_sentence
-
-
-@dataclass(frozen=True, repr=False)
-class Student:
-    """A student at one operating point: `point` holds all that is known of it, `run` is where it comes from."""
-
-    run: "Run"
-    point: Point
-
-    @property
-    def name(self) -> str:
-        """Its id in the run."""
-        return self.point.student
-
-    @property
-    def stage(self) -> str:
-        """searched, finished, pruned or quantized."""
-        return self.point.stage
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """Of every exit but the last: an image leaves where its score by the recipe's exit rule is below."""
-        return self.point.thresholds
-
-    @property
-    def exit_fractions(self) -> tuple[float, ...]:
-        """The share of the validation images that leaves at each exit."""
-        return self.point.exit_fractions
-
-    @property
-    def val_accuracy(self) -> float:
-        """Share of the validation images that it gets right."""
-        return self.point.val_accuracy
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """Share of the test images that it gets right; None where it was not finished."""
-        return self.point.test_accuracy
-
-    @property
-    def file(self) -> Path:
-        """Its ONNX file. Raises UserError where it has none: a candidate that was searched, but not finished."""
-        if self.point.file is None:
-            raise UserError(
-                f"{self.run.folder} has no deployable file of '{self.name}'; "
-                f"`erde-nas compress {self.run.folder} --student {self.name}` makes one"
-            )
-        return self.run.folder / self.point.file
-
-    def latency(self, profile: str | None = None) -> Latency:
-        """Its latency in milliseconds per image under a profile of the run, measured or estimated as `source` says.
-
-        Raises UserError where it has none there, or several profiles would do.
-        """
-        name = self.run.profile(profile)
-        if name not in self.point.latency_ms:
-            raise UserError(f"'{self.name}' was not measured under {name}, only {', '.join(self.point.latency_ms)}")
-        return self.point.latency_ms[name]
-
-    def predict(self, images: Images, *, resize: bool = False) -> Answers:
-        """Classify images at this point's thresholds; see `erde_nas.predict`."""
-        return predict(self, images, resize=resize)
-
-    def export(self, folder: str | PathLike[str], *, formats: Sequence[str] = ()) -> list[Path]:
-        """Write the folder to ship, with all of the student's files and points; see `erde_nas.export`."""
-        return write_student(self.run, self.name, folder, formats)
-
-    def cells(self) -> dict[str, str]:
-        """What a table shows of it, by column; ~ marks an estimated latency."""
-        point = self.point
-        role = {} if point.role == "student" else {"role": ROLE_NAMES[point.role]}
-        named = {"student": point.student, "stage": point.stage} | role
-        test = "" if point.test_accuracy is None else f"{point.test_accuracy:.1%}"
-        latency = {f"ms {name}": _shown(found) for name, found in point.latency_ms.items()}
-        return {
-            **named,
-            "thresholds": ", ".join(map(significant, point.thresholds)),
-            "validation": f"{point.val_accuracy:.1%}",
-            "test": test,
-            **latency,
-            "M MACs": "" if point.macs is None else significant(point.macs / 1e6),
-            "kB": "" if point.size_bytes is None else significant(point.size_bytes / 1e3),
-        }
-
-    def __str__(self) -> str:
-        return table_text([self])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return table_html([self])
-
-
-Students: TypeAlias = Records[Student]
-
-
-def _shown(latency: Latency) -> str:
-    if latency.mean is None:
-        return f"~{significant(latency.expected_mean)}"
-    return significant(latency.mean)
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,16 +46,16 @@ class Run:
     def teacher(self) -> Student | None:
         """The teacher without early exits; None where the run was interrupted before it was measured."""
         found = self.results.teacher
-        return None if found is None else Student(self, found)
+        return None if found is None else Student(self.folder, self.results, found)
 
     @cached_property
     def baselines(self) -> Students:
         """What students are held against: the teacher in other forms, and the best student without exits."""
-        return Records(Student(self, point) for point in self.results.baselines)
+        return Records(Student(self.folder, self.results, point) for point in self.results.baselines)
 
     @cached_property
     def _points(self) -> Students:
-        return Records(Student(self, point) for point in self.results.points)
+        return Records(Student(self.folder, self.results, point) for point in self.results.points)
 
     def points(self) -> Students:
         """Every operating point of the report, also those that it does not offer."""
@@ -197,7 +91,7 @@ class Run:
         Raises:
             UserError: where no student is as accurate, and for a profile that the run has not.
         """
-        name, teacher = self.profile(profile), self.teacher
+        name, teacher = profile_name(self.folder, self.results, profile), self.teacher
         front = self.front(name)
         if teacher is None or not front:
             raise UserError(f"{self.folder} has no student yet that was measured under {name}; continue its search")
@@ -221,17 +115,6 @@ class Run:
             names = ", ".join(dict.fromkeys(student.name for student in self._points)) or "none"
             raise UserError(f"{self.folder} has no student '{name}'; it has {names}")
         return max(found, key=lambda student: (student.point.offered, student.val_accuracy))
-
-    def profile(self, name: str | None = None) -> str:
-        """`name`, or the run's only profile. Raises UserError where several would do, or none has that name."""
-        names = list(self.results.profiles)
-        if name is None and len(names) == 1:
-            return names[0]
-        if name is None:
-            raise UserError(f"{self.folder} has several profiles; say which one: {', '.join(names)}")
-        if name not in names:
-            raise UserError(f"{self.folder} has no profile '{name}'; it has {', '.join(names)}")
-        return name
 
     @property
     def unmeasured(self) -> dict[str, str]:
@@ -270,15 +153,6 @@ def load_run(folder: str | PathLike[str]) -> Run:
     """
     out = folder_of(folder)
     return Run(out, read_report(out))
-
-
-def write_student(run: Run, student: str, folder: str | PathLike[str], formats: Sequence[str] = ()) -> list[Path]:
-    """Write the folder to ship; see `erde_nas.export`."""
-    with quiet():
-        from erde_nas.bundle.measured_student import find_student
-        from erde_nas.bundle.write import write_bundle
-
-        return write_bundle(find_student(run.folder, student, run.results), folder_of(folder), tuple(formats))
 
 
 def run_of(run: Run | str | PathLike[str]) -> Run:
