@@ -36,10 +36,13 @@ def test_help_and_recipes_work_and_look_for_none(package, cli, tiny):
     assert "digits" in cli("data", "list").out
 
 
-def test_doctor_names_each(package, cli):
+def test_doctor_names_each_and_the_sound_ones(package, cli, tmp_path, monkeypatch):
+    install(tmp_path / "sound", "sound_things", "", {"erde_nas.searchers": {"mine": "tests.toys:FirstChoices"}})
+    monkeypatch.syspath_prepend(str(tmp_path / "sound"))
     done = cli("doctor")
     assert done.code == 0
     said = " ".join(done.out.split())
+    assert "ok searcher mine sound_things 1.0" in said
     for registry in REGISTRIES:
         assert f"warning {registry.kind} left out {registry.kind} 'wrecked' of {package} 1.0" in said
 
