@@ -12,6 +12,7 @@ from pathlib import Path
 from erde_nas.compression.students import compress_students
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
+from erde_nas.device.exit_rules import exit_rule
 from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
@@ -27,6 +28,7 @@ from erde_nas.measurement.int8_form import explained, int8_form
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.networks.weights import save_network
 from erde_nas.onnx_files.quantize import Quantization
+from erde_nas.onnx_files.rule_check import check_rule
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
@@ -79,6 +81,7 @@ def search(
             "cuts them; leave --cluster away, or use evaluator: train"
         )
     optimised(recipe.search, profiles)
+    check_rule(exit_rule(recipe.exit_rule))
     check_hardware(profiles)
     with open_placement(placement, profiles) as place:
         if place.remark:
