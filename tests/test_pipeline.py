@@ -24,7 +24,7 @@ from erde_nas.onnx_files.nest import thresholds_of
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.results.measured_file import read_measured
-from erde_nas.results.undeployed import confidence
+from erde_nas.results.network_points import confidence
 from erde_nas.run.folder import RunStore
 from erde_nas.run.manifest import Int8Form, Manifest, write_manifest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.bundle.student_file import ShippedLatency, TradeOff
-from erde_nas.errors import UserError
+from erde_nas.files import checked
 from erde_nas.front.json_records import from_json
 from erde_nas.front.point import Point
 from erde_nas.onnx_files.curve import curve_path, read_curve
@@ -40,13 +40,14 @@ def trade_offs(student: MeasuredStudent, models: Sequence[str]) -> list[TradeOff
 
 def _curve(model: Path, exits: int) -> list[_OnCurve]:
     """The curve beside a model. Raises UserError where it is none of a student with that many exits."""
-    try:
-        curve = [from_json(_OnCurve, row) for row in read_curve(model)]
+
+    def read() -> list[_OnCurve]:
+        curve = from_json(list[_OnCurve], read_curve(model))
         if any(len(point.exit_fractions) != exits for point in curve):
             raise ValueError(f"exit_fractions must be {exits}, one for each exit")
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{curve_path(model)} is damaged ({error}); `erde-nas compress` writes it anew") from error
-    return curve
+        return curve
+
+    return checked(curve_path(model), read, "`erde-nas compress` writes it anew")
 
 
 def measured_row(model: str, point: Point) -> TradeOff:

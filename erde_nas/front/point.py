@@ -1,6 +1,5 @@
 """An operating point of a student, as pareto.json holds it. Sizes in bytes, thresholds in the exit rule's unit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,11 +60,13 @@ class Point:
         return () if self.arch is None else tuple(exit_["block"] for exit_ in self.arch["exits"])
 
 
-def as_today(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point in JSON, of this version or an earlier one, with today's fields.
+def as_today(point: Any) -> Any:
+    """A point in JSON, of this version or an earlier one, with today's fields; what is no point as it is.
 
     Earlier versions had one text, `label`, for role and reason; their int8 files have 8-bit weights and do not say it.
     """
+    if not isinstance(point, dict):
+        return point
     found = {key: value for key, value in point.items() if key != "label"}
     if "instructions" not in found:
         found["instructions"] = list(EXACT_INT8) if found.get("quantization") else []

@@ -1,13 +1,16 @@
 """pareto.json: the report of a run. Here alone it is written and read."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 from erde_nas.errors import UserError
-from erde_nas.front.json_records import read_record, to_json
+from erde_nas.files import read_versioned
+from erde_nas.front.json_records import from_json, to_json
 from erde_nas.front.report import SCHEMA, Report
 
 FILE = "pareto.json"
+REMEDY = "give the run's `erde-nas search` command again: it keeps what was measured and writes the report anew"
 
 
 def report_json(report: Report) -> str:
@@ -21,9 +24,4 @@ def read_report(folder: Path) -> Report:
         begun = (folder / "manifest.json").is_file()
         known = "holds a run without a report yet; continue it" if begun else "holds no run; start one"
         raise UserError(f"{folder} {known} with `erde-nas search RECIPE --out {folder}`")
-    return read_record(
-        folder / FILE,
-        Report,
-        "give the run's `erde-nas search` command again: it keeps what was measured and writes the report anew",
-        SCHEMA,
-    )
+    return read_versioned(folder / FILE, SCHEMA, partial(from_json, Report), REMEDY)

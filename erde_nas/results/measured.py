@@ -7,32 +7,26 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 
-from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.errors import UserError
-from erde_nas.front.latency import Latency
 from erde_nas.front.point import Point, Stage
 from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
-from erde_nas.measurement.latency import Effort, Workload, latency_record
-from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
+from erde_nas.measurement.latency import Effort, Workload
+from erde_nas.measurement.profile_kinds import all_kinds, measured_together
 from erde_nas.measurement.timing import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
-from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
 from erde_nas.networks.weights import load_network
-from erde_nas.onnx_files.file_kind import FP32, INT8
+from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
-from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report.points import ROLE_NAMES
 from erde_nas.results.measured_file import Measured, read_measured, write_measured
 from erde_nas.results.network_files import (
-    WITHOUT_EXITS,
     NetworkFile,
     TrainedNetwork,
     all_without_exits,
@@ -41,8 +35,8 @@ from erde_nas.results.network_files import (
     with_points,
     write_files,
 )
+from erde_nas.results.network_points import points_of, without_file
 from erde_nas.results.timings import FinalTimings
-from erde_nas.results.undeployed import confidence, without_file
 from erde_nas.run.context import RunContext
 from erde_nas.run.pace import ALLOWANCE, BRIEF, EXPORT, FILE_S, MEASURE, measuring_s
 
@@ -67,7 +61,7 @@ def measure_run(run: RunContext, students: Sequence[str], again: bool, goal: Goa
     points = measure_networks([teacher, *baselines, *networks], run, final, left_out, goal)
     compared = [point for point in points if point.role != "student"]
     if all(point.role != "teacher" or point.stage == "quantized" for point in compared):
-        compared.insert(0, without_file(teacher, run.context.dataset))
+        compared.insert(0, without_file(teacher, run.context))
     if twin:
         compared += [replace(point, role="student_without_exits") for point in points if point.student == twin.name]
     first = _teacher_point([point for point in compared if point.role == "teacher"])
@@ -182,7 +176,7 @@ def measure_networks(
     points = []
     for file in timed:
         with leaving_out(left_out, file.key):
-            points += _points(file, context, timings, run.store.folder, left_out)
+            points += points_of(file, context, timings, run.store.folder, left_out)
     return points
 
 
@@ -244,73 +238,3 @@ class _Processes:
         else:
             self._meter.add(ALLOWANCE, now - self._before, f"{text}, until the intervals are narrow")
         self._before = now
-
-
-def _points(
-    file: NetworkFile,
-    context: TrainingContext,
-    timings: dict[str, dict[str, Timing]],
-    run_folder: Path,
-    left_out: LeftOut,
-) -> list[Point]:
-    """Read test, and write down every operating point of one file."""
-    dataset, trained = context.dataset, file.trained
-    if file.kind == FP32:
-        test_logits = all_logits(trained.network, dataset.test.images)
-    else:
-        test_logits = file.segments.logits(dataset.test.images)
-    served = [p for p in context.profiles if file.kind in kinds_of(p) and file.key in timings.get(p.name, {})]
-    wrong = {p.name: why for p in served if (why := timings[p.name][file.key].disagreement)}
-    obstacle = file.mismatch or ("; ".join(f"{name}: {why}" for name, why in wrong.items()) if served else "")
-    if wrong and trained.role != "student":
-        left_out[file.key] = obstacle
-    points = []
-    for number, chosen in enumerate(file.points):
-        latency = {p.name: _latency(timings[p.name], file, number, p) for p in served if p.name not in wrong}
-        test = operate(test_logits, dataset.test.labels, trained.macs_per_exit, chosen.thresholds, context.exit_rule)
-        point = _point(file, chosen, latency, obstacle, run_folder)
-        interval = confidence(test.accuracy, dataset)
-        points.append(
-            replace(
-                point,
-                test_accuracy=test.accuracy,
-                test_accuracy_ci95=interval,
-                exit_accuracy=accuracy_per_exit(test_logits, dataset.test.labels),
-            )
-        )
-    return points
-
-
-def _point(
-    file: NetworkFile, chosen: OperatingPoint, latency: dict[str, Latency], obstacle: str, run_folder: Path
-) -> Point:
-    """One operating point of a file, as validation chose it. The test split is read elsewhere."""
-    trained = file.trained
-    return Point(
-        student=trained.name,
-        stage="quantized" if file.kind == INT8 else trained.stage,
-        arch=trained.network.arch.to_dict() if isinstance(trained.network, EarlyExitNetwork) else None,
-        thresholds=chosen.thresholds,
-        exit_fractions=chosen.exit_fractions,
-        val_accuracy=chosen.accuracy,
-        test_accuracy=None,
-        test_accuracy_ci95=None,
-        macs=float(np.dot(chosen.exit_fractions, trained.macs_per_exit)),
-        macs_per_exit=trained.macs_per_exit,
-        params=sum(parameter.numel() for parameter in trained.network.parameters()),
-        size_bytes=file.path.stat().st_size,
-        latency_ms=latency,
-        file=str(file.path.relative_to(run_folder)),
-        role=trained.role,
-        offered=bool(latency) and not file.mismatch,
-        reason=obstacle,
-        quantization="" if file.quantized is None else file.quantized.text,
-        instructions=file.instructions,
-    )
-
-
-def _latency(timings: Mapping[str, Timing], file: NetworkFile, stream: int, profile: HardwareProfile) -> Latency:
-    record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
-    whole = timings.get(file.key + WITHOUT_EXITS)
-    p50 = None if whole is None else whole.streams[0].p50
-    return replace(record, precision=file.kind.precision, p50_without_exits=p50)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from erde_nas.files import write_json
-from erde_nas.front.json_records import read_record, to_json
+from erde_nas.files import checked, read_json, write_json
+from erde_nas.front.json_records import from_json, to_json
 from erde_nas.front.point import Point
 from erde_nas.run.folder import RunStore
 
 FILE = "measured.json"
+REMEDY = "delete it and give the same command again: everything is measured anew"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def read_measured(store: RunStore) -> Measured:
     path = store.folder / FILE
     if not path.is_file():
         return Measured((), None, (), ())
-    return read_record(path, Measured, "delete it and give the same command again: everything is measured anew")
+    return checked(path, lambda: from_json(Measured, read_json(path, REMEDY)), REMEDY)
 
 
 def write_measured(store: RunStore, measured: Measured) -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 
 def test_the_table_and_the_files(cli, run, shortlisted):
     (run / "report.html").unlink()
@@ -39,6 +41,49 @@ def test_a_run_without_a_report_yet(refused, run):
     assert refused("report", run) == (
         f"{run} holds a run without a report yet; continue it with `erde-nas search RECIPE --out {run}`"
     )
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": 1, "points": [', '{"schema": 2}', '{"schema": "x"}'])
+def test_a_damaged_report_is_one_line(refused, run, shortlisted, tmp_path, content):
+    (run / "pareto.json").write_text(content)
+    export = ("export", run, "--student", shortlisted, "--to", tmp_path / "ship", "--format", "onnx")
+    for words in (
+        ("report", run),
+        ("report", run, "--json"),
+        export,
+        ("compress", run, "--target", "accuracy_drop=0.9"),
+    ):
+        message = refused(*words).splitlines()[-1]
+        assert str(run / "pareto.json") in message
+        assert "is damaged" in message or "is of schema 2" in message
+    assert not (tmp_path / "ship").exists()
+
+
+@pytest.mark.parametrize("key", ["points", "teacher", "fronts", "profiles"])
+def test_a_report_with_a_bad_value_names_its_key(refused, run, key):
+    report = json.loads((run / "pareto.json").read_text())
+    (run / "pareto.json").write_text(json.dumps({**report, key: "x"}))
+    message = refused("report", run)
+    assert message.startswith(f"{run / 'pareto.json'} is damaged: {key}: ")
+    assert message.endswith("it keeps what was measured and writes the report anew")
+
+
+def test_a_run_of_an_earlier_version(cli, run):
+    """Points had a label in place of role and reason."""
+    report = json.loads((run / "pareto.json").read_text())
+    labels = {"teacher": "teacher", "teacher_with_exits": "teacher with its own exits"}
+    labels["student_without_exits"] = "best student without exits"
+    shown = cli("report", run).out
+    for point in [report["teacher"], *report["baselines"], *report["points"]]:
+        role, reason, _ = point.pop("role"), point.pop("reason"), point.pop("dominated")
+        point["label"] = labels.get(role, reason) + (
+            ", int8" if role != "student" and point["stage"] == "quantized" else ""
+        )
+    (run / "pareto.json").write_text(json.dumps(report))
+    files = {name: (run / name).read_bytes() for name in ("report.md", "pareto.csv")}
+    done = cli("report", run)
+    assert (done.code, done.out) == (0, shown)
+    assert files == {name: (run / name).read_bytes() for name in files}
 
 
 def test_output_that_cannot_be_written(run):

@@ -137,7 +137,7 @@ def test_a_value_of_another_type_is_refused_or_read_as_it_stands(tmp_path: Path,
             _at(damaged, path[:-1])[path[-1]] = wrong
             found, error = _outcome(tmp_path, damaged)
             if error:
-                assert error.startswith(f"{tmp_path / 'pareto.json'} is damaged (")
+                assert error.startswith(f"{tmp_path / 'pareto.json'} is damaged")
                 assert REMEDY in error
                 assert "\n" not in error
             else:
@@ -155,7 +155,7 @@ def test_a_missing_key_is_refused_or_has_its_default(tmp_path: Path, small: dict
         del _at(damaged, path[:-1])[path[-1]]
         found, error = _outcome(tmp_path, damaged)
         if error:
-            assert error.startswith(f"{tmp_path / 'pareto.json'} is damaged (")
+            assert error.startswith(f"{tmp_path / 'pareto.json'} is damaged")
             refused.add(path[-1])
         else:
             assert _agrees(found, damaged), path
@@ -183,7 +183,7 @@ def test_the_error_names_the_key(tmp_path: Path, draft: dict[str, Any]) -> None:
     damaged = copy.deepcopy(draft)
     damaged["points"][1]["latency_ms"]["cpu-1thread"]["mean"] = "fast"
     del damaged["hypervolume"]
-    with pytest.raises(UserError, match=r"points\.1\.latency_ms\.cpu-1thread\.mean: .* valid number, and 1 more\)"):
+    with pytest.raises(UserError, match=r"points\.1\.latency_ms\.cpu-1thread\.mean: .* valid number, and 1 more; "):
         _read(tmp_path, damaged)
     damaged = copy.deepcopy(draft)
     damaged["fronts"]["macs"] = [0, 99]
@@ -192,7 +192,7 @@ def test_the_error_names_the_key(tmp_path: Path, draft: dict[str, Any]) -> None:
 
 
 def test_a_newer_schema_is_refused_as_such(tmp_path: Path, draft: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"has schema 2, of a newer version .* update it"):
+    with pytest.raises(UserError, match="is of schema 2, but this version of erde-nas reads schema 1"):
         _read(tmp_path, {**draft, "schema": 2})
 
 
