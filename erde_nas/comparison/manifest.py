@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
@@ -34,7 +35,7 @@ class Manifest:
     schema: int
     comparison: Mapping[str, str]
     compute: Compute | None = None
-    presets: Mapping[str, JsonValue] = field(default_factory=dict)
+    presets: Mapping[str, Any] = field(default_factory=dict)
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -56,7 +57,7 @@ def keep_compute(out: Path, compute: Compute) -> None:
     write_manifest(out, replace(read_manifest(out), compute=compute))
 
 
-def keep_presets(out: Path, presets: Mapping[str, JsonValue]) -> None:
+def keep_presets(out: Path, presets: Mapping[str, Any]) -> None:
     """Keep what presets brought, by loss, beside those of earlier calls."""
     known = read_manifest(out)
     write_manifest(out, replace(known, presets={**known.presets, **presets}))

@@ -68,7 +68,8 @@ def test_losses_are_compared(tiny, tmp_path):
         for name, measured in entry["measures"].items():
             own = [student.measures[name] for student in found if student.loss == entry["loss"]]
             assert own == measured["values"], name
-    assert (found.folder, found.summary) == (out, saved)
+    assert found.folder == out
+    assert json.dumps(found.summary) == json.dumps(saved), "as text, since a measure may be NaN"
     assert "minus ce" in str(found)
     assert found._repr_html_().count("<tr>") == 5
     with pytest.raises(erde_nas.UserError, match="seeds must be 1 or more, but got 0"):

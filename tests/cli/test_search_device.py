@@ -5,7 +5,7 @@ import json
 import pytest
 
 from erde_nas.errors import DeviceLost
-from erde_nas.measurement import left_out
+from erde_nas.measurement import failures
 from erde_nas.searching import evaluate
 from erde_nas.searching import retry as postponed
 
@@ -20,7 +20,7 @@ def far(tiny, tmp_path):
 
 def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path, calibrated, monkeypatch):
     tiny, profile = far
-    measure, latency, asked, gone = left_out.measure, evaluate.latency_per_exit, [], {"far": True}
+    measure, latency, asked, gone = failures.measure, evaluate.latency_per_exit, [], {"far": True}
 
     def lost_at_first(network, *more):
         asked.append(network.arch.id)
@@ -36,7 +36,7 @@ def test_candidates_come_back_and_a_profile_is_measured_later(cli, far, tmp_path
 
     measured = []
     monkeypatch.setattr(evaluate, "latency_per_exit", lost_at_first)
-    monkeypatch.setattr(left_out, "measure", without_far)
+    monkeypatch.setattr(failures, "measure", without_far)
     words = tiny.search(tmp_path / "run", "--profile", str(profile), "--trials", "2")
     done = cli(*words)
     assert done.code == 2, done.err
