@@ -29,6 +29,10 @@ QUANTILES: dict[str, Callable[[Latency], float | None]] = {
     "p95": lambda latency: latency.p95,
     "p99": lambda latency: latency.p99,
 }
+WHERE_MEASURED: dict[str, Callable[[Latency], str]] = {  # a column of full tables, where a row has a text
+    "memory (MB)": lambda latency: "" if latency.memory_bytes is None else significant(latency.memory_bytes / 1e6),
+    "energy (mJ)": lambda latency: "" if latency.energy_mj is None else significant(latency.energy_mj),
+}
 WIDE = 0.02  # half an interval, relative to its mean: differences are then given in whole per cent
 
 
@@ -87,7 +91,8 @@ def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
             Column("measured vs expected %", partial(_difference, cost)),
             Column("speed-up over teacher", partial(_speed_up, report, cost)),
         ]
-        columns += [column for column in _resources(cost) if any(column.cell(row) != MISSING for row in rows)]
+        measured = [Column(header, partial(_where_measured, cost, text)) for header, text in WHERE_MEASURED.items()]
+        columns += [column for column in measured if any(column.cell(row) != MISSING for row in rows)]
     size = size_unit(_known(row.point.size_bytes for row in rows))
     columns.append(Column(f"file size ({size.symbol})", lambda row: size.show(row.point.size_bytes)))
     remarked = Column("remarks", partial(remarks, cost), right=False)
@@ -154,18 +159,9 @@ def _mean_with_ci(cost: str, unit: Unit, row: Row) -> str:
     return unit.show(latency.mean, off) + ("!" if doubts(latency) else "") + around
 
 
-def _resources(cost: str) -> list[Column]:
-    """What was measured besides time, where it could be."""
-    return [
-        Column("memory (MB)", partial(_scaled, cost, lambda latency: latency.memory_bytes, 1e-6)),
-        Column("energy (mJ)", partial(_scaled, cost, lambda latency: latency.energy_mj, 1.0)),
-    ]
-
-
-def _scaled(cost: str, value: Callable[[Latency], float | None], factor: float, row: Row) -> str:
+def _where_measured(cost: str, text: Callable[[Latency], str], row: Row) -> str:
     latency = row.latency(cost)
-    found = None if latency is None else value(latency)
-    return MISSING if found is None else significant(found * factor)
+    return (latency and text(latency)) or MISSING
 
 
 def _difference(cost: str, row: Row) -> str:

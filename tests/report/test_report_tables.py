@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from erde_nas.report import columns
 from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import not_offered_table, run_facts
+from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
 from erde_nas.report.tables import front_table, front_tables
 from erde_nas.report.tables import summary_sentence as summary_from_tables
@@ -134,3 +136,14 @@ def test_thresholds_have_the_unit_of_the_exit_rule(report: Draft) -> None:
         "ahead: the lead of its answer (bits) is held against thresholds"
     )
     assert "at the first exit where the lead of its answer is below the threshold" in page(model(report))
+
+
+def test_a_new_column_of_what_was_measured_is_one_line(report: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches Markdown and the page; a row without a latency has none."""
+    monkeypatch.setitem(columns.WHERE_MEASURED, "toy threads", lambda latency: f"{latency.threads} toy")
+    found = model(report)
+    cells = _column(front_tables(found, True)[0], "toy threads")
+    assert cells.count("1 toy") == len(cells)
+    for text in (markdown(found), page(found)):
+        assert "toy threads" in text
+        assert "1 toy" in text
