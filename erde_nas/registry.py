@@ -7,7 +7,7 @@ imported, lacks something, or takes a name that is taken: it breaks nothing else
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -142,7 +142,8 @@ class Registry(Generic[T]):
 
     def _trouble(self, plugin: Plugin) -> str:
         try:
-            found = load(plugin.at)
+            with redirect_stdout(sys.stderr):  # what it prints must not stand in the JSON of a command
+                found = load(plugin.at)
         except (Exception, SystemExit) as error:  # whatever its code raises, it is the plug-in that is broken
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
         lacking = [name for name in self.needs if not hasattr(found, name)]

@@ -55,6 +55,12 @@ def test_another_package_adds_a_name(things, package):
     assert things.left_out() == []
 
 
+def test_what_a_package_prints_is_kept_from_the_output(things, package, capsys):
+    package("loud_things", "print('hello')\nclass Extra: pass\n", loud="loud_things:Extra")
+    assert "loud" in list(things)
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 def test_a_broken_package_is_named_and_left_out(things, package):
     package("broken_things", "import a_module_that_is_not_there\n", wrong="broken_things:Wrong")
     package("sound_things", "class Sound: pass\n", sound="sound_things:Sound")

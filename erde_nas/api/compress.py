@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
-from erde_nas.api.inputs import folder_of
+from erde_nas.api.inputs import folder_of, texts_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.run import Run
 from erde_nas.errors import UserError
@@ -41,12 +41,12 @@ def compress(
     folder = run.folder if isinstance(run, Run) else folder_of(run)
     if profile is not None and not target:
         raise UserError(f"--profile {profile} says what --target is about; give one, such as --target speedup=10")
-    texts = [f"{key}={value}" for key, value in target.items()] if isinstance(target, Mapping) else target
+    texts = [f"{key}={value}" for key, value in target.items()] if isinstance(target, Mapping) else texts_of(target)
     goal = parse_goal(texts) if texts else None
     with telling(progress) as meter:
         from erde_nas import pipeline
 
         report, outcome = pipeline.compress(
-            folder, students or (), device=device, meter=meter, goal=goal, profile=profile
+            folder, texts_of(students), device=device, meter=meter, goal=goal, profile=profile
         )
     return Run(folder, report, outcome)

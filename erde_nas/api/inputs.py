@@ -1,6 +1,6 @@
 """What a caller gives for a recipe or profiles -> checked values, with the errors that the command line gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -47,7 +47,9 @@ def recipe_of(recipe: RecipeLike) -> Recipe:
 
 def profiles_of(profiles: Profiles) -> tuple[HardwareProfile, ...]:
     """One or several profiles. Raises UserError that lists every problem, and for two of one name."""
-    several = [profiles] if isinstance(profiles, str | PathLike | Mapping | HardwareProfile) else list(profiles)
+    several = [profiles] if isinstance(profiles, str | PathLike | Mapping | HardwareProfile) else profiles
+    if not isinstance(several, Iterable) or not (several := list(several)):
+        raise UserError(f"profiles must be at least one name, path, dictionary or HardwareProfile, but got {profiles}")
     loaded = tuple(map(_profile, several))
     names = [profile.name for profile in loaded]
     if len(set(names)) < len(names):
@@ -84,7 +86,7 @@ def changed(
 
 def _scaled(recipe: Recipe, factor: float) -> Recipe:
     """With every number of epochs times `factor`."""
-    if not 0 < factor <= MOST_SCALE:
+    if not isinstance(factor, int | float) or not 0 < factor <= MOST_SCALE:
         raise UserError(f"epochs_scale must be a factor above 0 and at most {MOST_SCALE:g}, but got {factor}")
 
     def scaled(train: OptimizerSection) -> OptimizerSection:
@@ -98,5 +100,25 @@ def _scaled(recipe: Recipe, factor: float) -> Recipe:
 
 
 def folder_of(folder: str | PathLike[str]) -> Path:
-    """A folder that a caller names."""
+    """A folder or file that a caller names. Raises UserError for what is no path."""
+    if not isinstance(folder, str | PathLike):
+        raise UserError(f"a folder or file must be a text or a Path, but got {_kind(folder)}")
     return Path(folder).expanduser()
+
+
+def model_of(model: str | PathLike[str] | AtPoint) -> AtPoint | Path:
+    """A student as it is, or the path of a file. Raises UserError for what is neither, such as a run."""
+    if isinstance(model, str | PathLike):
+        return folder_of(model)
+    if hasattr(model, "file") and hasattr(model, "thresholds"):
+        return model
+    raise UserError(f"a model must be a student, such as run.best(), or the path of a file, but got {_kind(model)}")
+
+
+def texts_of(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Several texts; a text by itself is one, and None is none."""
+    return (texts,) if isinstance(texts, str) else tuple(texts or ())
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"

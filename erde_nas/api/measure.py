@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erde_nas.api.inputs import AtPoint, Profiles, folder_of, profiles_of
+from erde_nas.api.inputs import AtPoint, Profiles, folder_of, model_of, profiles_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.tables import html_table, lines_html
 from erde_nas.errors import UserError
@@ -98,10 +98,11 @@ def measure(
     from erde_nas.measurement.profiling import profile_files
 
     wanted = profiles_of(profiles)
-    point = None if isinstance(model, str | PathLike) else (model.thresholds, model.exit_fractions)
-    first = folder_of(model) if isinstance(model, str | PathLike) else model.file
+    found_model = model_of(model)
+    point = None if isinstance(found_model, Path) else (found_model.thresholds, found_model.exit_fractions)
+    first = found_model if isinstance(found_model, Path) else found_model.file
     files = [first] if compare is None else [first, folder_of(compare)]
-    pixels = folder_of(images) if isinstance(images, str | PathLike) else images
+    pixels = images if images is None or hasattr(images, "dtype") else folder_of(images)
     rows: list[Measurement] = []
     with telling(progress) as meter:
         say = _once(meter.say)

@@ -7,9 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from erde_nas.api.inputs import AtPoint, folder_of
+from erde_nas.api.inputs import AtPoint, model_of
 from erde_nas.api.tables import Records
 from erde_nas.device.bundle_runner import plain
+from erde_nas.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ class Answer:
 
 Answers: TypeAlias = Records[Answer]
 Say: TypeAlias = Callable[[str], None]
+NO_IMAGES = "images must be paths of files and folders, or one array (n, channels, height, width) uint8"
 
 
 def warn(text: str) -> None:
@@ -75,9 +77,10 @@ def predict(model: str | PathLike[str] | AtPoint, images: Images, *, resize: boo
     Raises:
         UserError: for a file that is no exported student, and for images that it cannot take.
     """
-    if isinstance(model, str | PathLike):
-        return predict_with(folder_of(model), images, resize=resize, say=say)
-    return predict_with(model.file, images, model.thresholds, resize=resize, say=say)
+    found = model_of(model)
+    if isinstance(found, Path):
+        return predict_with(found, images, resize=resize, say=say)
+    return predict_with(found.file, images, found.thresholds, resize=resize, say=say)
 
 
 def predict_with(
@@ -89,8 +92,12 @@ def predict_with(
     if isinstance(images, str | PathLike):
         images = [images]
     if isinstance(images, Sequence):
+        if not all(isinstance(image, str | PathLike) for image in images):
+            raise UserError(NO_IMAGES)
         paths = [Path(image) for image in images]
         rows = predict_files(model, paths, thresholds=thresholds, resize=resize, say=say)
+    elif not hasattr(images, "dtype"):
+        raise UserError(NO_IMAGES)
     else:
         rows = predict_arrays(model, images, thresholds=thresholds, say=say)
     return Records(_answer(row) for row in rows)

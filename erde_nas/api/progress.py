@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from erde_nas.errors import UserError
 from erde_nas.progress.meter import Meter
 from erde_nas.progress.quiet import quiet
 
@@ -15,6 +16,8 @@ to 1, and what is going on, in words."""
 @contextmanager
 def telling(progress: Progress) -> Iterator[Meter]:
     """The meter for a call, whose clock begins now; libraries are silent meanwhile."""
+    if not isinstance(progress, bool) and not callable(progress):
+        raise UserError(f"progress must be True, False or a function of (share, text), but got {progress!r}")
     meter = Meter() if progress is True else Meter(tell=_nobody if progress is False else progress)
     with quiet(), meter:
         yield meter

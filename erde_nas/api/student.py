@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
-from erde_nas.api.inputs import folder_of
+from erde_nas.api.inputs import folder_of, texts_of
 from erde_nas.api.predict import Answers, Images, predict
 from erde_nas.api.tables import Records, table_html, table_text
 from erde_nas.errors import UserError
@@ -141,4 +141,4 @@ def write_student(
         from erde_nas.bundle.measured_student import find_student
         from erde_nas.bundle.write import write_bundle
 
-        return write_bundle(find_student(run, student, results), folder_of(folder), tuple(formats))
+        return write_bundle(find_student(run, student, results), folder_of(folder), texts_of(formats))

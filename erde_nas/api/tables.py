@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Protocol, TypeVar
+from typing import Protocol, SupportsIndex, TypeVar, overload
 
 from tabulate import tabulate
 
@@ -18,7 +18,16 @@ R = TypeVar("R", bound=Shown, covariant=True)
 
 
 class Records(tuple[R, ...]):
-    """A tuple of records that is a table where it is shown."""
+    """A tuple of records that is a table where it is shown; so is a slice of it."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> R: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Records[R]": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "R | Records[R]":
+        return Records(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
 
     def __str__(self) -> str:
         return table_text(self)

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from erde_nas.api.inputs import RecipeLike, changed, folder_of, recipe_of
+from erde_nas.api.inputs import RecipeLike, changed, folder_of, recipe_of, texts_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.tables import Records, table_html
 from erde_nas.errors import UserError
@@ -113,7 +113,7 @@ def _plans(recipe: Recipe, losses: Sequence[str] | None, epochs_scale: float | N
     """Every loss with its settings and training."""
     from erde_nas.comparison.loss_names import parse_loss
 
-    names = losses or (EVERYDAY if recipe.distil.preset is None else [recipe.distil.loss])
+    names = texts_of(losses) or (EVERYDAY if recipe.distil.preset is None else [recipe.distil.loss])
     plans = {text: expand(recipe, parse_loss(text, recipe.distil)) for text in names}
     return plans if epochs_scale is None else {text: plan.scaled(epochs_scale) for text, plan in plans.items()}
 

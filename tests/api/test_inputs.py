@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import erde_nas
-from erde_nas.api.inputs import changed, profiles_of, recipe_of
+from erde_nas.api.inputs import changed, folder_of, profiles_of, recipe_of, texts_of
+from erde_nas.api.progress import telling
 from erde_nas.recipe.shipped import shipped
 from erde_nas.recipe.yaml_lines import read_yaml
 
@@ -62,6 +63,29 @@ def test_profiles_are_one_or_several():
         profiles_of([mine, mine])
     with pytest.raises(erde_nas.UserError, match="profile: threads: should be greater than or equal to 1"):
         profiles_of({"name": "mine", "threads": 0})
+
+
+@pytest.mark.parametrize("given", [[], (), 5])
+def test_without_a_profile_nothing_is_begun(given, tmp_path):
+    with pytest.raises(erde_nas.UserError, match="profiles must be at least one name, path, dictionary"):
+        erde_nas.search("quickstart", tmp_path / "run", profiles=given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_path_no_factor_or_no_function_is_named():
+    with pytest.raises(erde_nas.UserError, match="a folder or file must be a text or a Path, but got None"):
+        erde_nas.load_run(None)
+    with pytest.raises(erde_nas.UserError, match="must be a text or a Path, but got a value of type list"):
+        folder_of([])
+    with pytest.raises(erde_nas.UserError, match="epochs_scale must be a factor above 0 and at most 1000, but got 2"):
+        changed(recipe_of("quickstart"), epochs_scale="2")
+    with pytest.raises(erde_nas.UserError, match="progress must be True, False or a function"), telling(5):
+        pass
+
+
+def test_a_text_by_itself_is_one_of_several():
+    assert texts_of("kd") == texts_of(["kd"]) == ("kd",)
+    assert texts_of(None) == ()
 
 
 def test_what_a_call_says_instead():

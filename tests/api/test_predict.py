@@ -63,6 +63,26 @@ def test_arrays_that_do_not_fit(students, pixels):
         students[0].predict(pixels[0])
 
 
+@pytest.mark.parametrize("images", [None, 5, [np.zeros((1, 16, 16), np.uint8)], [[0, 1]]])
+def test_what_is_no_image(students, images):
+    with pytest.raises(erde_nas.UserError, match="images must be paths of files and folders, or one array"):
+        students[0].predict(images)
+
+
+def test_a_run_is_no_model(finished, pixels):
+    run = erde_nas.load_run(finished)
+    for call in (erde_nas.predict, erde_nas.measure):
+        with pytest.raises(erde_nas.UserError, match="a model must be a student, such as run"):
+            call(run, "cpu-1thread" if call is erde_nas.measure else pixels)
+
+
+def test_a_slice_of_records_is_a_table(students, pixels):
+    answers = students[0].predict(pixels[:3])
+    assert answers[1:]._repr_html_().count("<tr>") == 3
+    assert str(answers[:0]) == "none"
+    assert answers[0] == answers[:1][0]
+
+
 def test_what_is_left_out_of_a_folder_is_a_warning(students, pixels, tmp_path):
     Image.fromarray(pixels[0][0]).save(tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("mine")
