@@ -42,6 +42,8 @@ def recipe_of(recipe: RecipeLike) -> Recipe:
         return recipe
     if isinstance(recipe, Mapping):
         return check_strict(recipe, Recipe, "recipe")
+    if not isinstance(recipe, str | PathLike):
+        raise UserError(f"a recipe must be a name, path, dictionary or Recipe, but got {_kind(recipe)}")
     return load_recipe(shipped.find("search", str(recipe)))
 
 

@@ -102,7 +102,9 @@ def measure(
     point = None if isinstance(found_model, Path) else (found_model.thresholds, found_model.exit_fractions)
     first = found_model if isinstance(found_model, Path) else found_model.file
     files = [first] if compare is None else [first, folder_of(compare)]
-    pixels = images if images is None or hasattr(images, "dtype") else folder_of(images)
+    if not (images is None or isinstance(images, str | PathLike) or hasattr(images, "dtype")):
+        raise UserError("images must be a folder, or one array (n, channels, height, width) uint8")
+    pixels = folder_of(images) if isinstance(images, str | PathLike) else images
     rows: list[Measurement] = []
     with telling(progress) as meter:
         say = _once(meter.say)

@@ -73,6 +73,8 @@ def test_without_a_profile_nothing_is_begun(given, tmp_path):
 
 
 def test_what_is_no_path_no_factor_or_no_function_is_named():
+    with pytest.raises(erde_nas.UserError, match="a recipe must be a name, path, dictionary or Recipe, but got None"):
+        recipe_of(None)
     with pytest.raises(erde_nas.UserError, match="a folder or file must be a text or a Path, but got None"):
         erde_nas.load_run(None)
     with pytest.raises(erde_nas.UserError, match="must be a text or a Path, but got a value of type list"):

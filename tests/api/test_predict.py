@@ -76,6 +76,11 @@ def test_a_run_is_no_model(finished, pixels):
             call(run, "cpu-1thread" if call is erde_nas.measure else pixels)
 
 
+def test_paths_to_time_are_one_folder(students, tmp_path):
+    with pytest.raises(erde_nas.UserError, match="images must be a folder, or one array"):
+        erde_nas.measure(students[0], "cpu-1thread", [tmp_path])
+
+
 def test_a_slice_of_records_is_a_table(students, pixels):
     answers = students[0].predict(pixels[:3])
     assert answers[1:]._repr_html_().count("<tr>") == 3
