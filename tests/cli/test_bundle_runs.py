@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from erde_nas.bundle.card import model_card
+from erde_nas.bundle.student_file import StudentFile
 from erde_nas.data.load import load_dataset
+from erde_nas.front.json_records import from_json
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.nest import thresholds_of
@@ -138,7 +140,8 @@ def test_the_model_cards_own_example_of_a_budget_works(bundle):
 
 def test_the_card_of_a_student_with_one_exit_says_nothing_of_thresholds(bundle):
     arch = {**bundle.student["arch"], "exits": bundle.student["arch"]["exits"][:1]}
-    card = model_card({**bundle.student, "arch": arch, "default": {"model": "model.onnx", "thresholds": []}})
+    default = {**bundle.student["default"], "model": "model.onnx", "thresholds": []}
+    card = model_card(from_json(StudentFile, {**bundle.student, "arch": arch, "default": default, "baselines": []}))
     assert "with one exit" in card
     assert "- Default: `model.onnx`\n" in card
     assert "thresholds none" not in card
