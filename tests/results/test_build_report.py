@@ -237,3 +237,12 @@ def test_the_searched_front_is_that_of_brute_force() -> None:
         )
 
     assert searched_front(trials) == [one for one in feasible if not beaten(one)]
+
+
+def test_the_report_says_by_which_rule_images_leave(
+    tmp_path: Path, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found["exit_rule"] == {"name": "entropy", "text": "entropy of its answer", "unit": "nats"}
+    monkeypatch.setitem(globals(), "RECIPE", RECIPE.model_copy(update={"exit_rule": "margin"}))
+    other = report(tmp_path / "margin", finished=False)
+    assert (other["exit_rule"]["name"], other["exit_rule"]["unit"]) == ("margin", "")
