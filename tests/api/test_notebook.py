@@ -51,7 +51,7 @@ def test_it_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "a search is silent where nobody asks for progress"
-    assert done.stdout.count("<table>") == 4, "the run, its front, the best student, its latency"
+    assert done.stdout.count("<table>") == 5, "the run, its front, the best student, its latency, answers"
     right = float(done.stdout.split("right: ")[1].split()[0])
     assert right > 0.6, "answers are those of a trained student"
     assert "'student.json'" in done.stdout
