@@ -23,7 +23,7 @@ from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
 from erde_nas.device.machine import describe_machine
 from erde_nas.measurement.latency import Effort, Workload, measure
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.network import EarlyExitNetwork

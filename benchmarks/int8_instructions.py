@@ -27,7 +27,7 @@ from runtimes import fastest, students
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from erde_nas.device.agent.work import pin
+from erde_nas.device.agent.run_job import pin
 from erde_nas.device.machine import describe_machine
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting, forced

@@ -35,7 +35,7 @@ from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.latency import Workload, measure
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import PerExit, cross_predict, judge, order
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32

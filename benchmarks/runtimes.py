@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from erde_nas.device.agent.work import pin
+from erde_nas.device.agent.run_job import pin
 from erde_nas.device.machine import describe_machine
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Runner, Setting, forced

@@ -162,11 +162,11 @@ def make_services(run: Path, student: str, folder: Path) -> tuple[list[Service],
     from erde_nas.bundle.write import write_bundle
     from erde_nas.data.load import load_dataset
     from erde_nas.files import read_json
-    from erde_nas.front.report_file import read_report
     from erde_nas.networks.network import drop_early_exits
     from erde_nas.networks.weights import load_network
     from erde_nas.onnx_files.file_kind import FileKind
     from erde_nas.onnx_files.write import make_segments, write_file
+    from erde_nas.report_data.report_file import read_report
     from erde_nas.run.folder import existing_run
 
     store = existing_run(run)

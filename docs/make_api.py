@@ -11,7 +11,7 @@ from typing import Any
 import erde_nas
 from erde_nas.api import inputs, measure, predict, progress, run, student, train
 from erde_nas.distil import losses
-from erde_nas.front import goal, latency, point, report
+from erde_nas.report_data import goal, latency, point, report
 
 PAGE = Path(__file__).with_name("api.md")
 INTRODUCTION = """\

@@ -17,12 +17,9 @@ from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
-from erde_nas.distil.training.timings import bf16_may_help
+from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import UserError
-from erde_nas.front.json_records import to_json
-from erde_nas.front.report import Report
-from erde_nas.front.report_file import read_report
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.int8_form import explained, int8_form
 from erde_nas.measurement.target import machine_of, obstacle
@@ -34,6 +31,9 @@ from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
+from erde_nas.report_data.json_records import to_json
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.report_file import read_report
 from erde_nas.results.build_report import build_report
 from erde_nas.results.goal_outcome import GoalOutcome, already_reached, goal_outcome, profile_of
 from erde_nas.results.measured import measure_run
@@ -46,7 +46,7 @@ from erde_nas.run.studies.shared import check_storage
 from erde_nas.searching.limits import check_reachable
 from erde_nas.searching.loop import explore
 from erde_nas.searching.objectives import objective_names, optimised
-from erde_nas.searching.planner import Planner
+from erde_nas.searching.probe import Planner
 from erde_nas.searching.rank_check import check_ranks
 from erde_nas.searching.shortlist import finish, finish_shortlist
 from erde_nas.searching.supernet.evaluator import candidate_maker, train_supernets

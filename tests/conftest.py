@@ -82,8 +82,8 @@ def call(*words: object) -> Done:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["erde-nas", *map(str, words)])
         patch.setattr(sys, "warnoptions", ["error"])  # the command line silences them otherwise
-        # Medians over the tiny profile's eight images are noise: they would decide what is offered. See test_fronts.py.
-        patch.setattr("erde_nas.results.fronts._exits_do_not_pay", lambda point, profile: "")
+        # Medians over the tiny profile's eight images are noise: they would decide what is offered. See test_offers.py.
+        patch.setattr("erde_nas.results.offers._exits_do_not_pay", lambda point, profile: "")
         try:
             main()
         except SystemExit as stop:

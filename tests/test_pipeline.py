@@ -17,12 +17,12 @@ from erde_nas import pipeline
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.device.instructions import ARM, EXACT_INT8, canonical, exact_int8, in_words
 from erde_nas.device.machine import this_cpu
-from erde_nas.front.json_records import from_json
-from erde_nas.front.point import Point
 from erde_nas.networks.arch import Arch
 from erde_nas.onnx_files.nest import thresholds_of
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.json_records import from_json
+from erde_nas.report_data.point import Point
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.network_points import confidence
 from erde_nas.run.folder import RunStore

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from erde_nas.front.point import Point
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.report.facts import run_facts
+from erde_nas.report_data.point import Point
 from erde_nas.results.build_report import searched_and_finished
 from erde_nas.space.trial import Trial
 from tests.report.conftest import model

@@ -10,10 +10,10 @@ from erde_nas.api.inputs import AtPoint, Profiles, folder_of, model_of, profiles
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.tables import html_table, lines_html
 from erde_nas.errors import UserError
-from erde_nas.front.latency import Latency
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report.profiled import HEADERS, profile_parts, profile_table
+from erde_nas.report_data.latency import Latency
 
 if TYPE_CHECKING:
     import numpy as np

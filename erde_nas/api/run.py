@@ -10,14 +10,14 @@ from erde_nas.api.inputs import folder_of
 from erde_nas.api.student import Student, Students, profile_name
 from erde_nas.api.tables import Records, html_table, lines_html
 from erde_nas.errors import UserError
-from erde_nas.front.goal import GoalOutcome
-from erde_nas.front.json_records import to_json
-from erde_nas.front.report import Report
-from erde_nas.front.report_file import read_report
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.build import write_report
 from erde_nas.report.tables import front_table, front_tables, summary_sentence
+from erde_nas.report_data.goal import GoalOutcome
+from erde_nas.report_data.json_records import to_json
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.report_file import read_report
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,12 +10,12 @@ from erde_nas.api.inputs import folder_of, texts_of
 from erde_nas.api.predict import Answers, Images, predict
 from erde_nas.api.tables import Records, table_html, table_text
 from erde_nas.errors import UserError
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, known, significant, uncertainty
 from erde_nas.progress.quiet import quiet
 from erde_nas.report.points import ROLE_NAMES
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, known, significant, uncertainty
 
 
 @dataclass(frozen=True, repr=False)

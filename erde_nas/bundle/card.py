@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from erde_nas.bundle.student_file import ShippedBaseline, ShippedLatency, StudentFile, TradeOff
 from erde_nas.device.instructions import in_words
-from erde_nas.front.uncertainty import doubts, known, significant, uncertainty
+from erde_nas.report_data.uncertainty import doubts, known, significant, uncertainty
 
 EXAMPLE = """\
 import json, sys

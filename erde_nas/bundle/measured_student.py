@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.errors import UserError
-from erde_nas.front.point import Point
-from erde_nas.front.report import Report
 from erde_nas.onnx_files.metadata import Metadata, read_metadata
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.report import Report
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from erde_nas.front.point import Point, Role, Stage
-from erde_nas.front.report import ExitRuleFacts
+from erde_nas.report_data.point import Point, Role, Stage
+from erde_nas.report_data.report import ExitRuleFacts
 
 SCHEMA = 1
 FILE = "student.json"
@@ -14,7 +14,7 @@ FILE = "student.json"
 class ShippedLatency:
     """Milliseconds per image under one profile. An estimate has a mean alone.
 
-    `interval`, `noisy` and `interrupted` say how far the numbers hold: front/uncertainty.py.
+    `interval`, `noisy` and `interrupted` say how far the numbers hold: report_data/uncertainty.py.
     """
 
     mean: float

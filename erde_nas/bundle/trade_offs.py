@@ -11,9 +11,9 @@ from pathlib import Path
 from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.bundle.student_file import ShippedLatency, TradeOff
 from erde_nas.files import checked
-from erde_nas.front.json_records import from_json
-from erde_nas.front.point import Point
 from erde_nas.onnx_files.curve import curve_path, read_curve
+from erde_nas.report_data.json_records import from_json
+from erde_nas.report_data.point import Point
 
 
 @dataclass(frozen=True)

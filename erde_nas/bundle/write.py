@@ -37,14 +37,14 @@ from erde_nas.device import bundle_runner as runner
 from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
-from erde_nas.front.json_records import to_json
-from erde_nas.front.point import Point
-from erde_nas.front.report import ProfileFacts, Report
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.recipe.profile import HERE
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report.points import baseline_name
+from erde_nas.report_data.json_records import to_json
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.report import ProfileFacts, Report
 from erde_nas.run.folder import existing_run
 
 COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from erde_nas.compression.qat import rounded
-from erde_nas.data.pixels import read_pixels
+from erde_nas.data.on_disk import read_pixels
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed

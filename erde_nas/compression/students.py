@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from erde_nas.compression.drop_exits import drop_unused_exits
-from erde_nas.compression.goal_measures import GoalMeasures
+from erde_nas.compression.goal_estimates import GoalMeasures
 from erde_nas.compression.prune import shapes
 from erde_nas.compression.prune_students import (
     gradients_of,

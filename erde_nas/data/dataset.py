@@ -11,7 +11,7 @@ from erde_nas.errors import UserError
 class Split:
     """Images (n, channels, height, width) uint8 and labels (n,) int64.
 
-    Where the images stay on the disk (`data/pixels.py`), `images` is empty, (0, channels, height, width), and `paths`
+    Where the images stay on the disk (`data/on_disk.py`), `images` is empty, (0, channels, height, width), and `paths`
     (n,) names the files as bytes. Validation and test are always in memory. Where images in memory have names, such as
     those of their files, `names` (n,) holds them as bytes.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from erde_nas.data.sources import Remote
+from erde_nas.data.official import Remote
 from erde_nas.errors import UserError
 
 Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all if known

@@ -11,7 +11,7 @@ from erde_nas.cache import cache_dir
 from erde_nas.data.download import Progress, download
 from erde_nas.data.kind import DatasetKind, kind_of, official
 from erde_nas.data.locate import find, missing_files
-from erde_nas.data.sources import Source
+from erde_nas.data.official import Source
 from erde_nas.data.unpack import unpack
 from erde_nas.errors import UserError
 from erde_nas.registry import DATASETS

@@ -13,7 +13,7 @@ from erde_nas.data.dataset import Split
 from erde_nas.data.images import check_sizes, is_grayscale, read_image, read_images, size_of
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.layout import find_layout
-from erde_nas.data.pixels import file_names, fits_in_memory, on_disk
+from erde_nas.data.on_disk import file_names, fits_in_memory, on_disk
 from erde_nas.data.raw import Raw
 from erde_nas.data.transparency import about_alpha, spread
 from erde_nas.device.bundle_runner import names

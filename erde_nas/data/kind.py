@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from erde_nas.data.official import Source
 from erde_nas.data.raw import Raw
-from erde_nas.data.sources import Source
 from erde_nas.recipe.recipe import DatasetSection
 from erde_nas.registry import DATASETS
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.kind import kind_of
-from erde_nas.data.pixels import file_marks, fits_in_memory, in_memory, pixel_bytes, read_pixels, subset
+from erde_nas.data.on_disk import file_marks, fits_in_memory, in_memory, pixel_bytes, read_pixels, subset
 from erde_nas.data.raw import Raw
 from erde_nas.data.split import hold_out, shuffle
 from erde_nas.data.summary import images_per_class, odd_images

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from erde_nas.cache import cache_dir
-from erde_nas.data.sources import Source
+from erde_nas.data.official import Source
 from erde_nas.errors import DataMissing, UserError
 
 

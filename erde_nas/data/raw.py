@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Split
-from erde_nas.data.sources import Source, damaged
+from erde_nas.data.official import Source, damaged
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ about the class shares of the whole, so that "the first n images" is a fair samp
 import numpy as np
 
 from erde_nas.data.dataset import Split
-from erde_nas.data.pixels import subset
+from erde_nas.data.on_disk import subset
 from erde_nas.errors import UserError
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from erde_nas.data.dataset import Split
-from erde_nas.data.pixels import read_pixels
+from erde_nas.data.on_disk import read_pixels
 from erde_nas.device.machine import usable_cores
 from erde_nas.errors import UserError
 

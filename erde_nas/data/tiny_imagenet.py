@@ -11,8 +11,8 @@ import numpy as np
 from erde_nas.data.images import list_images, read_images
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
+from erde_nas.data.official import Remote, Source, damaged
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.data.sources import Remote, Source, damaged
 from erde_nas.recipe.recipe import DatasetSection
 
 _SOURCE = Source(

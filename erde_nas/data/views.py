@@ -15,7 +15,7 @@ from torch import Tensor
 
 from erde_nas.data.augment import Augmentation, draw
 from erde_nas.data.dataset import Split
-from erde_nas.data.pixels import read_pixels
+from erde_nas.data.on_disk import read_pixels
 from erde_nas.data.stream import read_ahead
 from erde_nas.recipe.recipe import ViewsSection
 

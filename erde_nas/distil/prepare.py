@@ -13,8 +13,8 @@ from erde_nas.data.views import Views
 from erde_nas.distil.context import TrainingContext, training_seconds, trainings_at_once
 from erde_nas.distil.task import Task
 from erde_nas.distil.teachers.cached_logits import cached_logits, is_cached
-from erde_nas.distil.teachers.foreign import ForeignTeacher
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.distil.training.calibrate import calibrate
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.train import steps_per_epoch

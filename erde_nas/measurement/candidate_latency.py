@@ -12,7 +12,7 @@ from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import INT8, FileKind

@@ -8,7 +8,7 @@ import numpy as np
 
 from erde_nas.errors import DeviceLost, RuntimeRefused, UserError
 from erde_nas.measurement.latency import Effort, Workload, measure
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.recipe.profile import HardwareProfile
 
 LeftOut = dict[str, str]

@@ -15,7 +15,7 @@ from erde_nas.device.instructions import EXACT_INT8, exact_int8
 from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session, run_segments
 from erde_nas.errors import UserError
-from erde_nas.measurement.foreign import Size, find_image_feed
+from erde_nas.measurement.image_feed import Size, find_image_feed
 from erde_nas.measurement.latency import Workload
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.deployable import DeployableFile

@@ -21,14 +21,14 @@ from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import RuntimeRefused, UserError
-from erde_nas.front.latency import Latency
-from erde_nas.front.uncertainty import MOST_INTERRUPTED
 from erde_nas.measurement.agreement import disagreement
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
+from erde_nas.measurement.statistics import Timing, contention_text, narrow, pool
 from erde_nas.measurement.target import run_here, run_there
-from erde_nas.measurement.timing import Timing, contention_text, narrow, pool
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.uncertainty import MOST_INTERRUPTED
 
 PASSES = 1  # of the stream, per process
 CHECKED_IMAGES = 256  # whose logits in the runtime are compared with those expected

@@ -10,12 +10,12 @@ import numpy as np
 from erde_nas.device.instructions import exact_int8, in_words
 from erde_nas.device.machine import Machine
 from erde_nas.errors import UserError
-from erde_nas.front.latency import Latency
 from erde_nas.measurement.given_file import GivenFile, read_given_file, read_images
 from erde_nas.measurement.latency import Effort, latency_record, measure
+from erde_nas.measurement.statistics import Timing, median_interval
 from erde_nas.measurement.target import machine_of, obstacle
-from erde_nas.measurement.timing import Timing, median_interval
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.latency import Latency
 
 Shares = tuple[tuple[float, ...], tuple[float, ...]]  # thresholds, and what share of the images leaves at each exit
 

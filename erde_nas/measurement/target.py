@@ -13,7 +13,7 @@ from erde_nas.device.agent.json_records import DamagedRecord, last_object
 from erde_nas.device.machine import Machine
 from erde_nas.errors import RuntimeRefused
 from erde_nas.measurement.detect import describe_machine, mismatch
-from erde_nas.measurement.remote import device
+from erde_nas.measurement.ssh_device import device
 from erde_nas.recipe.profile import HardwareProfile
 
 START_S = 60  # of the time-out of a job elsewhere: Python, the runtime, the reference model

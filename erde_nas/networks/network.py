@@ -17,7 +17,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.families import last_blocks, with_exits
 from erde_nas.networks.heads import Head, build_head
-from erde_nas.networks.start import start_as_published_
+from erde_nas.networks.published_init import start_as_published_
 from erde_nas.networks.stem import build_stem
 
 

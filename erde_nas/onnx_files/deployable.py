@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from erde_nas.device.exit_rules import ENTROPY
-from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.feed import Feed
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.foreign import place

@@ -14,7 +14,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from erde_nas.device.runtimes.foreign import Feed, write_feed
+from erde_nas.device.runtimes.feed import Feed, write_feed
 
 INTEGER = ("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
 FLOATS: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}

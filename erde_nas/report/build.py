@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from erde_nas.errors import UserError
-from erde_nas.front.report import Report
-from erde_nas.front.report_file import FILE, report_json
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
 from erde_nas.report.plots import front_png
 from erde_nas.report.points import MACS, Row, comparison_rows, front_rows, profile_names, speed_up, student_rows
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.report_file import FILE, report_json
 
 FIELDS = (
     "role",

@@ -4,8 +4,6 @@ import html
 
 import plotly.graph_objects as go
 
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.columns import QUANTILES, exits
 from erde_nas.report.points import MACS, Row, show_speed_up, teacher_row
 from erde_nas.report.series import (
@@ -21,6 +19,8 @@ from erde_nas.report.series import (
     series,
 )
 from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, macs_unit, one_line, percent, size_unit
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, uncertainty
 
 CONFIG = {"displayModeBar": False, "plotlyServerURL": ""}
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from erde_nas.device.instructions import in_words
-from erde_nas.front.latency import Latency
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.points import MACS, Row, show_speed_up
 from erde_nas.report.units import (
     MISSING,
@@ -21,6 +18,9 @@ from erde_nas.report.units import (
     significant,
     size_unit,
 )
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, uncertainty
 
 NAME_WIDTH = 14  # of the first column in a terminal
 WORTH_SAYING = 0.01  # share of a file's calls that were interrupted

@@ -1,11 +1,11 @@
 """What is best on which device: the best student of every hardware profile, and what it costs on the others."""
 
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, uncertainty
 from erde_nas.report.points import Row, profile_names, show_speed_up, student_rows, teacher_row
 from erde_nas.report.summary import ROUNDING, TOLERANCE
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, accuracy_with_ci, latency_unit, one_line
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, uncertainty
 
 TITLE = "Devices compared"
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from erde_nas.front.report import Report
 from erde_nas.report.points import MACS, Row, by_cost, student_rows
 from erde_nas.report.tables import Table
 from erde_nas.report.units import MISSING, macs_unit, percent, significant
+from erde_nas.report_data.report import Report
 
 T = TypeVar("T")
 

@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from erde_nas.device.instructions import in_words
-from erde_nas.front.report import DatasetFacts, DeviceFacts, Environment, ExitRuleFacts, Report
 from erde_nas.report.forecasts import latency_model_facts
 from erde_nas.report.points import profile_names, student_rows
 from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
+from erde_nas.report_data.report import DatasetFacts, DeviceFacts, Environment, ExitRuleFacts, Report
 
 MOST_CLASSES = 24  # whose counts are listed
 PROTOCOL = (

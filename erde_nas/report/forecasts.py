@@ -1,8 +1,8 @@
 """How well latency was predicted during the search, in words. No latency of a report is a prediction."""
 
-from erde_nas.front.report import LatencyModelFacts, Report
 from erde_nas.report.ranks import ENOUGH
 from erde_nas.report.units import percent
+from erde_nas.report_data.report import LatencyModelFacts, Report
 
 
 def latency_model_facts(report: Report) -> list[str]:

@@ -2,7 +2,6 @@
 
 from tabulate import tabulate
 
-from erde_nas.front.report import Report
 from erde_nas.report.devices import devices_table
 from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
@@ -16,6 +15,7 @@ from erde_nas.report.facts import (
 )
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.tables import Table, front_tables
+from erde_nas.report_data.report import Report
 
 INTERRUPTED = "This run was interrupted: what follows is what had been finished by then."
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})

@@ -5,7 +5,6 @@ from html import escape
 
 from plotly.offline import get_plotlyjs
 
-from erde_nas.front.report import Report
 from erde_nas.report.charts import chart_html
 from erde_nas.report.devices import devices_table
 from erde_nas.report.exits import exit_cells, exit_facts, exit_headers, exit_rows
@@ -25,6 +24,7 @@ from erde_nas.report.style import CSS, SCRIPT
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.tables import Table, front_tables
 from erde_nas.report.units import accuracy_with_ci, percent
+from erde_nas.report_data.report import Report
 
 CARDS = 12  # students whose exits are shown at once; the others unfold
 SENTENCE = 40  # characters from which a cell may break over lines

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from erde_nas.front.report import Report
 from erde_nas.report.points import MACS, Row, baseline_rows, by_cost, teacher_row
 from erde_nas.report.series import (
     FRONT_COLOUR,
@@ -30,6 +29,7 @@ from erde_nas.report.series import (
     series,
 )
 from erde_nas.report.units import Unit, macs_unit
+from erde_nas.report_data.report import Report
 
 DPI = 100
 WIDTH, PANEL_HEIGHT = 14.0, 5.2  # inches: 1,400 pixels wide

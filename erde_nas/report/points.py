@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Literal
 
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point, Role
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, known, uncertainty
 from erde_nas.report.units import MISSING, one_line
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point, Role
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, known, uncertainty
 
 Kind = Literal["student", "baseline", "teacher"]
 MACS = "macs"  # the cost that needs no profile

@@ -7,8 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from erde_nas.front.uncertainty import NOISY, WIDE, doubts, known, uncertainty
 from erde_nas.report.units import MISSING
+from erde_nas.report_data.uncertainty import NOISY, WIDE, doubts, known, uncertainty
 
 HEADERS = ["profile", "file", "precision", "ms per exit", "expected ms", "mean ms (95% CI)", "p50", "p95", "p99", "MB"]
 Rows = Sequence[dict[str, Any]]
@@ -50,7 +50,7 @@ def _ms(value: float | None, uncertain: float = 0.0) -> str:
 
 @dataclass(frozen=True)
 class _Timed:
-    """What a row says of its mean: front/uncertainty.py."""
+    """What a row says of its mean: report_data/uncertainty.py."""
 
     mean: float | None
     p50: float | None

@@ -1,6 +1,6 @@
 """How well the search's own accuracy ordered candidates, in words: those that were finished, and those of a check."""
 
-from erde_nas.front.report import Report
+from erde_nas.report_data.report import Report
 
 HOW = {"train": "after the brief training", "supernet": "as slices of the supernet"}
 NAMES = {"one_shot": "slices of the supernet", "brief": "brief training", "full": "full training"}

@@ -6,9 +6,6 @@ Colours are Okabe and Ito's palette, which colour-blind readers can tell apart (
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
-from erde_nas.front.report import Report, SearchedTrial
 from erde_nas.report.points import (
     MACS,
     Row,
@@ -19,6 +16,9 @@ from erde_nas.report.points import (
     student_rows,
 )
 from erde_nas.report.units import one_line
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.report import Report, SearchedTrial
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from erde_nas.front.report import Report
-from erde_nas.front.uncertainty import doubts, doubts_of_both, known, uncertainty
 from erde_nas.report.points import (
     Row,
     comparable_teacher,
@@ -15,6 +13,8 @@ from erde_nas.report.points import (
     teacher_row,
 )
 from erde_nas.report.units import latency_unit, percent, significant
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, doubts_of_both, known, uncertainty
 
 TOLERANCE = 0.01  # a student this far below the teacher's test accuracy still replaces it
 ROUNDING = 1e-9  # 0.98 - 0.97 is a little more than 0.01 in floating point

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from erde_nas.front.latency import Latency
-from erde_nas.front.report import ProfileFacts, Report
-from erde_nas.front.uncertainty import doubts
 from erde_nas.report.columns import full_columns, terminal_columns
 from erde_nas.report.points import (
     MACS,
@@ -21,6 +18,9 @@ from erde_nas.report.points import (
 )
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.units import one_line
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.report import ProfileFacts, Report
+from erde_nas.report_data.uncertainty import doubts
 
 __all__ = ["Table", "front_table", "front_tables", "setting", "summary_sentence"]
 

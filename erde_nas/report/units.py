@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from erde_nas.front.point import Point
-from erde_nas.front.uncertainty import known, significant
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.uncertainty import known, significant
 
 __all__ = [
     "MISSING",

@@ -1,4 +1,4 @@
-"""What a run has found -> its report (front/report.py)."""
+"""What a run has found -> its report (report_data/report.py)."""
 
 import platform
 from collections.abc import Sequence
@@ -12,9 +12,14 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.data.summary import images_per_class
 from erde_nas.device.exit_rules import exit_rule
 from erde_nas.device.machine import Machine, describe_machine
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
-from erde_nas.front.report import (
+from erde_nas.measurement.profile_kinds import kinds_of
+from erde_nas.measurement.target import machine_of
+from erde_nas.pareto import non_dominated
+from erde_nas.rank_correlation import rank_correlation
+from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.report import (
     SCHEMA,
     DatasetFacts,
     DeviceFacts,
@@ -27,13 +32,8 @@ from erde_nas.front.report import (
     SearchRanks,
     TeacherCheck,
 )
-from erde_nas.measurement.profile_kinds import kinds_of
-from erde_nas.measurement.target import machine_of
-from erde_nas.pareto import non_dominated
-from erde_nas.rank_correlation import rank_correlation
-from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.results.fronts import front_hypervolumes, offer
 from erde_nas.results.measured_file import read_measured
+from erde_nas.results.offers import front_hypervolumes, offer
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.forecast import Forecast

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erde_nas.errors import UserError
-from erde_nas.front.goal import GoalOutcome
-from erde_nas.front.latency import Latency
-from erde_nas.front.report_file import FILE
-from erde_nas.front.uncertainty import doubts_of_both
 from erde_nas.recipe.goal import GoalSection, describe, misses
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.goal import GoalOutcome
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.report_file import FILE
+from erde_nas.report_data.uncertainty import doubts_of_both
 from erde_nas.results.build_report import parents_of
-from erde_nas.results.fronts import mean_latency, offer
 from erde_nas.results.measured_file import read_measured
+from erde_nas.results.offers import mean_latency, offer
 from erde_nas.results.point_choice import Choice, choose
 from erde_nas.run.folder import RunStore
 

@@ -9,14 +9,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.errors import UserError
-from erde_nas.front.point import Point, Stage
 from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Effort, Workload
 from erde_nas.measurement.profile_kinds import all_kinds, measured_together
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
@@ -25,6 +24,7 @@ from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.report.points import ROLE_NAMES
+from erde_nas.report_data.point import Point, Stage
 from erde_nas.results.measured_file import Measured, read_measured, write_measured
 from erde_nas.results.network_files import (
     NetworkFile,

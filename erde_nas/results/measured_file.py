@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from erde_nas.files import checked, read_json, write_json
-from erde_nas.front.json_records import from_json, to_json
-from erde_nas.front.point import Point
+from erde_nas.report_data.json_records import from_json, to_json
+from erde_nas.report_data.point import Point
 from erde_nas.run.folder import RunStore
 
 FILE = "measured.json"

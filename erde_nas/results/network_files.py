@@ -14,12 +14,11 @@ from torch import nn
 from erde_nas.compression.int8 import Quantized, accurate, calibration_images, quantized
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
-from erde_nas.front.point import Role, Stage
 from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Workload
 from erde_nas.measurement.profile_kinds import all_kinds, measured_together
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
@@ -36,6 +35,7 @@ from erde_nas.onnx_files.write import (
     write_file,
 )
 from erde_nas.recipe.goal import GoalSection
+from erde_nas.report_data.point import Role, Stage
 from erde_nas.results.point_choice import points_for
 
 WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end

@@ -9,17 +9,17 @@ from scipy.stats import binomtest
 
 from erde_nas.data.dataset import Dataset
 from erde_nas.distil.context import TrainingContext
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
 from erde_nas.measurement.failures import LeftOut
 from erde_nas.measurement.latency import latency_record
 from erde_nas.measurement.profile_kinds import kinds_of
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
 from erde_nas.results.network_files import WITHOUT_EXITS, NetworkFile, TrainedNetwork
 
 

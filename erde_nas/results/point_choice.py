@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from erde_nas.front.point import Point
 from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.recipe.goal import GoalSection, describe, misses
-from erde_nas.results.fronts import mean_latency
+from erde_nas.report_data.point import Point
+from erde_nas.results.offers import mean_latency
 
 SLACK = 0.95  # of a latency: what the costs of the exits, briefly measured, may promise at most
 CLOSE = 0.01  # below the teacher: what is meant where a goal says nothing of accuracy

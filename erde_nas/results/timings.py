@@ -14,7 +14,7 @@ from erde_nas.device.agent.json_records import DamagedRecord, parse, read
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
 from erde_nas.measurement.latency import Workload
-from erde_nas.measurement.timing import Timing
+from erde_nas.measurement.statistics import Timing
 from erde_nas.recipe.profile import HardwareProfile
 
 Timings = dict[str, Timing]  # by the file's key

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.data.pixels import read_pixels
+from erde_nas.data.on_disk import read_pixels
 from erde_nas.device.runtimes import answers_like
 from erde_nas.device.runtimes.interface import Setting
-from erde_nas.distil.teachers.checkpoint import checkpoint_path, read_checkpoint
-from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.distil.teachers.load import checkpoint_path, read_checkpoint
 from erde_nas.distil.teachers.program import load_program
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together

@@ -8,9 +8,9 @@ from scipy.stats import binomtest
 from torch import nn
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.distil.teachers.checkpoint import Checkpoint
-from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.distil.teachers.load import Checkpoint
 from erde_nas.distil.teachers.normalisation import USUAL, normalisation_of, spread
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import Normalize
 from erde_nas.recipe.recipe import TeacherSection

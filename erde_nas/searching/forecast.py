@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.front.report import LatencyModelFacts
 from erde_nas.measurement.candidate_latency import LATENCY_SLACK
 from erde_nas.measurement.latency_features import segment_features
 from erde_nas.measurement.latency_model import LatencyModel, PerExit, Validation, cross_predict, judge, order
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.report import LatencyModelFacts
 from erde_nas.space.findings import Findings
 from erde_nas.space.trial import Trial
 

@@ -7,7 +7,7 @@ import pytest
 
 from erde_nas.bundle.card import example_budget, model_card
 from erde_nas.bundle.student_file import StudentFile
-from erde_nas.front.json_records import from_json
+from erde_nas.report_data.json_records import from_json
 
 
 def student(means, *, profiles=(("here", "onnxruntime", "cpu"),)) -> StudentFile:

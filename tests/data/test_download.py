@@ -10,7 +10,7 @@ import pytest
 
 from erde_nas.data import download as module
 from erde_nas.data.download import download
-from erde_nas.data.sources import Remote
+from erde_nas.data.official import Remote
 from erde_nas.errors import UserError
 
 BODY = bytes(range(256)) * 4096  # 1 MiB, several reads

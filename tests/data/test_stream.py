@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_nas.data import load, memory, pixels
+from erde_nas.data import load, memory
+from erde_nas.data import on_disk as pixels
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.stream import read_ahead

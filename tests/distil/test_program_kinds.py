@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.distil.prepare import teacher_macs
-from erde_nas.distil.teachers.checkpoint import Checkpoint, read_checkpoint
+from erde_nas.distil.teachers.load import Checkpoint, read_checkpoint
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.file_kind import FP32, INT8

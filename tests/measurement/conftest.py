@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from erde_nas.measurement import remote as device
+from erde_nas.measurement import ssh_device as device
 
 SSHD = shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if Path(path).is_file()), None)
 HOSTS = """\

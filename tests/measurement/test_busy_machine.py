@@ -11,7 +11,7 @@ import pytest
 from erde_nas.device.agent.clock import Clock, time_stream
 from erde_nas.device.agent.job import Interruptions, StreamTimes, Times
 from erde_nas.device.agent.stopwatch import Stopwatch
-from erde_nas.measurement.timing import pool
+from erde_nas.measurement.statistics import pool
 
 REFERENCE_MS = 0.05
 IMAGES = 128

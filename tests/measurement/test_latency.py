@@ -9,7 +9,7 @@ from erde_nas.device.exit_rules import exit_rule
 from erde_nas.errors import UserError
 from erde_nas.measurement import latency
 from erde_nas.measurement.latency import Effort, Workload, latency_record, measure
-from erde_nas.measurement.timing import Stream, Timing
+from erde_nas.measurement.statistics import Stream, Timing
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.logits import all_logits

@@ -16,12 +16,12 @@ import pytest
 
 from erde_nas.errors import DeviceLost, UserError
 from erde_nas.measurement import latency
-from erde_nas.measurement import remote as devices
+from erde_nas.measurement import ssh_device as devices
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.given_file import read_given_file
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.profiling import profile_files
-from erde_nas.measurement.remote import Device
+from erde_nas.measurement.ssh_device import Device
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.networks.logits import all_logits
 from erde_nas.onnx_files.deployable import DeployableFile
@@ -293,7 +293,7 @@ def endless_job(student, tmp_path, monkeypatch):
 def test_nothing_goes_on_there_without_this_side(elsewhere, endless_job, how):
     """Neither after Ctrl+C nor after a death that allows no cleaning up."""
     code = (
-        "from erde_nas.measurement.remote import *; "
+        "from erde_nas.measurement.ssh_device import *; "
         f"Device('ssh:device', {sys.executable!r}).run(Path({str(endless_job)!r}), 600)"
     )
     own = {**os.environ, "TMPDIR": str(elsewhere.folder)}

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from erde_nas.compression.prune import prune
-from erde_nas.distil.teachers.foreign import ProgramTeacher
+from erde_nas.distil.teachers.wrapper import ProgramTeacher
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.families import StageChoice, make_arch
 from erde_nas.networks.macs import count_macs, exit_macs, macs_per_exit, parameter_count

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from erde_nas.distil.teachers.foreign import ProgramTeacher
+from erde_nas.distil.teachers.wrapper import ProgramTeacher
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import entropies
 from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from erde_nas.front.json_records import from_json, to_json
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point, Stage
-from erde_nas.front.report import Report
 from erde_nas.networks.arch import Arch, Block, Exit
+from erde_nas.report_data.json_records import from_json, to_json
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point, Stage
+from erde_nas.report_data.report import Report
 
 Draft = dict[str, Any]
 BARE: Draft = {

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from erde_nas.errors import UserError
-from erde_nas.front.report_file import report_json
 from erde_nas.report import build
 from erde_nas.report.build import pareto_csv, write_report
 from erde_nas.report.facts import run_facts
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
+from erde_nas.report_data.report_file import report_json
 from tests.report.conftest import BARE, Draft, model
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> | $x_{$ \"'&"

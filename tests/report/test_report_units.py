@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from erde_nas.front.json_records import from_json
-from erde_nas.front.point import Point
 from erde_nas.report.units import accuracy_with_ci, latency_unit, macs_unit, one_line, percent, significant, size_unit
+from erde_nas.report_data.json_records import from_json
+from erde_nas.report_data.point import Point
 from tests.report.conftest import point
 
 

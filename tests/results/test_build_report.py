@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.front.json_records import from_json, to_json
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import (
     CompressSection,
@@ -22,6 +19,9 @@ from erde_nas.recipe.recipe import (
     Recipe,
     SpaceSection,
 )
+from erde_nas.report_data.json_records import from_json, to_json
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
 from erde_nas.results.build_report import build_report, searched_front
 from erde_nas.results.measured_file import Measured, write_measured
 from erde_nas.run.context import RunContext

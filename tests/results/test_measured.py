@@ -6,15 +6,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from erde_nas.front.point import Role
 from erde_nas.networks.network import drop_early_exits, keep_exits
+from erde_nas.report_data.point import Role
 from erde_nas.results import measured as finals
 from erde_nas.results.measured import measure_run
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.network_files import TrainedNetwork
 from erde_nas.run.folder import RunStore
 from tests.networks.builders import build, small_arch
-from tests.results.test_fronts import point
+from tests.results.test_offers import point
 
 
 @pytest.fixture

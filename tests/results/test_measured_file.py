@@ -8,7 +8,7 @@ import pytest
 from erde_nas.errors import UserError
 from erde_nas.results.measured_file import Measured, read_measured, write_measured
 from erde_nas.run.folder import RunStore
-from tests.results.test_fronts import point
+from tests.results.test_offers import point
 from tests.run.damage import damaged
 
 MEASURED = Measured(

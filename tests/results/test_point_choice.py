@@ -8,10 +8,10 @@ import pytest
 from erde_nas.errors import UserError
 from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.recipe.goal import GoalSection, misses, parse_goal
-from erde_nas.results.fronts import DOMINATED
 from erde_nas.results.goal_outcome import sentence
+from erde_nas.results.offers import DOMINATED
 from erde_nas.results.point_choice import choose, points_for
-from tests.results.test_fronts import point
+from tests.results.test_offers import point
 
 TEACHER = point("teacher", 0.95, 100.0, fast=10.0)
 

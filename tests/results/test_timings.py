@@ -7,7 +7,7 @@ import pytest
 
 from erde_nas.errors import DeviceLost, RuntimeRefused
 from erde_nas.measurement.latency import Workload
-from erde_nas.measurement.timing import Stream, Timing
+from erde_nas.measurement.statistics import Stream, Timing
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.results.timings import FinalTimings

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset, Split
-from erde_nas.distil.teachers.checkpoint import read_checkpoint
+from erde_nas.distil.teachers.load import read_checkpoint
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, TeacherSection

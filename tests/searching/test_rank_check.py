@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from erde_nas.files import write_json
-from erde_nas.front.report import CheckedCandidate, RankCheck
 from erde_nas.recipe.recipe import Recipe, SearchSection
 from erde_nas.report.facts import run_facts
+from erde_nas.report_data.report import CheckedCandidate, RankCheck
 from erde_nas.run.folder import RunStore
 from erde_nas.run.pace import Pace
 from erde_nas.searching.plan import after_search_s, make_plan

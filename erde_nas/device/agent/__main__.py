@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from erde_nas.device.agent.refusal import short
-from erde_nas.device.agent.work import work
+from erde_nas.device.agent.run_job import work
 
 try:
     print("\n" + json.dumps(asdict(work(Path(sys.argv[1])))))

@@ -53,7 +53,7 @@ def receive_and_work(folder: Path, seconds: int) -> Answer:
     wait_for_turn()
     _kill_after(seconds)
     os.environ |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}  # some runtimes leave files there
-    from erde_nas.device.agent.work import work  # needs numpy
+    from erde_nas.device.agent.run_job import work  # needs numpy
 
     return work(folder)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from erde_nas.device.exit_rules import ExitRule, exit_rule
-from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.feed import Feed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Deployable(Protocol):
     """A file to measure or ship, as a runtime prepares it: a nested ONNX file, and what it can be taken apart into.
 
     This is what runtimes rely on; `erde_nas.onnx_files.deployable` has it. `feed` is for a classifier of other makes,
-    whose file is run as it is (see `erde_nas.device.runtimes.foreign`).
+    whose file is run as it is (see `erde_nas.device.runtimes.feed`).
     """
 
     @property

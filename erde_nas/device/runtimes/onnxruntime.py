@@ -10,7 +10,7 @@ import numpy as np
 
 from erde_nas.device.instructions import Cpu
 from erde_nas.device.runtimes.compaction import Compacting, Segment, every_exit
-from erde_nas.device.runtimes.foreign import Feed, ForeignModel, read_feed
+from erde_nas.device.runtimes.feed import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import numpy as np
 
 from erde_nas.device.instructions import BF16, Cpu, has
 from erde_nas.device.runtimes.compaction import Compacting, Segment
-from erde_nas.device.runtimes.foreign import Feed, ForeignModel, read_feed
+from erde_nas.device.runtimes.feed import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import ROUTE, Deployable, Runner, Setting
 
 PACKAGE = EXTRA = "openvino"

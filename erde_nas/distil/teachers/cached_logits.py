@@ -22,7 +22,7 @@ import torch
 from erde_nas.cache import cache_dir, only_writer
 from erde_nas.data.memory import readable
 from erde_nas.data.views import Views
-from erde_nas.distil.teachers.checkpoint import content_key
+from erde_nas.distil.teachers.load import content_key
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.teachers.teacher_pass import TeacherPass
 from erde_nas.errors import UserError

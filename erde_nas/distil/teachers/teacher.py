@@ -16,8 +16,8 @@ from erde_nas.cache import cache_dir, only_writer
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
-from erde_nas.distil.teachers.checkpoint import content_key, load_checkpoint
 from erde_nas.distil.teachers.literature import SUFFIXES
+from erde_nas.distil.teachers.load import content_key, load_checkpoint
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed, UserError

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from erde_nas.data.views import Views
 from erde_nas.device.machine import usable_cores
-from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.errors import UserError
 
 BATCH = 512

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_nas.distil.teachers.foreign import Answer, ForeignTeacher
 from erde_nas.distil.teachers.normalisation import Normalisation
+from erde_nas.distil.teachers.wrapper import Answer, ForeignTeacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import Normalize
 

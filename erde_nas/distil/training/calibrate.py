@@ -15,7 +15,7 @@ from erde_nas.distil.training.compute import LAYOUTS, Compute, Precision
 from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.graphs import fastest_step
 from erde_nas.distil.training.step_runner import StepRunner
-from erde_nas.distil.training.timings import bf16_may_help, circumstances, remembered
+from erde_nas.distil.training.timing_cache import bf16_may_help, circumstances, remembered
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import OptimizerSection
 

@@ -12,7 +12,7 @@ from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
-from erde_nas.distil.training.timings import bf16_may_help
+from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.errors import DeviceLost
 from erde_nas.networks.weights import pack
 from erde_nas.progress.meter import Meter

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from erde_nas.device.agent.clock import REWARM, STREAM_BLOCK, Clock, time_exit, time_stream
+from erde_nas.device.agent.run_job import pin
 from erde_nas.device.agent.stopwatch import ATTEMPTS, Stopwatch
-from erde_nas.device.agent.work import pin
 
 
 class Machine:

@@ -8,7 +8,7 @@ import pytest
 
 from erde_nas.device.agent.job import Job, Timed, read_answer, read_job
 from erde_nas.device.agent.json_records import DamagedRecord, last_object, parse, read
-from erde_nas.device.agent.work import Agent
+from erde_nas.device.agent.run_job import Agent
 from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.measurement.reference import write_reference
 from erde_nas.measurement.target import run_here

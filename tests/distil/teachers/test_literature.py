@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.views import Views
-from erde_nas.distil.teachers.checkpoint import load_checkpoint
+from erde_nas.distil.teachers.load import load_checkpoint
 from erde_nas.distil.teachers.teacher import prepare_teacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork

@@ -22,10 +22,10 @@ from erde_nas.data.views import Views
 from erde_nas.distil.prepare import teacher_macs
 from erde_nas.distil.teachers import timm_teacher
 from erde_nas.distil.teachers.cached_logits import cached_logits
-from erde_nas.distil.teachers.checkpoint import load_checkpoint
-from erde_nas.distil.teachers.foreign import ForeignTeacher
+from erde_nas.distil.teachers.load import load_checkpoint
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.teachers.timm_teacher import ResizedInput
+from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import check_export, make_segments, write_file

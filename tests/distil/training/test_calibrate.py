@@ -10,7 +10,7 @@ import torch
 
 from erde_nas.data.views import Views
 from erde_nas.distil.training import calibrate as module
-from erde_nas.distil.training import timings
+from erde_nas.distil.training import timing_cache as timings
 from erde_nas.distil.training.calibrate import calibrate
 from erde_nas.distil.training.compute import Compute
 from erde_nas.networks.network import EarlyExitNetwork

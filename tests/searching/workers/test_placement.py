@@ -57,7 +57,7 @@ def test_this_machine_needs_no_gpu_where_the_cluster_has_them():
     [("bf16", ("avx2",), 2, "fp32", 2), ("bf16", ("amx_bf16",), 8, "bf16", 4), ("fp32", ("avx2",), 1, "fp32", 1)],
 )
 def test_steps_are_made_as_the_worker_s_machine_can(monkeypatch, given, features, cores, precision, threads):
-    monkeypatch.setattr("erde_nas.distil.training.timings.cpu_features", lambda: features)
+    monkeypatch.setattr("erde_nas.distil.training.timing_cache.cpu_features", lambda: features)
     monkeypatch.setattr("erde_nas.searching.workers.work.usable_cores", lambda: list(range(cores)))
     made = fitting(Compute(given, 4, 0.5), torch.device("cpu"))
     assert made == Compute(precision, threads, 0.5)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.data.pixels import read_pixels
-from erde_nas.distil.teachers.foreign import Answer, Arranged, Kind, ProgramTeacher
+from erde_nas.data.on_disk import read_pixels
 from erde_nas.distil.teachers.normalisation import normalisation_of
 from erde_nas.distil.teachers.program import EXPORT, TRIED, Loaded, Program, alike, exit_order, line_of, settle
 from erde_nas.distil.teachers.program_graph import last_operator
+from erde_nas.distil.teachers.wrapper import Answer, Arranged, Kind, ProgramTeacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import Normalize
 from erde_nas.recipe.recipe import TeacherSection

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from erde_nas.errors import UserError
-from erde_nas.front.json_records import to_json
-from erde_nas.front.report import Report
-from erde_nas.front.report_file import read_report, report_json
+from erde_nas.report_data.json_records import to_json
+from erde_nas.report_data.report import Report
+from erde_nas.report_data.report_file import read_report, report_json
 from tests.report.conftest import model
 
 OLD = Path(__file__).with_name("pareto-of-an-earlier-version.json")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from erde_nas.device.agent.refusal import short
-from erde_nas.device.runtimes.foreign import Feed
+from erde_nas.device.runtimes.feed import Feed
 from erde_nas.device.runtimes.onnxruntime import FATAL, as_foreign, open_session
 from erde_nas.errors import UserError
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.results.fronts import DOMINATED, front_hypervolumes, mean_latency, offer
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
+from erde_nas.results.offers import DOMINATED, front_hypervolumes, mean_latency, offer
 
 FAST, SLOW = HardwareProfile(name="fast"), HardwareProfile(name="slow")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from erde_nas.errors import UserError
 from erde_nas.files import read_versioned
-from erde_nas.front.json_records import from_json, to_json
-from erde_nas.front.report import SCHEMA, Report
+from erde_nas.report_data.json_records import from_json, to_json
+from erde_nas.report_data.report import SCHEMA, Report
 
 FILE = "pareto.json"
 REMEDY = "give the run's `erde-nas search` command again: it keeps what was measured and writes the report anew"

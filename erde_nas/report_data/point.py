@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from erde_nas.device.instructions import EXACT_INT8
-from erde_nas.front.latency import Latency
+from erde_nas.report_data.latency import Latency
 
 Stage = Literal["searched", "finished", "pruned", "quantized"]
 Role = Literal["student", "teacher", "teacher_with_exits", "student_without_exits"]  # all but the first: baselines

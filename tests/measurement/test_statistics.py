@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from erde_nas.device.agent.job import Disturbance, Interruptions, PeakMemory, StreamTimes, Times
-from erde_nas.measurement.timing import contention_text, median_interval, narrow, pool
+from erde_nas.measurement.statistics import contention_text, median_interval, narrow, pool
 
 
 @pytest.mark.parametrize("count", [6, 9, 14])

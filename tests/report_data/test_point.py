@@ -6,9 +6,9 @@ import json
 import pytest
 
 from erde_nas.device.instructions import EXACT_INT8
-from erde_nas.front.json_records import from_json, to_json
-from erde_nas.front.latency import Latency
-from erde_nas.front.point import Point
+from erde_nas.report_data.json_records import from_json, to_json
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.point import Point
 
 ARCH = {"family": "mobilenet", "exits": [{"block": 0, "head": "erde"}, {"block": 3, "head": "conv"}]}
 LATENCY = Latency(1.5, 1.4, 2.0, 2.2, 1.45, (0.7, 1.9), "measured", "onnxruntime", "cpu", 1, 1, "fp32", 0.02)

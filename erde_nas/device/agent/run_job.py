@@ -22,7 +22,7 @@ from erde_nas.device.agent.memory import peak_memory
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.agent.stopwatch import Stopwatch
 from erde_nas.device.runtimes import runtime
-from erde_nas.device.runtimes.foreign import answered, fed
+from erde_nas.device.runtimes.feed import answered, fed
 from erde_nas.device.runtimes.interface import Runner, Setting, forced
 from erde_nas.errors import RuntimeRefused
 

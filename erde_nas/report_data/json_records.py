@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from erde_nas.front.point import Point, as_today
+from erde_nas.report_data.point import Point, as_today
 
 R = TypeVar("R")
 

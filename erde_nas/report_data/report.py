@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from erde_nas.device.exit_rules import ENTROPY
-from erde_nas.front.point import Point
+from erde_nas.report_data.point import Point
 
 SCHEMA = 1
 

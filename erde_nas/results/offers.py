@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from erde_nas.front.point import Point
-from erde_nas.front.uncertainty import significant
 from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.point import Point
+from erde_nas.report_data.uncertainty import significant
 
 DOMINATED = "dominated: others are at least as accurate on validation and cheaper"
 Fronts = dict[str, list[int]]

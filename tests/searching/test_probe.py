@@ -14,9 +14,9 @@ from erde_nas.networks.macs import exit_macs
 from erde_nas.progress.meter import Meter, duration
 from erde_nas.run.folder import RunStore, open_run
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, SLIM
-from erde_nas.searching import planner as planning
+from erde_nas.searching import probe as planning
 from erde_nas.searching.plan import after_search_s, candidate_s
-from erde_nas.searching.planner import LATENCY_GROWS, Planner
+from erde_nas.searching.probe import LATENCY_GROWS, Planner
 from tests.results.test_build_report import DATASET, PROFILES, RECIPE, SPACE
 
 STEP_S, STEPS = 0.02, 25.0

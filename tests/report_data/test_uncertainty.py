@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from erde_nas.front.latency import Latency
-from erde_nas.front.uncertainty import doubts, known, uncertainty
+from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.uncertainty import doubts, known, uncertainty
 
 
 def latency(**changes: Any) -> Latency:

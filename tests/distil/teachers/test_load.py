@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.views import Views
 from erde_nas.distil.teachers.cached_logits import cached_logits
-from erde_nas.distil.teachers.checkpoint import load_checkpoint
-from erde_nas.distil.teachers.foreign import ProgramTeacher
+from erde_nas.distil.teachers.load import load_checkpoint
 from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
+from erde_nas.distil.teachers.wrapper import ProgramTeacher
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
