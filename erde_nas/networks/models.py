@@ -1,7 +1,7 @@
 """Named networks of the distillation literature, for images of 32×32.
 
 Sources: the CIFAR networks of the public code bases of CRD (Tian et al., ICLR 2020) and mdistiller (Zhao et al., CVPR
-2022), which EA-KD's tables are about, with their first weights (published_init.py) and their stages: VGG's last two have one
+2022), which EA-KD's tables are about, with their first weights and their stages: VGG's last two have one
 resolution, and its first is no stage of theirs. Two things differ: a convolution before a batch norm has no bias here
 (theirs has one in VGG alone, where the batch norm cancels it), and images above 48 pixels are halved in the stem.
 """
