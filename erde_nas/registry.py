@@ -39,14 +39,15 @@ class Plugin:
 class Registry(Generic[T]):
     """Names of one kind, such as losses, in their order: first those of erde-nas, then those of plug-ins.
 
-    `at` says where each implementation is, `group` is the entry points' group, `needs` are the attributes that an
-    implementation must have, and `taken` says where there are other names that no plug-in may take.
+    `at` says where each implementation is, `group` is the entry points' group. An implementation must have the
+    attributes `needs`, and be an instance or a subclass of what `a` names. `taken` says where there are other names
+    that no plug-in may take.
     """
 
     def __init__(
-        self, kind: str, group: str, at: Mapping[str, str], needs: Sequence[str] = (), taken: str = ""
+        self, kind: str, group: str, at: Mapping[str, str], *, needs: Sequence[str] = (), a: str = "", taken: str = ""
     ) -> None:
-        self.kind, self.group, self.needs, self._others = kind, group, tuple(needs), taken
+        self.kind, self.group, self.needs, self._a, self._others = kind, group, tuple(needs), a, taken
         self._at = dict(at)
         self._added: dict[str, Plugin] = {}
         self._left_out: dict[Plugin, str] = {}  # of those that were tried: why; empty where it works
@@ -146,6 +147,9 @@ class Registry(Generic[T]):
                 found = load(plugin.at)
         except (Exception, SystemExit) as error:  # whatever its code raises, it is the plug-in that is broken
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if self._a and not isinstance(found, wanted := load(self._a)) and wanted not in getattr(found, "__mro__", ()):
+            kind = f"{wanted.__name__} of {wanted.__module__}"
+            return f"{plugin.at} must be a {kind}, but is of type {type(found).__name__}"
         lacking = [name for name in self.needs if not hasattr(found, name)]
         return f"{plugin.at} has no {', '.join(lacking)}; it may be for another erde-nas" if lacking else ""
 
@@ -191,7 +195,7 @@ FAMILIES: Registry[Any] = Registry(
         "mobilenet": "erde_nas.networks.families:MOBILENET",
         "shufflenet": "erde_nas.networks.families:SHUFFLENET",
     },
-    needs=("block", "build"),
+    a="erde_nas.networks.families:Family",
 )
 
 HEADS: Registry[Any] = Registry(
@@ -204,7 +208,7 @@ HEADS: Registry[Any] = Registry(
         "linear": "erde_nas.networks.heads:LINEAR",
         "wide": "erde_nas.networks.heads:WIDE",
     },
-    needs=("make", "width"),
+    a="erde_nas.networks.heads:HeadKind",
 )
 
 TERMS: Registry[Any] = Registry(  # what distils; recipe/distil.py names the losses, most of them after one of these
@@ -218,7 +222,7 @@ TERMS: Registry[Any] = Registry(  # what distils; recipe/distil.py names the los
         "reviewkd": "erde_nas.distil.terms.reviewkd:ReviewKD",
         "fcfd": "erde_nas.distil.terms.fcfd:FCFD",
     },
-    needs=("make", "needs_features", "own_weights", "Options"),
+    a="erde_nas.distil.step:Term",
     taken="erde_nas.recipe.distil:TAKEN",
 )
 
@@ -235,7 +239,7 @@ DATASETS: Registry[Any] = Registry(
         "folder": "erde_nas.data.folder:FOLDER",
         "npz": "erde_nas.data.npz:NPZ",
     },
-    needs=("read", "licence", "source", "origin", "keys"),
+    a="erde_nas.data.kind:DatasetKind",
 )
 
 SEARCHERS: Registry[Any] = Registry(
@@ -264,7 +268,7 @@ OBJECTIVES: Registry[Any] = Registry(
         "params": "erde_nas.searching.objectives:PARAMS",
         "latency": "erde_nas.searching.objectives:LATENCY",
     },
-    needs=("value", "per_profile"),
+    a="erde_nas.searching.objectives:Objective",
 )
 
 RUNTIMES: Registry[Any] = Registry(
@@ -288,7 +292,7 @@ EXIT_RULES: Registry[Any] = Registry(
         "max-prob": "erde_nas.device.exit_rules:MAX_PROB",
         "margin": "erde_nas.device.exit_rules:MARGIN",
     },
-    needs=("name", "text", "unit", "score", "graph", "single", "resolution"),
+    a="erde_nas.device.exit_rules:ExitRule",
 )
 
 REGISTRIES = (FAMILIES, HEADS, TERMS, DATASETS, SEARCHERS, OBJECTIVES, RUNTIMES, EXIT_RULES)

@@ -100,6 +100,16 @@ def test_what_lacks_something_is_left_out(package):
     ]
 
 
+def test_what_is_of_another_kind_is_left_out(package):
+    things = Registry("thing", GROUP, {}, a="pathlib:PurePath")
+    source = "import pathlib\nclass Sub(pathlib.PurePath): pass\npath, other = pathlib.Path('a'), 5\n"
+    package("kinds", source, a_path="kinds:path", a_class="kinds:Sub", a_number="kinds:other")
+    assert list(things) == ["a_path", "a_class"]
+    assert things.left_out() == [
+        "thing 'a_number' of kinds 1.0 is left out: kinds:other must be a PurePath of pathlib, but is of type int"
+    ]
+
+
 def test_a_taken_name_is_refused(things, package):
     package("first_things", "Thing = 1", new="first_things:Thing")
     package("taking_things", "Thing = 1", path="taking_things:Thing", new="taking_things:Thing")

@@ -117,9 +117,23 @@ def model_of(model: str | PathLike[str] | AtPoint) -> AtPoint | Path:
     raise UserError(f"a model must be a student, such as run.best(), or the path of a file, but got {_kind(model)}")
 
 
+def number_of(name: str, value: float, least: float, most: float, whole: bool = False) -> float:
+    """A number from `least` to `most`. Raises UserError for anything else."""
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        kind, range_ = "a whole number" if whole else "a number", f"from {least:g} to {most:g}"
+        raise UserError(f"{name} must be {kind} {range_}, but got {value!r}")
+    return value
+
+
 def texts_of(texts: Sequence[str] | None) -> tuple[str, ...]:
     """Several texts; a text by itself is one, and None is none."""
-    return (texts,) if isinstance(texts, str) else tuple(texts or ())
+    if texts is None or isinstance(texts, str):
+        return () if texts is None else (texts,)
+    several = tuple(texts) if isinstance(texts, Iterable) else (texts,)
+    if not all(isinstance(text, str) for text in several):
+        raise UserError(f"one or several texts are wanted, but got {texts!r}")
+    return several
 
 
 def _kind(value: object) -> str:

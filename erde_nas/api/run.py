@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from erde_nas.api.inputs import folder_of
+from erde_nas.api.inputs import folder_of, number_of
 from erde_nas.api.student import Student, Students, profile_name
 from erde_nas.api.tables import Records, html_table, lines_html
 from erde_nas.errors import UserError
@@ -91,6 +91,7 @@ class Run:
         Raises:
             UserError: where no student is as accurate, and for a profile that the run has not.
         """
+        number_of("max_drop", max_drop, -1, 1)
         name, teacher = profile_name(self.folder, self.results, profile), self.teacher
         front = self.front(name)
         if teacher is None or not front:

@@ -2,11 +2,13 @@
 
 from os import PathLike
 
-from erde_nas.api.inputs import Profiles, RecipeLike, changed, folder_of, profiles_of, recipe_of
+from erde_nas.api.inputs import Profiles, RecipeLike, changed, folder_of, number_of, profiles_of, recipe_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.run import Run
 from erde_nas.errors import SearchInterrupted, UserError
 from erde_nas.recipe.recipe import Recipe
+
+MOST_WORKERS = 10_000
 
 
 def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; below, they are three values)
@@ -59,6 +61,8 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
         from erde_nas import pipeline
         from erde_nas.searching.workers.placement import Placement
 
+        if workers is not None:
+            number_of("workers", workers, 1, MOST_WORKERS, whole=True)
         folder = folder_of(out)
         report = pipeline.search(
             chosen,

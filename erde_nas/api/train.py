@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from erde_nas.api.inputs import RecipeLike, changed, folder_of, recipe_of, texts_of
+from erde_nas.api.inputs import RecipeLike, changed, folder_of, number_of, recipe_of, texts_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.tables import Records, table_html
 from erde_nas.errors import UserError
@@ -83,8 +83,7 @@ def train(  # noqa: PLR0913 (a keyword for each wish, for help() and editors)
         UserError: for a mistake in what was given, and where every training failed.
         KeyboardInterrupt: on Ctrl+C; what is finished is reported in `out` and kept.
     """
-    if seeds < 1:
-        raise UserError(f"seeds must be 1 or more, but got {seeds}")
+    number_of("seeds", seeds, 1, 1000, whole=True)
     run = Path(recipe) if isinstance(recipe, str | PathLike) and Path(recipe).is_dir() else None
     if run is None and student is not None:
         raise UserError(f"--student {student} needs the folder of a run in place of the recipe '{recipe}'")

@@ -619,6 +619,8 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
     try:
         if given.batch is not None and given.batch < 1:
             raise RunError(f"--batch must be at least 1, but got {given.batch}")
+        if given.budget_ms is not None and not given.budget_ms > 0:
+            raise RunError(f"--budget-ms must be a number above 0, but got {given.budget_ms:g}")
         rows = answer(load_student(folder or Path(__file__).resolve().parent), given)
         if given.json:
             print(json.dumps(list(rows), indent=1))

@@ -25,8 +25,5 @@ def measured_together(profiles: Sequence[HardwareProfile]) -> dict[str, list[Har
     """Profiles that time the same file the same way, so that one measurement serves them, by what they share."""
     groups: dict[str, list[HardwareProfile]] = {}
     for profile in profiles:
-        key = profile.model_dump_json(
-            include={"target", "python", "runtime", "device", "provider", "threads", "batch_size", "measure"}
-        )
-        groups.setdefault(key, []).append(profile)
+        groups.setdefault(profile.setting, []).append(profile)
     return groups

@@ -1,6 +1,7 @@
 """profiles/*.yaml -> HardwareProfile: what a latency is measured on, how, and what it may not exceed."""
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,6 +93,14 @@ class HardwareProfile(Section):
         if target != HERE and not re.fullmatch(f"ssh:{host}", target):
             raise ValueError(f"target must be {HERE} or ssh:HOST with a host as in ~/.ssh/config, but got '{target}'")
         return target
+
+    @cached_property
+    def setting(self) -> str:
+        """All that decides how a file is timed. Made once: each candidate asks, and pydantic turns a Ctrl-C that comes
+        while it writes into an error of its own."""
+        return self.model_dump_json(
+            include={"target", "python", "runtime", "device", "provider", "threads", "batch_size", "measure"}
+        )
 
     @property
     def elsewhere(self) -> bool:

@@ -95,8 +95,14 @@ class RunStore:
         return {stage: self._before.get(stage, 0.0) + now.get(stage, 0.0) for stage in {**self._before, **now}}
 
     def recipe(self) -> Recipe:
-        """The recipe as it was run."""
-        return load_recipe(self.folder / "recipe.yaml")
+        """The recipe as it was run. Raises UserError where it cannot be read any more."""
+        try:
+            return load_recipe(self.folder / "recipe.yaml")
+        except UserError as error:
+            raise UserError(
+                f"{error}\nThe run began with this recipe: if a name is unknown now, install again the package that "
+                "brought it (`erde-nas doctor` lists what is there)"
+            ) from error
 
     def profiles(self) -> list[HardwareProfile]:
         """The hardware profiles in the order in which they were given."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import erde_nas
-from erde_nas.api.inputs import changed, folder_of, profiles_of, recipe_of, texts_of
+from erde_nas.api.inputs import changed, folder_of, number_of, profiles_of, recipe_of, texts_of
 from erde_nas.api.progress import telling
 from erde_nas.recipe.shipped import shipped
 from erde_nas.recipe.yaml_lines import read_yaml
@@ -49,6 +49,21 @@ def test_all_errors_of_a_dictionary_come_together_as_those_of_a_file(tmp_path):
         recipe_of("quikstart")
     with pytest.raises(erde_nas.UserError, match=r"no recipe file nowhere\.yaml"):
         recipe_of(Path("nowhere.yaml"))
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True, float("nan"), 1.5, -1])
+def test_a_number_of_another_kind_or_size_is_refused(value):
+    with pytest.raises(erde_nas.UserError, match=f"share must be a number from 0 to 1, but got {value!r}"):
+        number_of("share", value, 0, 1)
+    with pytest.raises(erde_nas.UserError, match="count must be a whole number from 1 to 8, but got"):
+        number_of("count", value, 1, 8, whole=True)
+    assert number_of("share", 0.25, 0, 1) == 0.25
+
+
+@pytest.mark.parametrize("value", [5, [5], [None]])
+def test_what_is_no_text_is_refused(value):
+    with pytest.raises(erde_nas.UserError, match="one or several texts are wanted, but got"):
+        texts_of(value)
 
 
 def test_profiles_are_one_or_several():

@@ -72,7 +72,7 @@ def test_losses_are_compared(tiny, tmp_path):
     assert json.dumps(found.summary) == json.dumps(saved), "as text, since a measure may be NaN"
     assert "minus ce" in str(found)
     assert found._repr_html_().count("<tr>") == 5
-    with pytest.raises(erde_nas.UserError, match="seeds must be 1 or more, but got 0"):
+    with pytest.raises(erde_nas.UserError, match="seeds must be a whole number from 1 to 1000, but got 0"):
         erde_nas.train(tiny.recipe, out, seeds=0)
     with pytest.raises(erde_nas.UserError, match="--student abc needs the folder of a run"):
         erde_nas.train(tiny.recipe, out, student="abc")

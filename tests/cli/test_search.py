@@ -25,9 +25,9 @@ def trained(monkeypatch) -> list:
 
     original, calls = together.train, []
 
-    def spy(network, views, loss, options, **more):
-        calls.append(options.epochs)
-        return original(network, views, loss, options, **more)
+    def spy(training, *more):
+        calls.append(training.options.epochs)
+        return original(training, *more)
 
     monkeypatch.setattr(together, "train", spy)
     return calls

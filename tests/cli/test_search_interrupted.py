@@ -74,8 +74,8 @@ def test_killed_twice_and_completed(cli, tiny, tmp_path, calibrated, monkeypatch
     names = [row["student"] for row in report["searched"]]
     assert len(set(names)) == len(names) == 3
     assert names[0] == kept
-    assert report["searched"][0]["val_accuracy"] == first[kept][1]["val_accuracy"]
-    assert report["searched"][0]["latency_ms"] == first[kept][1]["latency_ms"]
+    assert report["searched"][0]["val_accuracy"] == first[kept][1]["searched"]["val_accuracy"]
+    assert report["searched"][0]["latency_ms"] == first[kept][1]["searched"]["latency_ms"]
     last = students(out)
     assert sorted(metrics["stage"] for _, metrics in last.values()) == ["finished", "searched", "searched"]
     assert last[kept][1]["stage"] == "finished" or last[kept][0] == first[kept][0], "its weights were written again"

@@ -10,7 +10,7 @@ from erde_nas.run.context import RunContext
 from erde_nas.searching.evaluate import Make, train_briefly
 from erde_nas.searching.supernet.checkpoint import load, weights_file
 from erde_nas.searching.supernet.norms import reestimate_
-from erde_nas.searching.supernet.subnetworks import Family
+from erde_nas.searching.supernet.subnetworks import Subnetworks
 from erde_nas.searching.supernet.train import train_family, training_seconds
 from erde_nas.searching.supernet.weights import Weights, extract_
 
@@ -58,7 +58,7 @@ def train_supernets(run: RunContext) -> None:
     context = run.context
     if context.recipe.search.evaluator != "supernet":
         return
-    families = [Family(run.space, str(name)) for name in run.space.parameters["family"]]
+    families = [Subnetworks(run.space, str(name)) for name in run.space.parameters["family"]]
     seconds = {family.name: training_seconds(family, context) for family in families}
     run.meter.plan({STAGE: sum(seconds.values())})
     with run.store.timed(STAGE):

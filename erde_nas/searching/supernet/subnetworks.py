@@ -17,7 +17,7 @@ from erde_nas.space.trial import Choice
 EXIT = "exit"  # how the space's parameters of exit placement begin
 
 
-class Family:
+class Subnetworks:
     """The architectures of `space` that belong to one family."""
 
     def __init__(self, space: Space, name: str) -> None:

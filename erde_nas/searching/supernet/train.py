@@ -24,7 +24,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.seeded import seeded
 from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save
 from erde_nas.searching.supernet.sandwich import Sandwich
-from erde_nas.searching.supernet.subnetworks import Family
+from erde_nas.searching.supernet.subnetworks import Subnetworks
 from erde_nas.searching.supernet.weights import Weights, union
 
 Progress = Callable[[int, int], None]
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 ESTIMATED_FROM = 9  # random sub-networks
 
 
-def train_family(family: Family, context: TrainingContext, path: Path, progress: Progress) -> None:
+def train_family(family: Subnetworks, context: TrainingContext, path: Path, progress: Progress) -> None:
     """Train the shared weights of `family` and keep them in `path` after every epoch.
 
     Raises UserError where the loss stops being finite; `path` then holds the last epoch that was sound.
@@ -75,7 +75,7 @@ def train_family(family: Family, context: TrainingContext, path: Path, progress:
         progress(epoch + 1, options.epochs)
 
 
-def training_seconds(family: Family, context: TrainingContext) -> float:
+def training_seconds(family: Subnetworks, context: TrainingContext) -> float:
     """Estimated seconds of the family's training, from its sub-networks' MACs and the time of a typical student."""
     draws = np.random.default_rng(0)
     random = [exit_macs(family.random(draws))[-1] for _ in range(ESTIMATED_FROM)]
@@ -85,25 +85,27 @@ def training_seconds(family: Family, context: TrainingContext) -> float:
     return context.training_seconds(section.train) * (ends / typical + section.random)
 
 
-def _fresh(family: Family, context: TrainingContext) -> Weights:
+def _fresh(family: Subnetworks, context: TrainingContext) -> Weights:
     """Untrained weights, as an ordinary network of the family's largest architecture starts with."""
     dataset = context.dataset
     with seeded(_seed(family, context)):
         return union(EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering())
 
 
-def _term(family: Family, context: TrainingContext) -> Term | None:
+def _term(family: Subnetworks, context: TrainingContext) -> Term | None:
     """The recipe's distillation term; it has no parameters, so that one serves all sub-networks."""
     dataset = context.dataset
     network = EarlyExitNetwork(family.largest(np.random.default_rng(0)), dataset.mean, dataset.std)
     return make_term(context.recipe.distil, network.to(context.device), context.teacher.early_exit)
 
 
-def _seed(family: Family, context: TrainingContext) -> int:
+def _seed(family: Subnetworks, context: TrainingContext) -> int:
     return (zlib.crc32(family.name.encode()) + context.recipe.search.seed) % 2**31
 
 
-def _generators(family: Family, context: TrainingContext, epoch: int) -> tuple[np.random.Generator, torch.Generator]:
+def _generators(
+    family: Subnetworks, context: TrainingContext, epoch: int
+) -> tuple[np.random.Generator, torch.Generator]:
     """For the architectures, and for dropout."""
     draws = np.random.Generator(np.random.Philox(key=[_seed(family, context), epoch]))
     return draws, torch.Generator(context.device).manual_seed(int(draws.integers(2**31)))

@@ -23,7 +23,7 @@ from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save, weigh
 from erde_nas.searching.supernet.evaluator import OneShot, candidate_maker
 from erde_nas.searching.supernet.norms import reestimate_
 from erde_nas.searching.supernet.sandwich import Sandwich
-from erde_nas.searching.supernet.subnetworks import Family
+from erde_nas.searching.supernet.subnetworks import Subnetworks
 from erde_nas.searching.supernet.train import train_family
 from erde_nas.searching.supernet.weights import extract_, shared_names, union
 from erde_nas.space.space import Space
@@ -44,7 +44,7 @@ def quiet(done: int, total: int) -> None:
 
 def test_a_step_sums_the_losses_of_all_sub_networks(context: TrainingContext, space: Space) -> None:
     """Against ordinary networks with copied weights, each with its own backward pass."""
-    family, draws = Family(space, "resnet"), np.random.default_rng(0)
+    family, draws = Subnetworks(space, "resnet"), np.random.default_rng(0)
     archs = [family.everywhere(family.largest(draws), ["gap"] * 4), *(family.random(draws) for _ in range(2))]
     archs[1:] = [
         replace(a, exits=tuple(replace(e, head="gap") for e in a.exits), head_widths=(0,) * len(a.exits))
@@ -82,7 +82,7 @@ def test_a_step_sums_the_losses_of_all_sub_networks(context: TrainingContext, sp
 def test_an_interrupted_training_ends_with_the_same_weights(
     context: TrainingContext, space: Space, tmp_path: Path
 ) -> None:
-    family = Family(space, "mobilenet")
+    family = Subnetworks(space, "mobilenet")
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     train_family(family, context, whole, quiet)
 
@@ -108,7 +108,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 
 
 def test_a_trained_supernet_is_left_alone(context: TrainingContext, space: Space, tmp_path: Path) -> None:
-    path, family = tmp_path / "w.safetensors", Family(space, "resnet")
+    path, family = tmp_path / "w.safetensors", Subnetworks(space, "resnet")
     quick = with_training(context, epochs=1)
     train_family(family, quick, path, quiet)
     before = path.stat().st_mtime_ns
@@ -121,14 +121,14 @@ def test_a_loss_that_is_not_finite_ends_the_training(context: TrainingContext, s
     with pytest.raises(
         UserError, match=r"resnet could not be trained: .* nan in epoch 1 .*learning_rate \(now 1e\+30\)"
     ):
-        train_family(Family(space, "resnet"), with_training(context, learning_rate=1e30), path, quiet)
+        train_family(Subnetworks(space, "resnet"), with_training(context, learning_rate=1e30), path, quiet)
     assert not path.exists()
 
 
 def test_candidates_of_a_trained_supernet_know_the_classes(
     context: TrainingContext, space: Space, tmp_path: Path
 ) -> None:
-    family, path = Family(space, "resnet"), weights_file(tmp_path, "resnet")
+    family, path = Subnetworks(space, "resnet"), weights_file(tmp_path, "resnet")
     train_family(family, with_training(context, epochs=10, learning_rate=0.02), path, quiet)
     make, validation = OneShot(tmp_path), context.dataset.validation
     draws = np.random.default_rng(1)
@@ -140,7 +140,7 @@ def test_candidates_of_a_trained_supernet_know_the_classes(
 
 
 def test_statistics_are_the_means_over_batches(context: TrainingContext, space: Space) -> None:
-    arch = Family(space, "mobilenet").largest(np.random.default_rng(0))
+    arch = Subnetworks(space, "mobilenet").largest(np.random.default_rng(0))
     network = EarlyExitNetwork(arch, context.dataset.mean, context.dataset.std)
     batches = [context.views.view(0)[:40], context.views.view(1)[40:60]]
     seen: dict[nn.BatchNorm2d, list[tuple[torch.Tensor, torch.Tensor]]] = {}

@@ -10,7 +10,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs, macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import SpaceSection
-from erde_nas.searching.supernet.subnetworks import Family
+from erde_nas.searching.supernet.subnetworks import Subnetworks
 from erde_nas.searching.supernet.weights import Weights, bind_, cut, extract_, places, shared_names, union
 from erde_nas.space.space import Space
 
@@ -22,14 +22,14 @@ def network_of(arch: Arch) -> EarlyExitNetwork:
     return EarlyExitNetwork(arch, MEAN, STD)
 
 
-def weights_of(family: Family) -> Weights:
+def weights_of(family: Subnetworks) -> Weights:
     """Shared weights whose every number matters: no batch norm is an identity, no bias is 0."""
     generator = torch.Generator().manual_seed(1)
     empty = union(map(network_of, family.covering()))
     return {name: torch.rand(w.shape, generator=generator) - 0.4 for name, w in empty.items()}
 
 
-def some(family: Family, count: int = 8) -> list[Arch]:
+def some(family: Subnetworks, count: int = 8) -> list[Arch]:
     draws = np.random.default_rng(3)
     return [family.largest(draws), family.smallest(draws), *(family.random(draws) for _ in range(count))]
 
@@ -95,7 +95,7 @@ def loop(arch: Arch, weights: Weights) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", ["resnet", "mobilenet"])
 def test_a_slice_answers_as_the_shared_weights_do(space: Space, name: str) -> None:
-    family = Family(space, name)
+    family = Subnetworks(space, name)
     weights = weights_of(family)
     for arch in some(family):
         copied = extract_(network_of(arch), weights).eval()
@@ -111,7 +111,7 @@ def test_every_family_can_be_sliced(name: str) -> None:
     section = SpaceSection(
         families=(name,), depths=((1, 2), (1, 2)), widths=((8, 32), (16, 40)), kernels=(3, 7), heads=("gap", "wide")
     )
-    family = Family(Space(section, (1, 8, 8), 3), name)
+    family = Subnetworks(Space(section, (1, 8, 8), 3), name)
     weights = {key: value.requires_grad_() for key, value in weights_of(family).items()}
     for arch in some(family, 4):
         with torch.no_grad():
@@ -126,7 +126,7 @@ def test_every_family_can_be_sliced(name: str) -> None:
 
 
 def test_gradients_reach_the_slice_and_nothing_else(space: Space) -> None:
-    family = Family(space, "mobilenet")
+    family = Subnetworks(space, "mobilenet")
     weights = {key: value.requires_grad_() for key, value in weights_of(family).items()}
     arch = family.smallest(np.random.default_rng(0))
     bound = bind_(network_of(arch), weights).train()
@@ -153,7 +153,7 @@ def test_the_cut_is_leading_channels_and_the_middle_of_a_kernel() -> None:
 
 
 def test_untrained_weights_are_those_of_an_ordinary_network(space: Space) -> None:
-    networks = [network_of(arch) for arch in Family(space, "resnet").covering()]
+    networks = [network_of(arch) for arch in Subnetworks(space, "resnet").covering()]
     weights = union(networks)
     for own, name in shared_names(networks[-1]).items():
         assert torch.equal(weights[name], networks[-1].get_parameter(own))
@@ -167,7 +167,7 @@ def test_blocks_are_known_by_stage_and_position(space: Space) -> None:
 
 @pytest.mark.parametrize("name", ["resnet", "mobilenet"])
 def test_sub_networks_are_of_the_space_and_their_macs_as_counted(space: Space, name: str) -> None:
-    family = Family(space, name)
+    family = Subnetworks(space, name)
     largest, smallest, *between = some(family)
     assert [exit_.block for exit_ in largest.exits] == [0, 1, 2, 3]
     assert (largest.stem, [block.width for block in largest.blocks]) == (16, [16, 16, 24, 24])
