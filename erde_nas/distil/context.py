@@ -41,7 +41,7 @@ class TrainingContext:
     teacher_macs: tuple[float, ...]  # per exit
     logits: Tensor  # (views, images, teacher exits, classes) fp16
     compute: Compute
-    reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see quick_latency
+    reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see candidate_latency.py
     int8: Quantization = ON_EVERY_CPU  # how the run's int8 files are made
 
     @property

@@ -8,7 +8,7 @@ import pytest
 
 from erde_nas.networks.network import drop_early_exits, keep_exits
 from erde_nas.report_data.point import Role
-from erde_nas.results import measured as finals
+from erde_nas.results import measured as module
 from erde_nas.results.measured import measure_run
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.network_files import TrainedNetwork
@@ -34,9 +34,9 @@ def measured(tmp_path, monkeypatch):
         def entry(name: str, role: Role = "student") -> TrainedNetwork:
             return TrainedNetwork(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
 
-        monkeypatch.setattr(finals, "measure_networks", stand_in)
-        monkeypatch.setattr(finals, "_teachers", lambda run: (entry("teacher", "teacher"), []))
-        monkeypatch.setattr(finals, "_students", lambda run, names, left_out: [entry(name) for name in names])
+        monkeypatch.setattr(module, "measure_networks", stand_in)
+        monkeypatch.setattr(module, "_teachers", lambda run: (entry("teacher", "teacher"), []))
+        monkeypatch.setattr(module, "_students", lambda run, names, left_out: [entry(name) for name in names])
         store = RunStore(tmp_path)
         images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         validation = SimpleNamespace(images=images, labels=np.zeros(12, int))

@@ -13,17 +13,18 @@ from erde_nas.run.studies import shared
 
 KILLED = """
 import os, signal
-import erde_nas.distil.prepare, erde_nas.measurement.candidate_latency as quick_latency
+import erde_nas.distil.prepare
+from erde_nas.measurement import candidate_latency
 from erde_nas.distil.training.compute import Compute
 erde_nas.distil.prepare.calibrate = lambda *_: Compute("fp32", 1, 0.001)
-whole, calls = quick_latency.make_segments, 0
+whole, calls = candidate_latency.make_segments, 0
 def deadly(*args):
     global calls
     calls += 1
     if calls == 3:  # the plan has a network timed first, then come the candidates
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(*args)
-quick_latency.make_segments = deadly
+candidate_latency.make_segments = deadly
 from erde_nas.cli.app import main
 main()
 """
