@@ -182,6 +182,7 @@ def test_the_example_of_the_model_card_runs(bundle):
         (["big.png", "--resize"], "big.png: --resize needs Pillow"),
         (["cut.png"], "cut.png: cannot be read as an image (its chunk IDAT is damaged)"),
         (["16.png", "--batch", "0"], "--batch must be at least 1, but got 0"),
+        (["16.png", "--budget-ms", "nan"], "--budget-ms must be a number above 0, but got nan"),
         (["16.png", "--profile", "moon"], "the student has no profile 'moon'; for ONNX Runtime with"),
     ],
 )

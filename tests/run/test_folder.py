@@ -418,3 +418,11 @@ def test_a_damaged_study_is_one_clear_line(tmp_path: Path, content: bytes) -> No
                 with_study(store)
         else:  # an empty file is a new database to SQLite
             assert with_study(store).trials() == []
+
+
+def test_a_run_whose_plug_in_is_gone_says_so(tmp_path):
+    with opened(tmp_path / "run") as store:
+        path = store.folder / "recipe.yaml"
+        path.write_text(path.read_text() + "exit_rule: gini\n")
+        with pytest.raises(UserError, match=r"exit_rule: should be 'entropy'(?s:.*)install again the package"):
+            store.recipe()
