@@ -104,6 +104,6 @@ class Objective(nn.Module):
         return added + kd_weight * self.term(step, weight)
 
 
-def cross_entropy_objective(exits: int) -> Objective:
-    """Cross-entropy at every exit, equally: how a teacher is trained."""
-    return Objective(DistilSection(loss="ce"), [1.0] * exits)
+def cross_entropy_objective(exits: int, head_gradient: float = 1.0) -> Objective:
+    """Cross-entropy at every exit, equally: how a teacher is trained. `head_gradient` as in the distil section."""
+    return Objective(DistilSection(loss="ce", head_gradient=head_gradient), [1.0] * exits)

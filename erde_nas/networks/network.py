@@ -16,6 +16,7 @@ from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.families import last_blocks, with_exits
+from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
 from erde_nas.networks.heads import Head, build_head
 from erde_nas.networks.published_init import start_as_published_
 from erde_nas.networks.stem import build_stem
@@ -91,23 +92,21 @@ class EarlyExitNetwork(nn.Module):
             logits.append(out)
         return logits
 
-    def forward_all(self, images: Tensor, *, rescale_gradients: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    def forward_all(self, images: Tensor, flow: GradientFlow = WHOLE) -> tuple[list[Tensor], list[Tensor]]:
         """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
         of `hint_blocks` and, last, those that the last classifier reads (`Head.read`).
 
-        `rescale_gradients` scales what flows back from each exit, from the features that lead to it, and from what
-        follows it, so that the trunk's gradient does not grow with the number of exits behind it (gradient
-        equilibrium, Li et al., ICCV 2019, eq. 1).
+        `flow` says what flows back from each exit and, where it is rescaled, from the features that lead to it.
         """
-        return self._run(images, 0, rescale_gradients)
+        return self._run(images, 0, flow)
 
     def forward_after(
-        self, block: int, features: Tensor, *, rescale_gradients: bool = False
+        self, block: int, features: Tensor, flow: GradientFlow = WHOLE
     ) -> tuple[list[Tensor], list[Tensor]]:
         """What `forward_all` gives behind block number `block`, were `features` (batch, channels, h, w) its output."""
-        return self._run(features, block + 1, rescale_gradients)
+        return self._run(features, block + 1, flow)
 
-    def _run(self, x: Tensor, first: int, rescale_gradients: bool) -> tuple[list[Tensor], list[Tensor]]:
+    def _run(self, x: Tensor, first: int, flow: GradientFlow) -> tuple[list[Tensor], list[Tensor]]:
         """Everything from block number `first` on; the stem belongs to block 0."""
         logits, features, block, hints = [], [], 0, set(self.hint_blocks)
         for number, segment in enumerate(self.parts):
@@ -116,14 +115,15 @@ class EarlyExitNetwork(nn.Module):
                 x = layer(x) if block >= first else x
                 if is_block(layer):
                     if block >= first and block in hints:
-                        features.append(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                        features.append(scale_gradient(x, 1 / left) if flow.rescaled else x)
                     block += 1
             if block > first:
-                read, out = segment.head.read(scale_gradient(x, 1 / left) if rescale_gradients else x)
+                share = (1 / left if flow.rescaled else 1.0) * (flow.heads if left > 1 else 1.0)
+                read, out = segment.head.read(scale_gradient(x, share))
                 logits.append(out)
                 if left == 1:
                     features.append(read)
-                x = scale_gradient(x, (left - 1) / left) if rescale_gradients and left > 1 else x
+                x = scale_gradient(x, (left - 1) / left) if flow.rescaled and left > 1 else x
         return logits, features
 
     @torch.no_grad()
@@ -173,7 +173,9 @@ class _ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """`x` itself; its gradient is multiplied by `factor`."""
-    return _ScaleGradient.apply(x, factor)
+    if factor == 1:
+        return x
+    return _ScaleGradient.apply(x, factor) if factor else x.detach()
 
 
 def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from erde_nas.networks.gradient_flow import GradientFlow
 from erde_nas.recipe.section import Section, one_of
 from erde_nas.registry import TERMS
 
@@ -82,7 +83,16 @@ TermName = Annotated[str, one_of(TERMS, NO_TERM)]
 class DistilSection(Section):
     """The loss of the students."""
 
-    later = ("ce_weight", "ea_temperature", "path_weight", "mld_temperatures", "mld_levels", "preset", "options")
+    later = (
+        "ce_weight",
+        "ea_temperature",
+        "path_weight",
+        "mld_temperatures",
+        "mld_levels",
+        "preset",
+        "options",
+        "head_gradient",
+    )
 
     loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
     term: TermName | None = None  # these replace what the name stands for
@@ -100,6 +110,7 @@ class DistilSection(Section):
     self_weight: Weight = 1.0  # of self-distillation
     exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
     gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
+    head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: none
     teacher_exits: Literal["matching", "nearest", "last"] = "matching"  # which of the teacher's exits teaches an exit
 
     # ERDE alone
@@ -144,6 +155,11 @@ class DistilSection(Section):
         if self.mld_temperatures is not None:
             return self.mld_temperatures
         return (2.0 if self.method.logit_standardisation else 4.0, 2.0, 3.0, 5.0, 6.0)
+
+    @property
+    def gradient_flow(self) -> GradientFlow:
+        """How much of each exit's gradient reaches the trunk."""
+        return GradientFlow(self.gradient_rescaling, self.head_gradient)
 
     @property
     def method(self) -> Method:

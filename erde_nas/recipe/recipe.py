@@ -1,13 +1,13 @@
 """search/*.yaml -> Recipe. YAML ends here: the rest of the program sees these frozen, checked values."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from erde_nas.networks.families import family_of
 from erde_nas.recipe.compress import CompressOptions
-from erde_nas.recipe.distil import NO_TERM, DistilSection, Weight
+from erde_nas.recipe.distil import NO_TERM, DistilSection, Share, Weight
 from erde_nas.recipe.network import Expansion, Family, Head, Kernel, NetworkSection, StudentSection, Width
 from erde_nas.recipe.normalisation import USUAL
 from erde_nas.recipe.published import published
@@ -98,7 +98,8 @@ ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) 
 class TeacherSection(NetworkSection):
     """The early-exit teacher: trained here, or the user's own checkpoint."""
 
-    later = ("mean", "std", "normalisation", "classes")  # how a checkpoint was trained
+    of_checkpoint: ClassVar = ("mean", "std", "normalisation", "classes")  # how it was trained
+    later = (*of_checkpoint, "head_gradient")
 
     checkpoint: str | None = None  # a file: a network of this project, a torch.export program, or weights of timm's
     timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
@@ -112,6 +113,7 @@ class TeacherSection(NetworkSection):
     depths: tuple[Positive, ...] = (2, 2, 2)
     widths: tuple[Width, ...] = (32, 64, 128)
     head: Head = "gap"
+    head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: it learns from the last
     train: OptimizerSection = OptimizerSection(epochs=30)
 
     @model_validator(mode="after")
@@ -122,7 +124,7 @@ class TeacherSection(NetworkSection):
 
     @model_validator(mode="after")
     def _how_a_checkpoint_was_trained(self) -> "TeacherSection":
-        said = [key for key in self.later if getattr(self, key) is not None]
+        said = [key for key in self.of_checkpoint if getattr(self, key) is not None]
         if said and self.checkpoint is None:
             raise ValueError(f"{', '.join(said)} belongs to a checkpoint of your own; add checkpoint, or remove it")
         if (self.mean is None) != (self.std is None):

@@ -21,6 +21,7 @@ from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.gradient_flow import GradientFlow
 from erde_nas.networks.models import MODELS, model_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
@@ -254,11 +255,11 @@ def test_fcfd_reads_the_teacher_exits_that_the_logits_come_from(kind: str, expec
 
 
 def test_fcfd_takes_its_options_from_the_recipe() -> None:
-    keys = {"temperature": 4.0, "gradient_rescaling": True, "logit_standardisation": True}
+    keys = {"temperature": 4.0, "gradient_rescaling": True, "logit_standardisation": True, "head_gradient": 0.5}
     made = term("fcfd", network(STUDENTS["one exit"]), teacher(), **keys)
     assert isinstance(made, FCFD)
     plain = term("fcfd", network(STUDENTS["one exit"]), teacher())
     assert isinstance(plain, FCFD)
-    expected = replace(plain.options, temperature=4.0, rescale_gradients=True, standardised=True)
+    expected = replace(plain.options, temperature=4.0, flow=GradientFlow(True, 0.5), standardised=True)
     assert made.options == expected
     assert plain.options.temperature == 3.0

@@ -24,10 +24,12 @@ def test_only_a_better_teacher_is_trusted(teacher: float, student: float | None,
 
 
 def test_the_weights_of_the_exits_stay() -> None:
-    section = DistilSection(loss="erde", exit_weights="linear", gradient_rescaling=True, temperature=2.0)
+    section = DistilSection(
+        loss="erde", exit_weights="linear", gradient_rescaling=True, head_gradient=0.5, temperature=2.0
+    )
     alone = cross_entropy_alone(section)
     assert (alone.loss, alone.method.term, alone.method.erde) == ("ce", "none", False)
-    assert (alone.exit_weights, alone.gradient_rescaling) == ("linear", True)
+    assert (alone.exit_weights, alone.gradient_rescaling, alone.head_gradient) == ("linear", True, 0.5)
 
 
 def test_the_verdict_in_words() -> None:

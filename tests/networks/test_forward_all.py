@@ -7,6 +7,7 @@ from torch import Tensor
 from erde_nas.networks.arch import Exit
 from erde_nas.networks.blocks import is_block
 from erde_nas.networks.families import StageChoice, make_arch
+from erde_nas.networks.gradient_flow import GradientFlow
 from erde_nas.networks.network import EarlyExitNetwork, hint_blocks, scale_gradient
 from erde_nas.registry import FAMILIES
 from tests.networks.builders import build
@@ -51,7 +52,7 @@ def test_features_are_what_hooks_on_the_blocks_see_and_logits_those_of_the_forwa
     assert len(blocks) == 6
     for block in blocks:
         block.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
-    logits, features = made.forward_all(IMAGES, rescale_gradients=rescale)
+    logits, features = made.forward_all(IMAGES, GradientFlow(rescaled=rescale))
     assert made.hint_blocks == (0, 1, 2, 4, 5)
     *features, read = features
     assert [x.shape[1] for x in features] == [made.arch.blocks[number].width for number in made.hint_blocks]
@@ -94,14 +95,31 @@ def gradients(loss: Tensor, made: EarlyExitNetwork) -> dict[str, Tensor]:
     }
 
 
-def losses(made: EarlyExitNetwork, *, rescale: bool, of_features: bool) -> list[Tensor]:
+def losses(made: EarlyExitNetwork, flow: GradientFlow, *, of_features: bool) -> list[Tensor]:
     """One loss per exit: on its logits, or on the features that belong to it."""
-    logits, features = made.forward_all(IMAGES, rescale_gradients=rescale)
+    logits, features = made.forward_all(IMAGES, flow)
     if not of_features:
         return [out.logsumexp(1).mean() * (number + 1) for number, out in enumerate(logits)]
     owners = [next(e for e, exit_ in enumerate(made.arch.exits) if exit_.block >= block) for block in made.hint_blocks]
     features = features[:-1]  # the last belongs to a head
     return [sum(x.square().mean() for x, o in zip(features, owners, strict=True) if o == e) for e in range(len(logits))]
+
+
+@pytest.mark.parametrize("heads", [0.0, 0.3])
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_the_trunk_gets_its_share_of_early_heads_gradients_and_heads_their_own(rescaled: bool, heads: float) -> None:
+    made = network("resnet", (2, 2, 2), (0, 3, 5)).double()
+    separate = [gradients(loss, made) for loss in losses(made, GradientFlow(), of_features=False)]
+    together = gradients(sum(losses(made, GradientFlow(rescaled, heads), of_features=False)), made)
+    for name, got in together.items():
+        segment, part = int(name.split(".")[1]), name.split(".")[2]
+        if part == "head":
+            expected = sum(found[name] for found in separate)
+        else:
+            expected = heads * (separate[0][name] + separate[1][name]) + separate[2][name]
+            expected = expected / (3 - segment if rescaled else 1)
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+        assert got.any()
 
 
 @pytest.mark.parametrize("of_features", [False, True])
@@ -111,8 +129,8 @@ def test_rescaled_gradients_are_the_mean_over_the_exits_behind(of_features: bool
     """
     made = network("resnet", (2, 2, 2), (0, 3, 5)).double()
     exits = len(made.arch.exits)
-    separate = [gradients(loss, made) for loss in losses(made, rescale=False, of_features=of_features)]
-    together = gradients(sum(losses(made, rescale=True, of_features=of_features)), made)
+    separate = [gradients(loss, made) for loss in losses(made, GradientFlow(), of_features=of_features)]
+    together = gradients(sum(losses(made, GradientFlow(rescaled=True), of_features=of_features)), made)
     for name, got in together.items():
         segment, part = int(name.split(".")[1]), name.split(".")[2]
         total = sum(found[name] for found in separate)
@@ -123,5 +141,5 @@ def test_rescaled_gradients_are_the_mean_over_the_exits_behind(of_features: bool
 
 def test_one_exit_has_nothing_to_rescale() -> None:
     made = network("mobilenet", (1, 2), (2,))
-    plain, scaled = (gradients(losses(made, rescale=r, of_features=False)[0], made) for r in (False, True))
+    plain, scaled = (gradients(losses(made, GradientFlow(r), of_features=False)[0], made) for r in (False, True))
     assert all(torch.equal(plain[name], scaled[name]) for name in plain)

@@ -115,7 +115,7 @@ def _train(
 
     compute = calibrate(make)
     network = make()
-    objective = cross_entropy_objective(len(arch.exits)).to(views.device)
+    objective = cross_entropy_objective(len(arch.exits), recipe.teacher.head_gradient).to(views.device)
     training = Training(network, views, objective, options, targets=None, seed=seed, compute=compute)
     try:
         train(training, lambda done, total: progress(done, total, compute))
@@ -127,7 +127,9 @@ def _train(
 
 
 def _circumstances(recipe: Recipe, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    return {
+    head_gradient = recipe.teacher.head_gradient
+    later = {} if head_gradient == 1 else {"head_gradient": head_gradient}  # older teachers are found again
+    return later | {
         "dataset": dataset.fingerprint,
         "views": recipe.views.model_dump(exclude={"cached_views"}),
         "seed": recipe.search.seed,

@@ -36,6 +36,7 @@ from erde_nas.distil.terms.hints import (
     with_deepest,
     with_features,
 )
+from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
@@ -52,7 +53,7 @@ class FCFDOptions:
     feature_weight: float = 5.0  # of the squared differences; published: 5, for ResNet-56 -> ResNet-20 0.02
     paths: int = 2  # mixed paths in each step
     seed: int = 0  # of the picks
-    rescale_gradients: bool = False  # between exits
+    flow: GradientFlow = WHOLE  # back from the exits
     standardised: bool = False  # whether the step's logits are
     path_weight: float = 1.0  # of the logits of mixed paths; published: 1, for WRN-40-2 -> WRN-16-2 0.2
 
@@ -101,7 +102,7 @@ class FCFD(Term):
         options = FCFDOptions(
             section.temperature,
             section.feature_weight,
-            rescale_gradients=section.gradient_rescaling,
+            flow=section.gradient_flow,
             standardised=section.method.logit_standardisation,
             path_weight=section.path_weight,
         )
@@ -157,7 +158,7 @@ class FCFD(Term):
         student, options = self.networks[0], self.options
         x = self.to_student[str(hint)](step.teacher_features[self.hints.teacher[hint]])
         with untracked(student):
-            logits, _ = student.forward_after(self.hints.blocks[hint], x, rescale_gradients=options.rescale_gradients)
+            logits, _ = student.forward_after(self.hints.blocks[hint], x, options.flow)
         return [self._agreement(step, exit_, logits[exit_ - len(student.parts)]) for exit_ in self.taught[hint]]
 
     def _agreement(self, step: Step, exit_: int, logits: Tensor) -> tuple[int, Tensor]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from erde_nas.distil.training.compute import Compute, Layout
+from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
 from erde_nas.networks.network import EarlyExitNetwork
 
 MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
@@ -13,7 +14,7 @@ MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
 
 
 def forward(
-    network: EarlyExitNetwork, images: Tensor, compute: Compute | None = None, rescale_gradients: bool = False
+    network: EarlyExitNetwork, images: Tensor, compute: Compute | None = None, flow: GradientFlow = WHOLE
 ) -> tuple[Tensor, list[Tensor]]:
     """Images (batch, channels, h, w) uint8 -> logits (exits, batch, classes) float32, and the features of each stage.
 
@@ -22,7 +23,7 @@ def forward(
     bf16 = compute is not None and compute.precision == "bf16"
     # No weight is used twice in a pass, so the cache of cast weights, which all threads share, saves nothing.
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
-        logits, features = network.forward_all(images, rescale_gradients=rescale_gradients)
+        logits, features = network.forward_all(images, flow)
     return torch.stack(logits).float(), features
 
 

@@ -72,8 +72,7 @@ class StepRunner:
     def _forward(self) -> Step:
         assert self._images is not None
         assert self._labels is not None
-        rescale = self.objective.section.gradient_rescaling
-        logits, hints = forward(self.network, self._images, self.compute, rescale)
+        logits, hints = forward(self.network, self._images, self.compute, self.objective.section.gradient_flow)
         return Step(
             student=logits,
             labels=self._labels,

@@ -60,7 +60,7 @@ class Sandwich:
         network.to(images.device)
         images = images.contiguous(memory_format=MEMORY_FORMATS[compute.layout])
         with seeded_dropout(network, generator):
-            return forward(network, images, compute, self._context.recipe.distil.gradient_rescaling)[0]
+            return forward(network, images, compute, self._context.recipe.distil.gradient_flow)[0]
 
     def _loss(self, step: Step, macs: Sequence[int], in_place: tuple[tuple[int, ...], Tensor] | None) -> Tensor:
         """The recipe's loss, and what the largest sub-network adds to the others'."""

@@ -102,6 +102,7 @@ def test_two_machines_train_the_same(
         ("teacher", {"depths": (1, 2)}),
         ("teacher", {"widths": (8, 16)}),
         ("teacher", {"head": "gap"}),
+        ("teacher", {"head_gradient": 0.0}),
         ("teacher.train", {"epochs": 2}),
         ("teacher.train", {"batch_size": 32}),
         ("teacher.train", {"learning_rate": 0.01}),
