@@ -232,6 +232,7 @@ DATASETS: Registry[Any] = Registry(
     {
         "digits": "erde_nas.data.digits:DIGITS",
         "fashion-mnist": "erde_nas.data.fashion_mnist:FASHION_MNIST",
+        "fashion-mnist-small": "erde_nas.data.fashion_mnist_small:FASHION_MNIST_SMALL",
         "cifar10": "erde_nas.data.cifar:CIFAR10",
         "cifar100": "erde_nas.data.cifar:CIFAR100",
         "svhn": "erde_nas.data.svhn:SVHN",

@@ -8,7 +8,7 @@ def test_list_names_every_data_set(cli, tmp_path):
     assert (done.code, done.err) == (0, "")
     rows = {line.split()[0]: line for line in done.out.splitlines()[2:]}
     assert rows.keys() == {
-        "digits", "fashion-mnist", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz",
+        "digits", "fashion-mnist", "fashion-mnist-small", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz",
     }  # fmt: skip
     assert rows["cifar10"].endswith("not here")
     assert rows["digits"].endswith("scikit-learn")
@@ -19,6 +19,7 @@ def test_list_names_every_data_set(cli, tmp_path):
     [
         ("imagenet", "unknown data set 'imagenet'; choose from fashion-mnist, cifar10"),
         ("digits", "digits comes with scikit-learn, there is nothing to fetch"),
+        ("fashion-mnist-small", "fashion-mnist-small comes with erde-nas, there is nothing to fetch"),
     ],
 )
 def test_fetching_what_cannot_be_fetched(refused, tmp_path, name, message):
