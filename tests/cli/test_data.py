@@ -8,7 +8,8 @@ def test_list_names_every_data_set(cli, tmp_path):
     assert (done.code, done.err) == (0, "")
     rows = {line.split()[0]: line for line in done.out.splitlines()[2:]}
     assert rows.keys() == {
-        "digits", "fashion-mnist", "fashion-mnist-small", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder", "npz",
+        "digits", "fashion-mnist", "fashion-mnist-small", "cifar10", "cifar100", "svhn", "tiny-imagenet", "folder",
+        "npz",
     }  # fmt: skip
     assert rows["cifar10"].endswith("not here")
     assert rows["digits"].endswith("scikit-learn")

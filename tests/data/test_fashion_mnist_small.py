@@ -62,7 +62,8 @@ def test_it_loads_as_any_other_and_nothing_looks_wrong() -> None:
 
 def test_file_is_small_and_its_licence_lies_beside_it() -> None:
     assert small.FILE.stat().st_size <= 3_000_000
-    assert "MIT License (MIT) Copyright © [2017] Zalando SE" in (small.FILE.parent / "LICENSE-fashion-mnist").read_text()
+    licence = (small.FILE.parent / "LICENSE-fashion-mnist").read_text()
+    assert "MIT License (MIT) Copyright © [2017] Zalando SE" in licence
 
 
 @pytest.mark.parametrize("keep", [0, 1000])
