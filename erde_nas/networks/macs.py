@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from erde_nas.networks.arch import Arch, Block
 from erde_nas.networks.blocks import build_block
+from erde_nas.networks.cascade import Cascade, cascade_costs
 from erde_nas.networks.heads import build_head
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.stem import build_stem
@@ -54,8 +55,10 @@ def count_own_macs(module: nn.Module, x: Tensor) -> int:
 
 
 @torch.no_grad()
-def macs_per_exit(network: EarlyExitNetwork) -> tuple[int, ...]:
+def macs_per_exit(network: EarlyExitNetwork | Cascade) -> tuple[int, ...]:
     """MACs of everything executed when an image leaves at each exit, the heads passed on the way included."""
+    if isinstance(network, Cascade):
+        return tuple(map(int, cascade_costs(*map(macs_per_exit, network.members))))
     arch = network.arch
     x = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
     counts = []

@@ -178,6 +178,11 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return _ScaleGradient.apply(x, factor) if factor else x.detach()
 
 
+def blank(arch: Arch) -> EarlyExitNetwork:
+    """A network whose numbers, those of its input's normalisation as well, are still to be loaded."""
+    return EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+
+
 def on_device(network: EarlyExitNetwork, device: torch.device) -> EarlyExitNetwork:
     """The network itself, moved to `device`, channels last: the fastest layout for all but the smallest."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,25 +1,31 @@
-"""A network on disk: `arch.json` beside `weights.safetensors`."""
+"""A network, or a cascade of two, on disk: `arch.json` beside `weights.safetensors`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.cascade import Cascade
+from erde_nas.networks.network import EarlyExitNetwork, blank
 from erde_nas.registry import UnknownName
 
+N = TypeVar("N", bound=nn.Module)
 
-def save_network(network: EarlyExitNetwork, folder: Path) -> None:
+
+def save_network(network: EarlyExitNetwork | Cascade, folder: Path) -> None:
     """Write both files, the weights last: where they are, the architecture is."""
-    write_json(folder / "arch.json", network.arch.to_dict())
+    arch = network.to_dict() if isinstance(network, Cascade) else network.arch.to_dict()
+    write_json(folder / "arch.json", arch)
     save_weights(network, folder / "weights.safetensors")
 
 
-def save_weights(network: EarlyExitNetwork, path: Path) -> None:
+def save_weights(network: EarlyExitNetwork | Cascade, path: Path) -> None:
     """Write the weights alone, in fp32 and contiguous."""
     try:
         write_atomic(path, lambda temporary: save_file(_tensors(network), temporary))
@@ -32,13 +38,21 @@ def load_network(weights: Path) -> EarlyExitNetwork:
 
     Raises UserError where a file is missing, damaged, or the two do not belong together.
     """
+    return _loaded(weights, lambda values: blank(Arch.from_dict(values)))
+
+
+def load_deployed(weights: Path) -> EarlyExitNetwork | Cascade:
+    """As `load_network`, where it may be a cascade of two networks."""
+    return _loaded(weights, lambda v: Cascade.from_dict(v) if "cascade" in v else blank(Arch.from_dict(v)))
+
+
+def _loaded(weights: Path, made: Callable[[dict[str, Any]], N]) -> N:
     description = weights.parent / "arch.json"
     for path in (weights, description):
         if not path.is_file():
             raise UserError(f"{path} does not exist; a network is a .safetensors file with arch.json beside it")
     try:
-        arch = Arch.from_dict(read_json(description))
-        network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+        network = made(read_json(description))
     except (UnknownName, ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
         raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
     try:
@@ -57,7 +71,7 @@ def pack(network: EarlyExitNetwork) -> bytes:
 
 def unpack(arch: Arch, weights: bytes) -> EarlyExitNetwork:
     """The network of `arch` with the weights that `pack` gave."""
-    network = EarlyExitNetwork(arch, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+    network = blank(arch)
     network.load_state_dict(load(weights))
     return network
 
@@ -68,5 +82,5 @@ def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:
     write_atomic(folder / "weights.safetensors", lambda temporary: temporary.write_bytes(weights))
 
 
-def _tensors(network: EarlyExitNetwork) -> dict[str, Tensor]:
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

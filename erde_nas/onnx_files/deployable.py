@@ -17,8 +17,11 @@ from erde_nas.device.runtimes.feed import Feed
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.foreign import place
+from erde_nas.onnx_files.names import input_name, output_names
 from erde_nas.onnx_files.nest import exit_rule_of, split
 from erde_nas.onnx_files.segments import segment_modules
+
+Inputs = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class DeployableFile:
             onnx.save(segment, paths[-1])
         return paths
 
-    def modules(self, setting: Setting, runtime: str) -> list[tuple[nn.Module, Tensor]]:
-        """Copies of the segments in eval mode, logits first, each with an input of `batch_size` images.
+    def modules(self, setting: Setting, runtime: str) -> list[tuple[nn.Module, Inputs]]:
+        """Copies of the segments in eval mode, logits first, each with its input, or inputs, for `batch_size` images.
 
         The shape of images comes from the file. Raises UserError where there is no network.
         """
@@ -61,13 +64,15 @@ class DeployableFile:
         network = copy.deepcopy(self.network).cpu().eval()
         for parameter in network.parameters():
             parameter.requires_grad_(False)
-        x = torch.zeros(setting.batch_size, *self._image_shape(), dtype=torch.uint8)
-        pairs = []
-        for module in segment_modules(network):
-            pairs.append((module, x))
+        known = {input_name(0): torch.zeros(setting.batch_size, *self._image_shape(), dtype=torch.uint8)}
+        pairs: list[tuple[nn.Module, Inputs]] = []
+        for number, module in enumerate(segment_modules(network)):
+            inputs = tuple(known[name] for name in getattr(module, "reads", (input_name(number),)))
+            pairs.append((module, inputs if len(inputs) > 1 else inputs[0]))
             with torch.no_grad():
-                outputs = module(x)
-            x = outputs[-1] if isinstance(outputs, tuple) else x
+                outputs = module(*inputs)
+            found = outputs if isinstance(outputs, tuple) else (outputs,)
+            known |= zip(output_names(number, number + 2), found, strict=False)
         return pairs
 
     def place(self, folder: Path, shape: tuple[int, ...] | None = None) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.device.runtimes.interface import ROUTE
@@ -153,24 +153,28 @@ def _else_branch(graph: GraphProto) -> GraphProto | None:
 
 
 def _segment(model: ModelProto, level: GraphProto, number: int, levels: int) -> ModelProto:
-    image = model.graph.input[0].type.tensor_type
-    if number == 0:
-        shape: list[int | str] = ["batch", *(d.dim_value for d in image.shape.dim[1:])]
-        entry = helper.make_tensor_value_info("image", image.elem_type, shape)
-    else:
-        entry = helper.make_tensor_value_info(input_name(number), TensorProto.FLOAT, ["batch", None, None, None])
-    names = output_names(number, levels)
-    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    outputs = [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, ["batch", classes])]
-    outputs += [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in names[1:]
-    ]
     nodes = [node for node in level.node if not node.name.startswith(ROUTE)]
-    used = _names_read(nodes)
+    used, made = _names_read(nodes), {name for node in nodes for name in node.output}
+    earlier = [name for before in range(number) for name in output_names(before, levels)]
+    taken = [name for name in (input_name(0), *reversed(earlier)) if name in used]
     graph = helper.make_graph(
-        nodes, f"segment{number}", [entry], outputs, [tensor for tensor in level.initializer if tensor.name in used]
+        nodes,
+        f"segment{number}",
+        [_between(model, name) for name in sorted(taken, key=lambda name: name.startswith("logits"))],
+        [_between(model, name) for name in output_names(number, levels) if name in made],
+        [tensor for tensor in level.initializer if tensor.name in used],
     )
     return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+
+
+def _between(model: ModelProto, name: str) -> ValueInfoProto:
+    """What a segment takes or gives, for any number of images."""
+    image, logits = (value.type.tensor_type for value in (model.graph.input[0], model.graph.output[0]))
+    if name == input_name(0):
+        shape: list[int | str | None] = ["batch", *(d.dim_value for d in image.shape.dim[1:])]
+        return helper.make_tensor_value_info(name, image.elem_type, shape)
+    shape = ["batch", logits.shape.dim[1].dim_value] if name.startswith("logits") else ["batch", None, None, None]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def _names_read(nodes: Iterable[NodeProto]) -> set[str]:

@@ -22,10 +22,13 @@ from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import SERIOUS
 from erde_nas.onnx_files.segments import own_names
 
+Inputs = dict[str, np.ndarray]  # of a segment, by name: (n, ...) each
+
 
 class _Batches(CalibrationDataReader):
-    def __init__(self, name: str, images: np.ndarray, size: int) -> None:
-        self._batches = iter([{name: images[i : i + size]} for i in range(0, len(images), size)])
+    def __init__(self, inputs: Inputs, size: int) -> None:
+        count = len(next(iter(inputs.values())))
+        self._batches = iter([{k: x[i : i + size] for k, x in inputs.items()} for i in range(0, count, size)])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._batches, None)
@@ -74,12 +77,14 @@ def quantize_segments(
     Without `how`, for this machine.
     """
     how = how or suited_to([this_cpu()])
-    quantized, x = [], images
+    quantized: list[ModelProto] = []
+    known = {segments[0].graph.input[0].name: images}
     for number, segment in enumerate(segments):
-        name = segment.graph.input[0].name
-        quantized.append(own_names(_quantize(segment, name, x, how), f"q{number}/"))
+        inputs = {value.name: known[value.name] for value in segment.graph.input}
+        quantized.append(own_names(_quantize(segment, inputs, how), f"q{number}/"))
         if number + 1 < len(segments):
-            x = _session(segment).run(None, {name: x})[-1]
+            outputs = _session(segment).run(None, inputs)
+            known |= zip([value.name for value in segment.graph.output], outputs, strict=True)
     return quantized
 
 
@@ -99,7 +104,7 @@ def _in_head(node: onnx.NodeProto) -> bool:
     return "/head/" in node.name
 
 
-def _quantize(segment: ModelProto, name: str, x: np.ndarray, how: Quantization) -> ModelProto:
+def _quantize(segment: ModelProto, inputs: Inputs, how: Quantization) -> ModelProto:
     nodes = segment.graph.node
     if how.only and not any(node.name in how.only for node in nodes):
         return segment
@@ -117,7 +122,7 @@ def _quantize(segment: ModelProto, name: str, x: np.ndarray, how: Quantization) 
             quantize_static(
                 str(source),
                 str(target),
-                _Batches(name, x, fixed or 32),
+                _Batches(inputs, fixed or 32),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QInt8 if how.signed else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

@@ -9,13 +9,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.network import EarlyExitNetwork, Segment
 from erde_nas.onnx_files.names import input_name, output_names
 
@@ -51,8 +52,15 @@ def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:
 def segment_modules(network: nn.Module) -> list[nn.Module]:
     """The network's segments as modules in eval mode: images or features -> logits and, but for the last, features.
 
-    A module other than an EarlyExitNetwork counts as one segment that gives its last logits.
+    Those of a cascade's second network say in `reads`, by the names that segments have in ONNX, what they take. A
+    module of another kind counts as one segment that gives its last logits.
     """
+    if isinstance(network, Cascade):
+        first, second = map(segment_modules, network.members)
+        return [
+            *first,
+            *(_OfSecond(module, number, len(first), network.averaged) for number, module in enumerate(second)),
+        ]
     if not isinstance(network, EarlyExitNetwork):
         return [_LastLogits(network).eval()]
     modules = [*map(_Swapped, network.parts[:-1]), _LastSegment(network.parts[-1])]
@@ -87,6 +95,27 @@ class _LastLogits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)[-1]
+
+
+class _OfSecond(nn.Module):
+    """Segment `number` of a cascade's second network, behind `first` segments of the first."""
+
+    def __init__(self, module: nn.Module, number: int, first: int, averaged: bool) -> None:
+        super().__init__()
+        self.module, self.averaged = module.eval(), averaged
+        takes = input_name(first + number) if number else input_name(0)
+        self.reads = (takes, *output_names(first - 1, first)) if averaged else (takes,)
+        self.eval()
+
+    def forward(self, x: Tensor, earlier: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Images or features, and the first network's last logits (batch, classes) where answers are averaged."""
+        outputs = self.module(x)
+        if not self.averaged:
+            return outputs
+        logits, *features = outputs if isinstance(outputs, tuple) else (outputs,)
+        assert earlier is not None
+        mean = torch.add(logits, earlier) / 2
+        return (mean, *features) if features else mean
 
 
 class _Swapped(nn.Module):
@@ -127,22 +156,22 @@ def own_names(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
     """A copy in which every name but the inputs' and outputs' starts with `prefix`, in branches and loops as well."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    _rename(copy.graph, prefix, {"", *(value.name for value in (*model.graph.input, *model.graph.output))})
+    kept = {"", *(value.name for value in (*model.graph.input, *model.graph.output))}
+    renamed_(copy.graph, lambda name: name if name in kept else prefix + name, prefix)
     return copy
 
 
-def _rename(graph: onnx.GraphProto, prefix: str, kept: set[str]) -> None:
-    """`onnx.compose.add_prefix` forgets the outer initializers that a branch uses."""
+def renamed_(graph: onnx.GraphProto, name_of: Callable[[str], str], prefix: str = "") -> None:
+    """Give values other names, in branches and loops as well, and nodes a `prefix`.
 
-    def renamed(name: str) -> str:
-        return name if name in kept else prefix + name
-
+    `onnx.compose.add_prefix` forgets the outer initializers that a branch uses.
+    """
     for part in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.name = renamed(part.name)
+        part.name = name_of(part.name)
     for node in graph.node:
         node.name = prefix + node.name if node.name else ""
-        node.input[:] = map(renamed, node.input)
-        node.output[:] = map(renamed, node.output)
+        node.input[:] = map(name_of, node.input)
+        node.output[:] = map(name_of, node.output)
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _rename(inner, prefix, kept)
+                renamed_(inner, name_of, prefix)

@@ -16,10 +16,12 @@ from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.device.runtimes.onnxruntime import FATAL, NestedModel, open_session, run_segments
 from erde_nas.files import write_atomic
+from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import exit_indices, scores
 from erde_nas.onnx_files.answers import answers
+from erde_nas.onnx_files.cascade import joined_segments
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
 from erde_nas.onnx_files.nest import nest
@@ -75,9 +77,17 @@ def make_segments(
 
 def fp32_segments(network: nn.Module, image_shape: tuple[int, ...]) -> Segments:
     """A network's segments in fp32. Raises ExportMismatch where a teacher of the user's own cannot be exported."""
+    if isinstance(network, Cascade):
+        first, second = (fp32_segments(member, image_shape) for member in network.members)
+        return joined(first, second, network)
     if isinstance(network, EarlyExitNetwork):
         return Segments(FP32, export_segments(network), network)
     return Segments(FP32, [whole_segment(network, image_shape)], network)
+
+
+def joined(first: Segments, second: Segments, cascade: Cascade) -> Segments:
+    """A cascade's segments, of those of its networks in one kind: int8 ones are quantized already."""
+    return Segments(first.kind, joined_segments(first.models, second.models, cascade.averaged), cascade)
 
 
 def of_kind(fp32: Segments, kind: FileKind, calibration: np.ndarray, how: Quantization | None = None) -> Segments:

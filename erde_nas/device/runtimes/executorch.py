@@ -31,7 +31,7 @@ def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls what PyTorch deprecates
         return [
-            _write(module, x, folder / f"segment{number}.pte")
+            _write(module, x, folder / ".".join([f"segment{number}", *getattr(module, "reads", ()), "pte"]))
             for number, (module, x) in enumerate(deployable.modules(setting, "executorch"))
         ]
 
@@ -41,7 +41,7 @@ def _write(module: Any, x: Any, path: Path) -> Path:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(module, (x,))
+    exported = torch.export.export(module, x if isinstance(x, tuple) else (x,))
     program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
     path.write_bytes(program.buffer)
     return path
@@ -56,18 +56,24 @@ def load(files: Sequence[str], setting: Setting) -> Runner:
 
     runtime = Runtime.get()
     _unsafe_reset_threadpool(setting.threads)  # before anything runs: its one way to choose a number of threads
-    methods = [runtime.load_program(Path(path)).load_method("forward") for path in files]
-    return Compacting([_as_segment(method, setting.batch_size) for method in methods], setting.rule)
+    return Compacting(
+        [_as_segment(runtime.load_program(path), path, setting.batch_size) for path in map(Path, files)], setting.rule
+    )
 
 
-def _as_segment(method: Any, batch_size: int) -> Segment:
+def _as_segment(program: Any, path: Path, batch_size: int) -> Segment:
+    """`path` says what it reads where that is not just the segment before: segment2.image.logits1.pte."""
     import torch
 
-    def segment(x: np.ndarray) -> list[np.ndarray]:
-        count = len(x)
-        if count < batch_size:
-            x = np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)])
-        outputs = method.execute([torch.from_numpy(np.ascontiguousarray(x))])
-        return [output.numpy()[:count].copy() for output in outputs]  # the next call writes there
+    method = program.load_method("forward")
 
-    return segment
+    def filled(x: np.ndarray) -> Any:
+        if len(x) < batch_size:
+            x = np.concatenate([x, np.zeros((batch_size - len(x), *x.shape[1:]), x.dtype)])
+        return torch.from_numpy(np.ascontiguousarray(x))
+
+    def segment(*xs: np.ndarray) -> list[np.ndarray]:
+        outputs = method.execute([filled(x) for x in xs])
+        return [output.numpy()[: len(xs[0])].copy() for output in outputs]  # the next call writes there
+
+    return Segment(segment, tuple(path.name.split(".")[1:-1]))

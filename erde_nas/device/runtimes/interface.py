@@ -56,9 +56,11 @@ class Deployable(Protocol):
     def write_segments(self, folder: Path) -> Sequence[Path]:
         """One ONNX file per segment, with a free batch size, written into `folder`."""
 
-    def modules(self, setting: Setting, runtime: str) -> "Sequence[tuple[nn.Module, Tensor]]":
+    def modules(self, setting: Setting, runtime: str) -> "Sequence[tuple[nn.Module, Tensor | tuple[Tensor, ...]]]":
         """Copies of the segments in eval mode, logits first, each with an input of `batch_size` images.
 
+        Those of a cascade's second network have an attribute `reads`: the names of their inputs, as in
+        `erde_nas.device.runtimes.compaction.Segment`; where these are several, so are the inputs.
         Raises UserError, in the name of `runtime`, where only the file is known.
         """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from erde_nas.device.instructions import Cpu
-from erde_nas.device.runtimes.compaction import Compacting, Segment, every_exit
+from erde_nas.device.runtimes.compaction import Compacting, Segment, every_exit, segment_of
 from erde_nas.device.runtimes.feed import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import Deployable, Runner, Setting
 
@@ -108,9 +108,9 @@ def as_foreign(session: "onnxruntime.InferenceSession", feed: Feed) -> ForeignMo
 
 
 def as_segment(session: "onnxruntime.InferenceSession") -> Segment:
-    """A session of one segment as a function of its input."""
-    name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
-    return lambda x: session.run(outputs, {name: x})
+    """A session of one segment as a function of its inputs."""
+    names, outputs = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
+    return segment_of(lambda *values: session.run(outputs, dict(zip(names, values, strict=True))), names)
 
 
 def run_segments(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from erde_nas.device.instructions import BF16, Cpu, has
-from erde_nas.device.runtimes.compaction import Compacting, Segment
+from erde_nas.device.runtimes.compaction import Compacting, Segment, segment_of
 from erde_nas.device.runtimes.feed import Feed, ForeignModel, read_feed
 from erde_nas.device.runtimes.interface import ROUTE, Deployable, Runner, Setting
 
@@ -147,12 +147,14 @@ def _as_foreign(openvino: Any, compiled: Any, feed: Feed) -> ForeignModel:
 def _segments(openvino: Any, core: Any, models: Sequence[Any], options: dict[str, Any], batch: int) -> list[Segment]:
     """Segments for 1 to `batch` images, as functions of their input."""
     segments: list[Segment] = []
-    shape = None
+    shapes: dict[str, Any] = {}
     for model in models:
-        wanted = model.input(0).partial_shape if shape is None else shape
-        wanted[0] = openvino.Dimension(1, batch)
-        model.reshape(wanted)
-        shape = model.outputs[-1].partial_shape
+        for port in model.inputs:
+            name = port.get_any_name()
+            shapes[name] = shapes.get(name, port.partial_shape)
+            shapes[name][0] = openvino.Dimension(1, batch)
+        model.reshape({port.get_any_name(): shapes[port.get_any_name()] for port in model.inputs})
+        shapes |= {port.get_any_name(): port.partial_shape for port in model.outputs}
         segments.append(_as_segment(openvino, core.compile_model(model, "CPU", options)))
     return segments
 
@@ -160,9 +162,10 @@ def _segments(openvino: Any, core: Any, models: Sequence[Any], options: dict[str
 def _as_segment(openvino: Any, compiled: Any) -> Segment:
     request, outputs = compiled.create_infer_request(), range(len(compiled.outputs))
 
-    def segment(x: np.ndarray) -> list[np.ndarray]:
-        request.set_input_tensor(0, openvino.Tensor(np.ascontiguousarray(x), shared_memory=True))
+    def segment(*xs: np.ndarray) -> list[np.ndarray]:
+        for number, x in enumerate(xs):
+            request.set_input_tensor(number, openvino.Tensor(np.ascontiguousarray(x), shared_memory=True))
         request.infer()
         return [request.get_output_tensor(i).data.copy() for i in outputs]
 
-    return segment
+    return segment_of(segment, [port.get_any_name() for port in compiled.inputs])

@@ -34,7 +34,9 @@ def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path
     paths = []
     for number, (module, _) in enumerate(deployable.modules(setting, "torch")):
         paths.append(folder / f"segment{number}.pt")
-        torch.save(_in_precision(_graph(module), setting.precision), paths[-1])
+        graph = _in_precision(_graph(module), setting.precision)
+        graph.reads = getattr(module, "reads", ())
+        torch.save(graph, paths[-1])
     return paths
 
 
@@ -78,14 +80,14 @@ def load_modules(files: Sequence[str], setting: Setting) -> list[Any]:
     return [torch.load(path, map_location=setting.device, weights_only=False) for path in files]
 
 
-def as_segment(module: Callable[[Any], Any], device: str) -> Segment:
+def as_segment(module: Callable[..., Any], device: str) -> Segment:
     """Pixels (numpy) or features (a tensor that stays on the device) -> logits (numpy, float32) and features."""
     import torch
 
-    def segment(x: Any) -> list[Any]:
+    def segment(*xs: Any) -> list[Any]:
         with torch.inference_mode():
-            outputs = module(torch.from_numpy(x).to(device) if isinstance(x, np.ndarray) else x)
+            outputs = module(*(torch.from_numpy(x).to(device) if isinstance(x, np.ndarray) else x for x in xs))
             logits, *features = outputs if isinstance(outputs, tuple) else (outputs,)
             return [logits.float().cpu().numpy(), *features]
 
-    return segment
+    return Segment(segment, tuple(getattr(module, "reads", ())))

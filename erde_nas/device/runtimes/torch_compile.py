@@ -33,8 +33,8 @@ def prepare(deployable: Deployable, setting: Setting, folder: Path) -> list[Path
             "install g++), or take a profile with the runtime torch"
         )
     files = prepare_eager(deployable, setting, folder)
-    example = deployable.modules(setting, "torch-compile")[0][1]
-    np.save(folder / "image.npy", example.numpy())
+    _, example = deployable.modules(setting, "torch-compile")[0]
+    np.save(folder / "image.npy", np.asarray(example))
     return [*files, folder / "image.npy"]
 
 

@@ -1,0 +1,62 @@
+"""A cascade: two finished networks in one row of exits. What the first is not sure of, the second answers.
+
+The second network starts from the image again, so that nothing has to be trained (Viola and Jones, CVPR 2001; for
+classifiers of several sizes: Wang et al., "Wisdom of Committees", arXiv 2012.01988). Where their answers are
+`averaged`, an exit of the second answers with the mean of its logits and those of the first network's last exit: up
+to a constant per image that is the mean of their log-probabilities.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from erde_nas.networks.arch import Arch
+from erde_nas.networks.network import EarlyExitNetwork, Segment, blank
+
+
+class Cascade(nn.Module):
+    """Two networks for the same images and classes. Its exits are those of the first, then those of the second."""
+
+    def __init__(self, first: EarlyExitNetwork, second: EarlyExitNetwork, averaged: bool = False) -> None:
+        super().__init__()
+        self.first, self.second, self.averaged = first, second, averaged
+
+    @property
+    def members(self) -> tuple[EarlyExitNetwork, EarlyExitNetwork]:
+        """The networks in their order."""
+        return self.first, self.second
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments of both; that after the first network's last one takes images."""
+        return [*self.first.parts, *self.second.parts]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
+        first, second = self.first(images), self.second(images)
+        if self.averaged:
+            second = [torch.add(first[-1], logits) / 2 for logits in second]
+        return [*first, *second]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What arch.json says of it; `from_dict` reads it."""
+        return {"cascade": [network.arch.to_dict() for network in self.members], "averaged": self.averaged}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Cascade":
+        """A cascade of these shapes, whose weights are still to be loaded. Raises what `Arch.from_dict` does."""
+        first, second = (blank(Arch.from_dict(arch)) for arch in values["cascade"])
+        return cls(first, second, values["averaged"])
+
+
+def cascade_logits(first: np.ndarray, second: np.ndarray, averaged: bool) -> np.ndarray:
+    """What a cascade answers, of what its networks do: (exits, n, classes) each."""
+    return np.concatenate([first, (second + first[-1:]) / 2 if averaged else second])
+
+
+def cascade_costs(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    """The cost per exit, of that of its networks: who reaches the second has run through the whole first."""
+    return (*first, *(first[-1] + cost for cost in second))
