@@ -88,7 +88,7 @@ def _better(
     accuracy, cost = np.array([(point.accuracy, point.cost) for point in points]).reshape(-1, 2).T
     at_that_cost = reached[np.searchsorted([point.cost for point in ordered], cost, side="right")]
     margin = MARGIN * np.sqrt(accuracy * (1 - accuracy) / images)
-    return tuple(points[i] for i in np.flatnonzero(accuracy - margin > at_that_cost))
+    return tuple(p for p, better in zip(points, accuracy - margin > at_that_cost, strict=True) if better)
 
 
 def _front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
