@@ -1,6 +1,7 @@
 """The recipe's description of one network, and the architecture that it means."""
 
-from typing import Annotated, Any, Literal
+from itertools import accumulate
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -19,11 +20,12 @@ from erde_nas.registry import FAMILIES, HEADS
 
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
 Kernel = Literal[3, 5, 7]
+Stride = Literal[1, 2]
 Expansion = Annotated[int, Field(ge=1, le=8)]
 Head = Annotated[str, one_of(HEADS)]
 Family = Annotated[str, one_of(FAMILIES)]
 ModelName = Annotated[str, one_of(MODELS)]
-OWN = ("family", "stem", "depths", "widths", "kernel", "expansion")  # keys that say what a model says
+OWN = ("family", "stem", "depths", "widths", "strides", "kernel", "expansion")  # keys that say what a model says
 
 
 def _exits(value: Any) -> Any:
@@ -45,17 +47,21 @@ Exits = Annotated[
 
 
 class NetworkSection(Section):
-    """A named network, or one of a family by its stages: the first keeps the resolution, each later one halves it.
+    """A named network, or one of a family by its stages: the first keeps the resolution, each later one halves it,
+    unless `strides` says otherwise.
 
     The last exit sits on the last block. A named network ends as it was published, whatever `head` says: `head` is
     that of the exits before.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("strides",)
 
     model: ModelName | None = None
     family: Family = "resnet"
     stem: Width
     depths: tuple[Positive, ...]
     widths: tuple[Width, ...]
+    strides: tuple[Stride, ...] | None = None  # of each stage's first block; null: 1, and 2 in each later stage
     kernel: Kernel = 3  # mobilenet and shufflenet: of the depthwise convolutions
     expansion: Expansion = 1  # mobilenet
     exits: Exits = "stages"  # or last, or a list of blocks
@@ -73,6 +79,10 @@ class NetworkSection(Section):
                 "depths and widths need one number per stage, and at least one stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
             )
+        if self.strides is not None and len(self.strides) != len(self.depths):
+            raise ValueError(
+                f"strides needs one number per stage, but holds {len(self.strides)} for {len(self.depths)} stages"
+            )
         last = len(self.network.blocks) - 1
         if not isinstance(self.exits, str) and max(self.exits) > last:
             raise ValueError(f"exits must be blocks from 0 to {last}, but got {list(self.exits)}")
@@ -88,11 +98,19 @@ class NetworkSection(Section):
         """The network without its early exits."""
         if self.model is not None:
             return MODELS[self.model]
+        strides = self.strides or [None] * len(self.depths)
         stages = [
-            StageChoice(depth, width, self.kernel, self.expansion)
-            for depth, width in zip(self.depths, self.widths, strict=True)
+            StageChoice(depth, width, self.kernel, self.expansion, stride)
+            for depth, width, stride in zip(self.depths, self.widths, strides, strict=True)
         ]
         return Model(self.family, self.stem, tuple(stages), self.head)
+
+    @property
+    def stage_ends(self) -> list[int]:
+        """The last block of each stage; of a named network, of each resolution."""
+        if self.model is not None:
+            return stage_ends(self.network.blocks)
+        return [blocks - 1 for blocks in accumulate(self.depths)]
 
 
 class StudentSection(NetworkSection):
@@ -110,7 +128,7 @@ def student_arch(section: NetworkSection, image_shape: tuple[int, int, int], cla
     model = section.network
     blocks = model.blocks
     if isinstance(section.exits, str):
-        places = stage_ends(blocks) if section.exits == "stages" else []
+        places = section.stage_ends if section.exits == "stages" else []
     else:
         places = list(section.exits)
     early = [block for block in places if block != len(blocks) - 1]

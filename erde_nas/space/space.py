@@ -15,7 +15,7 @@ from erde_nas.networks.families import StageChoice, family_of, make_arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.recipe.recipe import Recipe, SpaceSection
 from erde_nas.space.trial import Choice
-from erde_nas.space.variation import NO_EXIT, ArchitectureVariation
+from erde_nas.space.variation import END, NO_EXIT, ArchitectureVariation, blocks
 
 REMEMBERED = 4096  # architectures: searchers ask for the same ones several times
 
@@ -32,11 +32,13 @@ class Space:
         for stage, (depths, widths) in enumerate(zip(section.depths, section.widths, strict=True)):
             parameters[f"depth{stage}"] = depths
             parameters[f"width{stage}"] = widths
+            if section.strides is not None:
+                parameters[f"stride{stage}"] = section.strides[stage]
             if any(family.kernels for family in families):
                 parameters[f"kernel{stage}"] = section.kernels
             if any(family.expansions for family in families):
                 parameters[f"expansion{stage}"] = section.expansions
-            for position in range(max(depths)):
+            for position in _exit_positions(section, stage):
                 parameters[f"exit{stage}.{position}"] = (NO_EXIT, *section.heads)
         parameters["head"] = section.heads  # of the last exit
         self.parameters: Mapping[str, tuple[Choice, ...]] = parameters
@@ -53,33 +55,32 @@ class Space:
 
     def _make_arch(self, choices: tuple[Choice, ...]) -> Arch:
         params = dict(zip(self.parameters, choices, strict=True))
-        stages, exits, block = [], [], 0
-        for stage in range(self.stages):
-            depth = int(params[f"depth{stage}"])
-            stages.append(
-                StageChoice(
-                    depth,
-                    int(params[f"width{stage}"]),
-                    int(params.get(f"kernel{stage}", 3)),
-                    int(params.get(f"expansion{stage}", 1)),
-                )
+        stages = [
+            StageChoice(
+                int(params[f"depth{stage}"]),
+                int(params[f"width{stage}"]),
+                int(params.get(f"kernel{stage}", 3)),
+                int(params.get(f"expansion{stage}", 1)),
+                int(params[f"stride{stage}"]) if f"stride{stage}" in params else None,
             )
-            for position in range(depth):
-                head = str(params[f"exit{stage}.{position}"])
-                if head != NO_EXIT:
-                    exits.append(Exit(block + position, head))
-            block += depth
-        early = [exit_ for exit_ in exits if exit_.block != block - 1][-(self.max_exits - 1) :]
-        early = early if self.max_exits > 1 else []
+            for stage in range(self.stages)
+        ]
+        numbers = {block: number for number, block in enumerate(blocks(params, self.stages))}
+        early = [Exit(numbers[block], str(head)) for block, head in self.variation.exits(params).items()]
         arch = make_arch(
             str(params["family"]),
             image_shape=self.image_shape,
             classes=self.classes,
             stem=int(params["stem"]),
             stages=stages,
-            exits=[*early, Exit(block - 1, str(params["head"]))],
+            exits=[*early, Exit(len(numbers) - 1, str(params["head"]))],
         )
         return replace(arch, stem_stride=int(params.get("stem_stride", 1)))
+
+    def exit_blocks(self, params: Mapping[str, Choice]) -> list[int]:
+        """The blocks of the architecture that may carry an early exit."""
+        places = self.variation.places(params)
+        return [number for number, block in enumerate(blocks(params, self.stages)) if block in places]
 
     def identify(self, params: Mapping[str, Choice]) -> str:
         """The id of the architecture that `params` mean."""
@@ -94,17 +95,30 @@ class Space:
         """An architecture of middling size with two exits, for estimates."""
         params = {name: choices[len(choices) // 2] for name, choices in self.parameters.items()}
         params |= {name: NO_EXIT for name in params if name.startswith("exit")}
-        return self.decode({**params, "exit0.0": self.parameters["head"][0]})
+        return self.decode({**params, **self._first_exit(params, self.parameters["head"][0])})
 
     def smallest(self) -> list[Arch]:
-        """For each family and head the cheapest architecture that leaves after its first block."""
+        """For each family and head the cheapest architecture that leaves as early as the space allows."""
         least = {n: min(c) if isinstance(c[0], int) else NO_EXIT for n, c in self.parameters.items()}
-        least |= {n: max(c) for n, c in self.parameters.items() if n == "stem_stride"}
+        least |= {n: max(c) for n, c in self.parameters.items() if n.startswith(("stem_stride", "stride"))}
         return [
-            self.decode({**least, "family": family, "exit0.0": head, "head": head})
+            self.decode({**least, **self._first_exit(least, head), "family": family, "head": head})
             for family in self.parameters["family"]
             for head in self.parameters["head"]
         ]
+
+    def _first_exit(self, params: Mapping[str, Choice], head: Choice) -> dict[str, Choice]:
+        """The parameter of the first block that may carry an exit, with that head; nothing where no block may."""
+        return {name: head for name in list(self.variation.places(params).values())[:1]}
+
+
+def _exit_positions(section: SpaceSection, stage: int) -> list[str]:
+    """Where in a stage an early exit may sit, as parameters name it."""
+    if stage < section.first_exit_stage:
+        return []
+    if section.exits == "stage-ends":
+        return [END] if stage < len(section.depths) - 1 else []
+    return [str(position) for position in range(max(section.depths[stage]))]
 
 
 def space_of(recipe: Recipe, dataset: Dataset) -> Space:

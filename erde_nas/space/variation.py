@@ -2,7 +2,7 @@
 
 An exit has a relative depth: the number of its stage plus the share of the stage's blocks that it has behind it, so
 that 1.5 is half-way through the second stage and 2 is its end. Where a child's depths are not its parent's, each exit
-goes to the block of the nearest relative depth. Choices that come as numbers are ordered: they change by one step.
+goes to the nearest relative depth that may carry one. Choices that are numbers change by one step.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from erde_nas.networks.families import family_of
 from erde_nas.space.trial import Choice
 
 NO_EXIT = "none"
+END = "end"  # in place of a position: the last block of its stage, whatever its depth
 Given = Mapping[str, Choice]
 Params = dict[str, Choice]
 Block = tuple[int, int]  # stage, position in the stage
@@ -83,13 +84,23 @@ class ArchitectureVariation:
 
     def exits(self, params: Given) -> Exits:
         """The early exits that count: those on a block that is there and not the last; the deepest, where room ends."""
-        heads = {(s, i): params[f"exit{s}.{i}"] for s, i in blocks(params, self._stages)[:-1]}
+        heads = {block: params[name] for block, name in self.places(params).items()}
         wanted = [(block, head) for block, head in heads.items() if head != NO_EXIT]
         return dict(wanted[max(0, len(wanted) - self._room) :])
 
+    def places(self, params: Given) -> dict[Block, str]:
+        """The blocks that may carry an early exit, in order, and the parameter that says so."""
+        found: dict[Block, str] = {}
+        for stage, position in blocks(params, self._stages)[:-1]:
+            ends = position == int(params[f"depth{stage}"]) - 1
+            for name in (f"exit{stage}.{position}", f"exit{stage}.{END}" if ends else ""):
+                if name in self._parameters:
+                    found[stage, position] = name
+        return found
+
     def carry(self, placed: Mapping[Block, Choice], old: Given, new: Given) -> Exits:
         """Exits of `old` on the blocks of `new` with the nearest relative depth; where two meet, the deeper stays."""
-        free = blocks(new, self._stages)[:-1]
+        free = list(self.places(new))
         result: Exits = {}
         for block, head in sorted(placed.items()):
             if free:
@@ -98,12 +109,12 @@ class ArchitectureVariation:
 
     def write(self, params: Given, placed: Mapping[Block, Choice]) -> Params:
         """The params with exits where `placed` says, and nowhere else."""
-        names = {f"exit{stage}.{position}": head for (stage, position), head in placed.items()}
+        names = {name: placed[block] for block, name in self.places(params).items() if block in placed}
         return {n: names.get(n, NO_EXIT) if n.startswith("exit") else params[n] for n in self._parameters}
 
     def _placements(self, params: Given, here: Exits) -> Iterable[tuple[str, list[Exits]]]:
         """Every placement that is one exit away: one that moves by a block, appears, vanishes or has a new head."""
-        free = blocks(params, self._stages)[:-1]
+        free = list(self.places(params))
         heads = self._parameters["head"]
         rest = {block: {b: h for b, h in here.items() if b != block} for block in here}
         yield "vanish", list(rest.values())
@@ -123,7 +134,7 @@ class ArchitectureVariation:
     def _groups(self) -> list[list[str]]:
         """The names of parameters that are inherited together: stage by stage."""
         common = [[name] for name in ("family", "stem", "stem_stride", "head")]
-        kinds = ("depth", "width", "kernel", "expansion")
+        kinds = ("depth", "width", "stride", "kernel", "expansion")
         stages = [[f"{kind}{stage}" for kind in kinds] for stage in range(self._stages)]
         return [[name for name in names if name in self._parameters] for names in (*common, *stages)]
 

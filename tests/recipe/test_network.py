@@ -47,6 +47,14 @@ def test_a_student_is_described_by_its_stages(tmp_path):
     assert places(arch) == [(0, "conv"), (2, "conv")]
 
 
+def test_a_tail_keeps_the_resolution_and_its_trunk_ends_in_an_exit(tmp_path):
+    text = "{stem: 8, depths: [1, 2, 3], widths: [8, 16, 24], strides: [1, 2, 1], head: gap}"
+    for section in ("student", "teacher"):
+        arch = student_arch(getattr(load(tmp_path, section, text), section), SHAPE, 10)
+        assert [(block.width, block.stride) for block in arch.blocks] == [(8, 1), (16, 2), (16, 1)] + 3 * [(24, 1)]
+        assert [exit_.block for exit_ in arch.exits] == [0, 2, 5]
+
+
 @pytest.mark.parametrize(
     ("exits", "blocks"), [("stages", [1, 2, 4]), ("last", [4]), ([0, 3], [0, 3, 4]), ([4, 1], [1, 4]), ([4], [4])]
 )
@@ -115,6 +123,9 @@ def test_a_recipe_need_not_describe_a_student(tmp_path):
         ("{exits: [true]}", r"student\.exits: should be .* \(got \[True\]\)"),
         ("{exits: 2}", r"student\.exits: should be .* \(got 2\)"),
         ("{models: vgg8}", r"student\.models: is not a key here; did you mean 'model'\?"),
+        ("{strides: [1, 2]}", r"student: strides needs one number per stage, but holds 2 for 3 stages"),
+        ("{strides: [1, 2, 4]}", r"student\.strides\[2\]: should be 1 or 2 \(got 4\)"),
+        ("{model: vgg8, strides: [1]}", r"student: model: vgg8 says what strides would say; remove"),
         ("{kernel: 4}", r"student\.kernel: should be 3, 5 or 7 \(got 4\)"),
     ],
 )

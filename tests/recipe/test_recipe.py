@@ -44,6 +44,7 @@ SMALLEST: dict[str, Any] = {
     "finish": {"train": {"epochs": 1}},
     "compress": {"train": {"epochs": 1}},
 }
+TWO_STAGES = {"space.depths": [[1], [1, 2]], "space.widths": [[8, 16], [16, 24]]}
 
 
 def load(folder: Path, changes: dict[str, Any]) -> Recipe:
@@ -103,6 +104,29 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
         ({"space.kernels": [4]}, r"space\.kernels\[0\]: should be 3, 5 or 7 \(got 4\)"),
         ({"space.widths": [[20]]}, r"space\.widths\[0\]\[0\]: should be a multiple of 8 \(got 20\)"),
         ({"space.max_exits": 0}, r"space\.max_exits: .* 1 \(got 0\)"),
+        (
+            {**TWO_STAGES, "space.strides": [[1]]},
+            r"space: strides needs one list .* per stage, but 1 are for 2",
+        ),
+        ({**TWO_STAGES, "space.strides": [[1], [3]]}, r"space\.strides\[1\]\[0\]: should be 1 or 2 \(got 3\)"),
+        ({**TWO_STAGES, "space.strides": [[1], []]}, r"space: strides\[1\] must hold at least one choice"),
+        (
+            {**TWO_STAGES, "space.strides": [[1], [1, 2]]},
+            r"space: a stage that keeps .* widths\[1\] and widths\[0\] both hold 16; .* belong into depths\[0\]",
+        ),
+        ({"space.exits": "ends"}, r"space\.exits: should be 'any' or 'stage-ends' \(got \"ends\"\)"),
+        (
+            {**TWO_STAGES, "space.first_exit_stage": 2},
+            r"space: first_exit_stage must be at most 1, .* but is 2",
+        ),
+        (
+            {**TWO_STAGES, "space.first_exit_stage": 1, "space.exits": "stage-ends"},
+            r"space: first_exit_stage must be at most 0, .* but is 1; or set max_exits: 1",
+        ),
+        (
+            {**TWO_STAGES, "search.evaluator": "supernet", "space.strides": [[1, 2], [2]]},
+            r".*supernet shares weights .* one resolution, but a stage of space\.strides holds \[1, 2\]",
+        ),
         ({"distil.temperature": 0}, r"distil\.temperature: should be greater than 0 \(got 0\)"),
         ({"distil.loss": "dkdd"}, r"distil\.loss: .*\(got \"dkdd\"\)"),
         ({"search.objectives": ["error"]}, r"search: objectives must hold error .* but got \['error'\]"),

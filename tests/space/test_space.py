@@ -68,7 +68,7 @@ def test_proposals_mean_what_their_names_say(max_exits):
         assert [block.width for block in arch.blocks] == [params[f"width{s}"] for s, _ in blocks]
         assert [block.stride for block in arch.blocks] == [2 if block == (1, 0) else 1 for block in blocks]
         assert (arch.family, arch.stem, arch.classes) == (params["family"], params["stem"], CLASSES)
-        if params["family"] == "mobilenet":  # the other families' blocks: students/test_families.py
+        if params["family"] == "mobilenet":  # the other families' blocks: networks/test_families.py
             inputs = [params["stem"], *(block.width for block in arch.blocks)]
             assert [b.kernel for b in arch.blocks] == [params[f"kernel{s}"] for s, _ in blocks]
             expansions = [params[f"expansion{s}"] for s, _ in blocks]
@@ -163,6 +163,36 @@ def test_strides_of_the_stem_vary_where_they_are_asked_for():
     with torch.no_grad():
         sizes = [network(arch).parts[0].body[:2](torch.zeros(1, *SHAPE)).shape[-1] for arch in both]
     assert sizes == [8, 4]
+
+
+def test_a_tail_may_keep_the_resolution_and_exits_may_begin_at_its_trunk():
+    of = space(
+        depths=((1,), (1, 2), (1, 4)),
+        widths=((8,), (16,), (24, 32)),
+        strides=((1,), (2,), (1, 2)),
+        exits="stage-ends",
+        first_exit_stage=1,
+        families=("resnet",),
+    )
+    assert [name for name in of.parameters if name.startswith(("stride", "exit"))] == [
+        "stride0", "stride1", "exit1.end", "stride2"
+    ]  # fmt: skip
+    params = {**proposals(of, 1)[0], "depth1": 2, "depth2": 4, "exit1.end": "gap", "head": "conv"}
+    for stride in (1, 2):
+        arch = of.decode({**params, "stride2": stride})
+        assert [block.stride for block in arch.blocks] == [1, 2, 1, stride, 1, 1, 1]
+        assert [block.width for block in arch.blocks] == [8, 16, 16] + 4 * [params["width2"]]
+        assert [(exit_.block, exit_.head) for exit_ in arch.exits] == [(2, "gap"), (6, "conv")]
+        assert network(arch)(torch.zeros(1, *SHAPE))[-1].shape == (1, CLASSES)
+        assert of.costs({**params, "stride2": stride}) == (*macs_per_exit(network(arch))[::-1], 2)
+    assert [exit_.block for exit_ in of.middle().exits] == [2, 6]
+    assert {(exits[0].block, len(exits)) for exits in (arch.exits for arch in of.smallest())} == {(1, 2)}
+
+
+def test_strides_that_say_what_is_usual_change_no_architecture():
+    plain, said = space(), space(strides=((1,), (2,)))
+    for params in proposals(plain, 20):
+        assert said.decode({**params, "stride0": 1, "stride1": 2}) == plain.decode(params)
 
 
 def test_parameters_belong_to_families_that_use_them():

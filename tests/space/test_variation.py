@@ -22,6 +22,19 @@ SECTION = SpaceSection(
 )
 
 
+TAIL = {  # the last stage may keep the resolution; exits at the ends of stages from the second on
+    "depths": ((1, 2), (1, 2), (1, 2, 4)),
+    "widths": ((8,), (16, 24), (32, 48)),
+    "strides": ((1,), (1, 2), (1, 2)),
+}
+RESTRICTED = {"exits": "stage-ends", "first_exit_stage": 1}
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [{}, TAIL, {**TAIL, "first_exit_stage": 1}, {"exits": "stage-ends"}, {**TAIL, **RESTRICTED}],
+    ids=["plain", "tail", "tail, first exit", "stage ends", "tail, restricted"],
+)
+
+
 def space(**changes):
     return Space(SECTION.model_copy(update=changes), (1, 16, 16), 4)
 
@@ -43,23 +56,42 @@ def in_space(of, params):
     return params.keys() == of.parameters.keys() and all(params[name] in c for name, c in of.parameters.items())
 
 
+@KINDS
 @pytest.mark.parametrize("max_exits", [1, 2, 3, 9])
-def test_the_exits_that_count_are_those_of_the_architecture(max_exits):
-    of = space(max_exits=max_exits)
+def test_the_exits_that_count_are_those_of_the_architecture(max_exits, kind):
+    of = space(max_exits=max_exits, **kind)
     for params in proposals(of, 50):
-        numbers = {block: number for number, block in enumerate(blocks(params, 2))}
+        numbers = {block: number for number, block in enumerate(blocks(params, of.stages))}
         ours = [(numbers[block], head) for block, head in of.variation.exits(params).items()]
         assert ours == [(exit_.block, exit_.head) for exit_ in of.decode(params).exits[:-1]]
 
 
-def test_equal_parents_have_a_child_that_means_the_same():
-    of, rng = space(), np.random.default_rng(1)
+@KINDS
+def test_exits_are_where_the_space_allows_them_and_nowhere_else(kind):
+    of, rng = space(max_exits=9, **kind), np.random.default_rng(3)
+    stage_ends, first = of.stages and kind.get("exits") == "stage-ends", kind.get("first_exit_stage", 0)
+    for first_parent, second_parent in zip(proposals(of, 60), proposals(of, 60, 1), strict=True):
+        child = of.variation.mutate(of.variation.cross(first_parent, second_parent, rng), rng)
+        for params in (first_parent, child):
+            order = blocks(params, of.stages)
+            ends = [i for i, (s, at) in enumerate(order) if at == params[f"depth{s}"] - 1]
+            allowed = [i for i, (s, _) in enumerate(order[:-1]) if s >= first and (not stage_ends or i in ends)]
+            assert of.exit_blocks(params) == allowed
+            assert {exit_.block for exit_ in of.decode(params).exits[:-1]} <= set(allowed)
+    drawn = [exit_.block for params in proposals(of, 60) for exit_ in of.decode(params).exits[:-1]]
+    assert drawn
+
+
+@KINDS
+def test_equal_parents_have_a_child_that_means_the_same(kind):
+    of, rng = space(**kind), np.random.default_rng(1)
     for params in proposals(of, 50):
         assert of.identify(of.variation.cross(params, dict(params), rng)) == of.identify(params)
 
 
-def test_what_means_the_same_has_one_canonical_form():
-    of = space()
+@KINDS
+def test_what_means_the_same_has_one_canonical_form(kind):
+    of = space(**kind)
     written = {}
     for params in proposals(of, 300):
         canonical = of.variation.canonical(params)
@@ -68,9 +100,11 @@ def test_what_means_the_same_has_one_canonical_form():
         assert of.identify(canonical) == of.identify(params)
 
 
-def test_a_child_has_the_whole_stages_of_its_parents_and_no_exit_without_a_like_one_in_them():
-    of, rng = space(), np.random.default_rng(2)
-    stage_names = [[f"{kind}{s}" for kind in ("depth", "width", "kernel", "expansion")] for s in range(2)]
+@KINDS
+def test_a_child_has_the_whole_stages_of_its_parents_and_no_exit_without_a_like_one_in_them(kind):
+    of, rng = space(**kind), np.random.default_rng(2)
+    kinds = ("depth", "width", "stride", "kernel", "expansion")
+    stage_names = [[n for k in kinds if (n := f"{k}{s}") in of.parameters] for s in range(of.stages)]
     for first, second in zip(proposals(of, 100, 3), proposals(of, 100, 4), strict=True):
         child = of.variation.cross(first, second, rng)
         assert in_space(of, child)
@@ -112,8 +146,9 @@ def test_exits_are_carried_to_the_nearest_relative_depth(old, new, block, expect
     assert of.variation.carry({block: "gap"}, before, after) == {expected: "gap"}
 
 
-def test_a_mutation_changes_one_thing():
-    of, rng = space(), np.random.default_rng(6)
+@KINDS
+def test_a_mutation_changes_one_thing(kind):
+    of, rng = space(**kind), np.random.default_rng(6)
     for params in proposals(of, 200):
         child = of.variation.mutate(params, rng)
         assert in_space(of, child)
@@ -128,15 +163,21 @@ def test_a_mutation_changes_one_thing():
             assert len(gained) <= 1
             if lost and gained:
                 ((old, old_head),), ((new, new_head),) = lost, gained
-                order = blocks(params, 2)
+                order = list(of.variation.places(params))
                 assert abs(order.index(old) - order.index(new)) + (old_head != new_head) == 1
         elif not min(changed).startswith("depth"):
             assert here == there
 
 
-def test_neighbours_are_all_different_and_their_relation_is_mutual():
+@pytest.mark.parametrize(
+    "kind",
+    [{"depths": ((2,), (2,))}, {"depths": ((2,), (1,), (2,)), "strides": ((1,), (2,), (1, 2)), "first_exit_stage": 1}],
+    ids=["plain", "tail"],
+)
+def test_neighbours_are_all_different_and_their_relation_is_mutual(kind):
     """Where no depth changes, what one mutation does another undoes; and mutations reach the whole space."""
-    of = space(families=("resnet",), stems=(8,), widths=((8,), (16, 24)), depths=((2,), (2,)))
+    widths = ((8,), (16, 24), (32,))[: len(kind["depths"])]
+    of = space(families=("resnet",), stems=(8,), widths=widths, **kind)
     known = architectures(of)
     reached = {}
     for name, params in known.items():

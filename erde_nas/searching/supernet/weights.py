@@ -21,11 +21,12 @@ LAYERS_BEFORE = 2  # in the first segment's body before its first block: the nor
 
 
 def places(arch: Arch) -> list[tuple[int, int]]:
-    """For each block its stage and its position in it; a stage begins where the resolution falls."""
+    """For each block its stage and position in it; a stage begins where resolution or width changes."""
     found: list[tuple[int, int]] = []
     for number, block in enumerate(arch.blocks):
         stage, position = found[-1] if found else (0, -1)
-        found.append((stage + 1, 0) if number > 0 and block.stride > 1 else (stage, position + 1))
+        begins = number > 0 and (block.stride > 1 or block.width != arch.blocks[number - 1].width)
+        found.append((stage + 1, 0) if begins else (stage, position + 1))
     return found
 
 

@@ -83,7 +83,7 @@ def loop(arch: Arch, weights: Weights) -> list[Tensor]:
     x = conv_norm(x, weights, "stem", arch.stem, 3).relu()
     logits, exits, stage, position = [], {e.block: e.head for e in arch.exits}, 0, 0
     for number, block in enumerate(arch.blocks):
-        if block.stride == 2:
+        if number and (block.stride == 2 or block.width != arch.blocks[number - 1].width):
             stage, position = stage + 1, 0
         run = {"resnet": basic, "mobilenet": inverted}[arch.family]
         x = run(x, weights, f"block{stage}.{position}", block)
@@ -104,6 +104,37 @@ def test_a_slice_answers_as_the_shared_weights_do(space: Space, name: str) -> No
             for wanted, one, other in zip(loop(arch, weights), copied(IMAGES), bound(IMAGES), strict=True):
                 torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-4)
                 assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["resnet", "mobilenet"])
+def test_a_slice_with_a_tail_answers_as_the_shared_weights_do(name: str) -> None:
+    """The last stage keeps the resolution, and exits are at the ends of stages from the second on."""
+    section = SpaceSection(
+        families=(name,),
+        stems=(8,),
+        depths=((1, 2), (1, 2), (1, 3)),
+        widths=((8,), (16, 24), (32, 40)),
+        strides=((1,), (2,), (1,)),
+        exits="stage-ends",
+        first_exit_stage=1,
+        heads=("erde", "gap"),
+    )
+    family = Subnetworks(Space(section, (1, 8, 8), 3), name)
+    weights, seen = weights_of(family), set()
+    for arch in some(family):
+        ends = [number for number, (stage, _) in enumerate(places(arch)) if stage == 1][-1:]
+        blocks = [exit_.block for exit_ in arch.exits]
+        if len(arch.blocks) == 7:  # the largest: wherever a stage of some student ends
+            assert blocks in ([2, 3, 4, 6], [*ends, 6], [6])
+        else:
+            assert blocks[:-1] in ([], ends)
+        seen |= {places(arch)[-1], len(arch.exits)}
+        with torch.no_grad():
+            copied = extract_(network_of(arch), weights).eval()
+            for wanted, one in zip(loop(arch, weights), copied(IMAGES), strict=True):
+                torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-4)
+    assert seen == {(2, 0), (2, 2), 1, 2, 4}
+    assert {name.split(".")[0] for name in weights if "head" in name} == {"head1", "head2"}, "no others are trained"
 
 
 @pytest.mark.parametrize("name", ["resnet", "wrn", "bottleneck", "vgg", "mobilenet"])
