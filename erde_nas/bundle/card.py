@@ -28,7 +28,8 @@ def model_card(student: StudentFile) -> str:
 
 
 def _what(student: StudentFile) -> str:
-    shape, exits = student.input, len(student.arch["exits"])
+    shape, networks = student.input, student.arch.get("cascade", [student.arch])
+    exits, families = sum(len(arch["exits"]) for arch in networks), " + ".join(arch["family"] for arch in networks)
     count = f"{exits} exits" if exits > 1 else "one exit"
     thresholds = student.default.thresholds
     at = f" at the thresholds {_list(thresholds)}{student.exit_rule.unit_text}" if thresholds else ""
@@ -40,11 +41,24 @@ def _what(student: StudentFile) -> str:
     )
     return f"""# Student {student.student}
 
-An image classifier with {count} ({student.arch["family"]}, {student.stage}), for {len(student.classes)}
-classes and images of {shape.size}×{shape.size} pixels, {shape.colour}.{rule}
+An image classifier with {count} ({families}, {student.stage}), for {len(student.classes)}
+classes and images of {shape.size}×{shape.size} pixels, {shape.colour}.{rule}{_joined(student)}
 
 - Classes: {_some(student.classes)}
 - Default: `{student.default.model}`{at}"""
+
+
+def _joined(student: StudentFile) -> str:
+    """What is to be known of a cascade."""
+    if "cascade" not in student.arch:
+        return ""
+    first = len(student.arch["cascade"][0]["exits"])
+    exits = f"exit {first - 1} is" if first == 1 else f"exits 0 to {first - 1} are"
+    averaged = student.arch["averaged"]
+    mean = " and answers with the mean of both networks'\nlogits" if averaged else ""
+    return (
+        f" It is a cascade of two networks: {exits} the first\nnetwork's, the second starts from the image again{mean}."
+    )
 
 
 def _some(classes: Sequence[str]) -> str:

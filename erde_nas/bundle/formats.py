@@ -36,17 +36,20 @@ def write_openvino(student: MeasuredStudent, folder: Path) -> Entries:
 
 
 def write_executorch(student: MeasuredStudent, folder: Path) -> Entries:
-    """The segments of the fp32 network for one image, lowered to XNNPACK: `executorch/model-N.pte`, logits first."""
-    from erde_nas.networks.weights import load_network
+    """The segments of the fp32 network for one image, lowered to XNNPACK: `executorch/model-N.pte`, logits first.
+
+    What one takes besides the features of the one before stands in its name: `model-2.image.logits1.pte`.
+    """
+    from erde_nas.networks.weights import load_deployed
 
     name = next((name for name, exported in student.exported.items() if exported.precision == "fp32"), None)
     if name is None:
         return {}
-    deployable = DeployableFile(student.files[name], load_network(student.folder / "weights.safetensors"))
+    deployable = DeployableFile(student.files[name], load_deployed(student.folder / "weights.safetensors"))
     (folder / "executorch").mkdir()
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
         segments = runtime("executorch").prepare(deployable, Setting(), Path(scratch))
-        names = [f"executorch/model-{number}.pte" for number in range(len(segments))]
+        names = ["executorch/" + path.name.replace("segment", "model-", 1) for path in segments]
         for path, target in zip(segments, names, strict=True):
             shutil.copyfile(path, folder / target)
     return {"executorch/model": {**_entry(student, name, "executorch", "executorch"), "segments": names}}

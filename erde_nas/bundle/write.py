@@ -170,8 +170,9 @@ def _normalisation(weights: Path) -> Normalisation:
     if not weights.is_file():
         raise UserError(f"{weights} is missing; restore it, or search in a new folder")
     tensors = load_file(weights)
-    std = 1 / (255 * tensors["segments.0.body.0.scale"].astype(float).reshape(-1))
-    mean = -tensors["segments.0.body.0.shift"].astype(float).reshape(-1) * std
+    first = "first." if "first.segments.0.body.0.scale" in tensors else ""  # of a cascade's networks
+    std = 1 / (255 * tensors[f"{first}segments.0.body.0.scale"].astype(float).reshape(-1))
+    mean = -tensors[f"{first}segments.0.body.0.shift"].astype(float).reshape(-1) * std
     rounded = [tuple(round(value, 6) for value in values.tolist()) for values in (mean, std)]
     return Normalisation("in the file", *rounded)
 

@@ -65,6 +65,20 @@ def promising(
     return chosen
 
 
+def few(points: Sequence[OperatingPoint], known: Sequence[OperatingPoint], most: int) -> tuple[OperatingPoint, ...]:
+    """At most `most` of the points, those that add most to the front of what is `known`; one at least. By cost."""
+    front, left, chosen = _front(known), list(points), list[OperatingPoint]()
+    dearest = max(point.cost for point in (*points, *known))
+    while left and len(chosen) < most:
+        best = max(left, key=lambda point: _area([*front, point], dearest))
+        if chosen and _area([*front, best], dearest) <= _area(front, dearest):
+            break
+        chosen.append(best)
+        front.append(best)
+        left.remove(best)
+    return tuple(sorted(chosen, key=lambda point: point.cost))
+
+
 def all_pairs(members: Sequence[Member], labels: np.ndarray, rule: ExitRule = ENTROPY) -> Iterator[Pair]:
     """Every pair that may be of use, with its whole curve: the first can answer for less than the second costs."""
     for first in members:

@@ -58,7 +58,7 @@ def with_score(segment: ModelProto, number: int, rule: ExitRule) -> ModelProto:
     shape = numpy_helper.from_array(np.array([-1], np.int64), f"{name}/shape")
     copy.graph.node.extend([*scored.nodes, helper.make_node("Reshape", [scored.score, shape.name], [name], name=name)])
     copy.graph.initializer.extend([*scored.constants, shape])
-    for earlier in scored.earlier:
+    for earlier in (name for name in scored.earlier if name not in [value.name for value in copy.graph.input]):
         copy.graph.input.append(helper.make_tensor_value_info(earlier, TensorProto.FLOAT, ["batch", None]))
     copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"]))
     return copy

@@ -3,6 +3,7 @@
 from tabulate import tabulate
 
 from erde_nas.report.devices import devices_table
+from erde_nas.report.exit_factor import exit_factor_table
 from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
     PROTOCOL,
@@ -33,8 +34,7 @@ def markdown(report: Report) -> str:
         "## Fronts",
     ]
     parts += [_section(table, "###") for table in front_tables(report, full=True)]
-    compared = devices_table(report)
-    parts += [_section(compared, "##")] if compared.cells else []
+    parts += [_section(table, "##") for table in (devices_table(report), exit_factor_table(report)) if table.cells]
     parts.append(_section(exits_table(report), "##"))
     parts += [_section(table, "##") for table in (not_offered_table(report), trials_table(report)) if table.cells]
     parts += ["## How it was measured", "\n".join(f"- {sentence}" for sentence in PROTOCOL)]

@@ -7,6 +7,7 @@ from plotly.offline import get_plotlyjs
 
 from erde_nas.report.charts import chart_html
 from erde_nas.report.devices import devices_table
+from erde_nas.report.exit_factor import exit_factor_table
 from erde_nas.report.exits import exit_cells, exit_facts, exit_headers, exit_rows
 from erde_nas.report.facts import (
     PROTOCOL,
@@ -49,6 +50,7 @@ def page(report: Report) -> str:
             _section("Accuracy against cost", _figures(report)),
             _section("Students by cost", "\n".join(_titled(table) for table in front_tables(report, full=True))),
             _compared(report),
+            _pay(report),
             _section("Exits", _exits(report)),
             _section("Not offered", _table(not_offered_table(report), "No student was held back.")),
             _section("Search history", _history(report)),
@@ -95,6 +97,11 @@ def _figures(report: Report) -> str:
 
 def _compared(report: Report) -> str:
     table = devices_table(report)
+    return _section(table.title, _table(table, "")) if table.cells else ""
+
+
+def _pay(report: Report) -> str:
+    table = exit_factor_table(report)
     return _section(table.title, _table(table, "")) if table.cells else ""
 
 

@@ -39,6 +39,7 @@ STYLES = {
     "finished": Style("#0072b2", "o", "circle", "●", 9),
     "pruned": Style("#e69f00", "s", "square", "■", 8.5),
     "quantized": Style("#009e73", "D", "diamond", "◆", 8.5),
+    "cascade": Style("#f0e442", "P", "cross", "✚", 9.5),
     "baseline": Style("#cc79a7", "^", "triangle-up", "▲", 10),
     "teacher": Style("#d55e00", "*", "star", "★", 14),
 }
@@ -190,6 +191,8 @@ def _estimate(ms: float) -> Latency:
 def _look(row: Row) -> str:
     if row.kind != "student":
         return row.kind
+    if row.point.cascade:
+        return "cascade"
     if row.deployed and not row.offered:
         return "not offered"
     return row.stage if row.stage in STYLES else "finished"

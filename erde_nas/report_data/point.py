@@ -39,6 +39,8 @@ class Point:
     latency_ms: dict[str, Latency]
     file: str | None
     role: Role = "student"
+    cascade: tuple[str, ...] = ()  # its two networks by name, where it is made of two: arch is null then
+    averaged: bool = False  # a cascade whose later exits answer with the mean of both networks' logits
     offered: bool = True
     reason: str = ""  # why it is not offered, for a reader; empty where it is
     dominated: bool = False  # it is not offered, and that others are better is the only reason
