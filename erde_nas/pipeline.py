@@ -163,7 +163,7 @@ def compress(
         with store.timed("finish"):
             fit = finish(run, chosen) if chosen else finish_shortlist(run)
         run.meter.close("finish")
-        _complete(run, fit, True, target)
+        _complete(run, fit, True, target, students)
         return _report(run, interrupted=False), None if target is None else goal_outcome(store, profiles, *target)
 
 
@@ -250,8 +250,15 @@ def _with_fit_teacher(store: RunStore, context: TrainingContext, space: Space, m
     return without_teacher(context)
 
 
-def _complete(run: RunContext, fit: Sequence[str], again: bool = False, target: Target | None = None) -> None:
-    """Prune the finished students, then deploy and measure everything that came out fit."""
+def _complete(
+    run: RunContext,
+    fit: Sequence[str],
+    again: bool = False,
+    target: Target | None = None,
+    asked: Sequence[str] = (),
+) -> None:
+    """Prune the finished students, deploy everything that came out fit, and measure what may be worth offering, with
+    the students `asked` for."""
     if not fit:
         raise UserError(
             "no student of the shortlist could be finished: lower finish.train.learning_rate in the recipe "
@@ -260,7 +267,7 @@ def _complete(run: RunContext, fit: Sequence[str], again: bool = False, target: 
     with run.store.timed("prune"):
         pruned = compress_students(run, fit, target)
     with run.store.timed("measure"):
-        measure_run(run, [*fit, *pruned], again, None if target is None else target[0])
+        measure_run(run, [*fit, *pruned], again, None if target is None else target[0], asked)
     for stage in (EXPORT, MEASURE, ALLOWANCE):
         run.meter.close(stage)
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from erde_nas.compression.drop_exits import drop_unused_exits
+from erde_nas.compression.drop_exits import drop_exits
 from erde_nas.compression.goal_estimates import GoalMeasures
 from erde_nas.compression.prune import shapes
 from erde_nas.compression.prune_students import (
@@ -26,8 +26,8 @@ Shape = tuple[float, Arch]  # a share of the channels to remove, and what is lef
 def compress_students(
     run: RunContext, names: Sequence[str], target: tuple[GoalSection, HardwareProfile] | None = None
 ) -> list[str]:
-    """Prune the finished students `names` by the recipe's shares or towards its goal, train the results, and drop exits
-    that no image takes; the names of all students that were ever made so of `names`.
+    """Prune the finished students `names` by the recipe's shares or towards its goal, train the results, and make
+    students with fewer exits of all; the names of all students that were ever made so of `names`.
 
     A `target` comes besides what the recipe asks for. The recipe's goal is about the first profile.
     """
@@ -43,7 +43,7 @@ def compress_students(
             else:
                 _accurate_enough(run, name, goal, measures)
     run.meter.close("prune")
-    drop_unused_exits(run, [*names, *made_of(run, names)])
+    drop_exits(run, [*names, *made_of(run, names)])
     run.meter.close(SLIM)
     return made_of(run, names)
 

@@ -21,6 +21,7 @@ from erde_nas.onnx_files.write import make_segments, write_file
 from erde_nas.recipe.profile import HardwareProfile
 
 QUICK = Effort(processes=1, blocks=5)  # enough to rank candidates
+SCREENING = Effort(processes=3, blocks=5)  # enough to rule out what is clearly dearer than others
 ALONE = Effort(processes=5, blocks=5)  # where nothing is known of the reference
 LATENCY_SLACK = 1.2  # what a brief measurement may be above a limit before nothing is tried: it is not exact
 QUICK_CALIBRATION = 32  # images: latency does not depend on the ranges

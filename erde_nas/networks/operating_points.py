@@ -15,6 +15,18 @@ from erde_nas.errors import UserError
 from erde_nas.pareto import non_dominated
 
 COMBINATIONS = 1024  # more would fit the validation split's noise
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def expected_cost(fractions: np.ndarray, costs: Sequence[float], objective: str = "mean") -> np.ndarray:
+    """Shares per exit (..., exits) and the cost of leaving at each (exits,) -> what an objective of a profile expects
+    (...): the mean, which stands for energy as well, or the cost that the objective's share of the images keeps to."""
+    each = np.asarray(costs, float)
+    if objective not in QUANTILES:
+        return (fractions * each).sum(-1)
+    order = each.argsort()
+    reached = np.cumsum(np.asarray(fractions)[..., order], -1) >= QUANTILES[objective] - 1e-9
+    return each[order][reached.argmax(-1)]
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ def operate(
     thresholds: Sequence[float],
     rule: ExitRule = ENTROPY,
 ) -> OperatingPoint:
-    """Logits (exits, n, classes), labels (n,), cost per exit -> the operating point of `thresholds`."""
+    """Logits (exits, n, classes), labels (n,), cost per exit -> the operating point of `thresholds`, at its mean."""
     taken = exit_indices(scores(rule, logits), thresholds)
     correct = logits.argmax(-1) == labels  # (exits, n)
     return _point(taken, correct, np.asarray(costs, float), tuple(float(t) for t in thresholds))
@@ -89,9 +101,13 @@ def _point(taken: np.ndarray, correct: np.ndarray, costs: np.ndarray, thresholds
 
 
 def operating_curve(
-    logits: np.ndarray, labels: np.ndarray, costs: Sequence[float], rule: ExitRule = ENTROPY
+    logits: np.ndarray,
+    labels: np.ndarray,
+    costs: Sequence[float],
+    rule: ExitRule = ENTROPY,
+    objective: str = "mean",
 ) -> list[OperatingPoint]:
-    """The non-dominated operating points by rising cost; equal ones once.
+    """The non-dominated operating points by rising cost, which is that of a profile's `objective`; equal ones once.
 
     Thresholds lie halfway between neighbouring scores seen at the exit, at evenly spaced quantiles, or are 0 (nobody
     leaves). Logits (exits, n, classes), labels (n,), cost per exit.
@@ -103,7 +119,7 @@ def operating_curve(
     grids = [_grid(score[i], levels, rule.resolution) for i in range(exits - 1)]
     leaving, right = _routed(score, correct, grids)
     accuracy, fractions = right.sum(-1) / len(labels), leaving / len(labels)
-    cost = (fractions * np.asarray(costs, float)).sum(-1)
+    cost = expected_cost(fractions, costs, objective)
     unique: dict[tuple[float, float], OperatingPoint] = {}
     for at in np.argwhere(non_dominated(np.stack([1 - accuracy, cost], -1).reshape(-1, 2)).reshape(cost.shape)):
         index = tuple(at)

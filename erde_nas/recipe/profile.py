@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from erde_nas.device.runtimes import runtime
 from erde_nas.recipe.section import Positive, Section, one_of
 from erde_nas.registry import RUNTIMES
+from erde_nas.report_data.latency import Objective
 
 HERE = "here"
 
@@ -47,6 +48,7 @@ class MatchSection(Section):
 class HardwareProfile(Section):
     """A device, a runtime and a way to measure."""
 
+    later = ("objective",)
     name: str
     description: str = ""
     target: str = HERE  # or ssh:HOST, as ssh knows the host
@@ -57,6 +59,7 @@ class HardwareProfile(Section):
     threads: Positive = 1
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
     batch_size: Positive = 1
+    objective: Objective = "mean"  # of the stream's latency or energy: the cost by which students are judged
     channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
     measure: MeasureSection = MeasureSection()
     limits: LimitsSection = LimitsSection()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Objective = Literal["mean", "p50", "p95", "p99", "energy"]
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -33,3 +35,9 @@ class Latency:
     versions: str = ""  # of the packages that ran it
     note: str = ""  # what else used the machine meanwhile
     p50_without_exits: float | None = None  # of the same student always run to the end, in the same processes
+
+    def cost(self, objective: str = "mean") -> float | None:
+        """What a profile's objective says of it, in milliseconds, or millijoules for energy; None where it was not
+        measured."""
+        found: float | None = self.energy_mj if objective == "energy" else getattr(self, objective)
+        return found

@@ -46,6 +46,7 @@ class Point:
     dominated: bool = False  # it is not offered, and that others are better is the only reason
     exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
     quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
+    remarks: tuple[str, ...] = ()  # of its latency beside that of what it was made from; nothing is judged by them
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for this accuracy; none: any CPU will do
 
     def __post_init__(self) -> None:

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from erde_nas.device.exit_rules import ENTROPY
+from erde_nas.report_data.latency import Objective
 from erde_nas.report_data.point import Point
+from erde_nas.report_data.screened import ScreenedPoint
 
 SCHEMA = 1
 
@@ -42,6 +44,7 @@ class ProfileFacts:
     python: str = "python3"
     provider: str | None = None
     channel_multiple: int = 8
+    objective: Objective = "mean"
     measure: dict[str, int | float] = field(default_factory=dict)
     limits: dict[str, int | float | None] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
@@ -188,6 +191,7 @@ class Report:
     interrupted: bool = False
     unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
     left_out: dict[str, str] = field(default_factory=dict)  # files without numbers, and why
+    screened: tuple[ScreenedPoint, ...] = ()  # what a brief measurement ruled out, and why
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:

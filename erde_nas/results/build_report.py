@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 
@@ -32,6 +32,7 @@ from erde_nas.report_data.report import (
     SearchRanks,
     TeacherCheck,
 )
+from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.offers import front_hypervolumes, offer
 from erde_nas.run.context import RunContext
@@ -58,16 +59,16 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         objectives=tuple(objective_names(recipe.search, profiles)),
         dataset=_dataset(run.context.dataset),
         teacher=measured.teacher,
-        baselines=measured.baselines,
+        baselines=_baselines(measured.baselines, points),
         points=tuple(points),
-        hypervolume={} if measured.teacher is None else front_hypervolumes(points, fronts, measured.teacher),
+        hypervolume={} if measured.teacher is None else front_hypervolumes(points, fronts, measured.teacher, profiles),
         recipe=recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         exit_rule=ExitRuleFacts(rule.name, rule.text, rule.unit),
         profiles={profile.name: ProfileFacts(**profile.model_dump(mode="json")) for profile in profiles},
         fronts={name: tuple(front) for name, front in fronts.items()},
         searched=tuple(map(_row, trials)),
-        rank_correlation=searched_and_finished(recipe.search.evaluator, trials, measured.points),
+        rank_correlation=searched_and_finished(recipe.search.evaluator, trials, [*measured.points, *measured.screened]),
         latency_model=_latency_model(run, trials),
         rank_check=rank_check_report(run.store, recipe.search.evaluator, trials),
         teacher_check=_teacher_check(run),
@@ -76,6 +77,15 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         interrupted=interrupted,
         unmeasured=measured.unmeasured,
         left_out=measured.left_out,
+        screened=measured.screened,
+    )
+
+
+def _baselines(baselines: Sequence[Point], points: Sequence[Point]) -> tuple[Point, ...]:
+    """A student that is a baseline as well is offered, or not, as the student that it is."""
+    judged = {point.file: {p.thresholds: p for p in points if p.file == point.file} for point in points if point.file}
+    return tuple(
+        replace(judged.get(point.file or "", {}).get(point.thresholds, point), role=point.role) for point in baselines
     )
 
 
@@ -131,7 +141,9 @@ def searched_front(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial, kept in zip(feasible, keep, strict=True) if kept]
 
 
-def searched_and_finished(evaluator: str, trials: Sequence[Trial], finished: Sequence[Point]) -> SearchRanks | None:
+def searched_and_finished(
+    evaluator: str, trials: Sequence[Trial], finished: Sequence[Point | ScreenedPoint]
+) -> SearchRanks | None:
     """Whether the search ordered the students as their finished training does, each at its most accurate thresholds.
 
     None where fewer than three were finished.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from erde_nas.files import checked, read_json, write_json
 from erde_nas.report_data.json_records import from_json, to_json
 from erde_nas.report_data.point import Point
+from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.run.folder import RunStore
 
 FILE = "measured.json"
@@ -21,6 +22,7 @@ class Measured:
     points: tuple[Point, ...]
     unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
     left_out: dict[str, str] = field(default_factory=dict)  # files without numbers, and why
+    screened: tuple[ScreenedPoint, ...] = ()  # what a brief measurement ruled out
 
 
 def read_measured(store: RunStore) -> Measured:

@@ -1,9 +1,9 @@
 """Trained networks -> deployables in every precision, in their best form, with operating points chosen on validation.
 
-Exported, quantized (int8.py), checked against PyTorch; what is measured briefly on the way decides between forms.
+Exported and quantized (compression/int8.py); what is measured briefly on the way decides between forms.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,15 +17,14 @@ from erde_nas.errors import UserError
 from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Workload
-from erde_nas.measurement.profile_kinds import all_kinds, measured_together
+from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
+from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
 from erde_nas.onnx_files.curve import write_curve
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
-from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.write import (
     ExportMismatch,
     Segments,
@@ -37,8 +36,6 @@ from erde_nas.onnx_files.write import (
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.report_data.point import Role, Stage
 from erde_nas.results.point_choice import points_for
-
-WITHOUT_EXITS = "/without exits"  # of a file's key: the same student, which always runs to the end
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,8 @@ class TrainedNetwork:
     file_stem: str = "model"
     role: Role = "student"
     points: int = 3  # operating points at most
+    cut_of: str = ""  # the student that this one is with fewer exits
+    kept_exits: tuple[int, ...] = ()  # which of that one's it has
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,10 @@ class NetworkFile:
     points: tuple[OperatingPoint, ...] = ()
     mismatch: str = ""  # how it answers differently from its network
     quantized: Quantized | None = None
+    curve: tuple[OperatingPoint, ...] = ()  # all that were to be had
+    wanted: tuple[OperatingPoint, ...] = ()  # those of `points` that are measured whatever the others are
+    whole: str = ""  # the key of the same student's file without early exits, where it is measured
+    times: int = 0  # how often other points of this file were measured before
 
     @property
     def is_student(self) -> bool:
@@ -79,7 +82,8 @@ class NetworkFile:
 
     @property
     def key(self) -> str:
-        return f"{self.trained.name}/{self.path.name}"
+        again = f" again {self.times}" if self.times else ""
+        return f"{self.trained.name}/{self.path.name}{again}"
 
     @property
     def workload(self) -> Workload:
@@ -94,10 +98,10 @@ def write_files(trained: TrainedNetwork, context: TrainingContext, left_out: Lef
     validation, how = context.dataset.validation, context.int8
     network, calibration = trained.network.cpu().eval(), calibration_images(context)
     files: list[NetworkFile] = []
-    with leaving_out(left_out, f"{trained.name}/{_path(trained, FP32).name}"):
+    with leaving_out(left_out, f"{trained.name}/{path_of(trained, FP32).name}"):
         fp32 = fp32_segments(network, validation.images.shape[1:])
         for kind in all_kinds(context.profiles):
-            path = _path(trained, kind)
+            path = path_of(trained, kind)
             with leaving_out(left_out, f"{trained.name}/{path.name}"):
                 made = of_kind(fp32, kind, calibration, how)
                 own = all_logits(network, validation.images) if kind == FP32 else made.logits(validation.images)
@@ -107,7 +111,8 @@ def write_files(trained: TrainedNetwork, context: TrainingContext, left_out: Lef
     return files
 
 
-def _path(trained: TrainedNetwork, kind: FileKind) -> Path:
+def path_of(trained: TrainedNetwork, kind: FileKind) -> Path:
+    """Where the network's file of a kind lies."""
     return trained.folder / f"{trained.file_stem}{'' if kind == FP32 else f'.{kind}'}.onnx"
 
 
@@ -126,15 +131,20 @@ def wanted_points(
 
 
 def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wanted: Wanted) -> NetworkFile:
-    """Choose operating points by the file's own cost per exit, and write the file with the default one."""
-    labels = context.dataset.validation.labels
-    tolerance = context.recipe.search.accuracy_tolerance
-    rule, images = context.exit_rule, context.dataset.validation.images
-    curve = operating_curve(file.val_logits, labels, timing.per_exit, rule)
-    default = cheapest_within(curve, tolerance)
-    points = tuple(spread(curve, tolerance, file.trained.points))
-    if file.is_student:
-        points = tuple(dict.fromkeys([*points, *wanted(curve)]))
+    """Choose operating points by the file's own cost per exit, as briefly measured; and those that are `wanted`."""
+    labels, tolerance = context.dataset.validation.labels, context.recipe.search.accuracy_tolerance
+    objective = next((p.objective for p in context.profiles if file.kind in kinds_of(p)), "mean")
+    curve = operating_curve(file.val_logits, labels, timing.per_exit, context.exit_rule, objective)
+    by_mean = operating_curve(file.val_logits, labels, timing.per_exit, context.exit_rule)
+    asked = tuple(wanted(by_mean)) if file.is_student else ()
+    points = tuple(dict.fromkeys([*spread(curve, tolerance, file.trained.points), *asked]))
+    return replace(file, points=points, wanted=asked, curve=tuple(curve))
+
+
+def with_thresholds(file: NetworkFile, context: TrainingContext) -> NetworkFile:
+    """Write the file with the default one of its points, and its curve beside it; an fp32 one is checked against
+    PyTorch."""
+    default = cheapest_within(file.points, context.recipe.search.accuracy_tolerance)
     metadata = {
         "student": file.trained.name,
         "dataset": context.dataset.name,
@@ -144,34 +154,15 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
         **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
     }
+    rule, images = context.exit_rule, context.dataset.validation.images
     write_file(file.segments, default.thresholds, file.path, metadata, rule)
-    write_curve(file.path, curve)
-    mismatch = ""
+    write_curve(file.path, file.curve)
     if file.kind == FP32:
         try:
             check_export(file.path, file.trained.network, images, default.thresholds, rule)
         except ExportMismatch as error:
-            mismatch = str(error)
-    return replace(file, points=points, mismatch=mismatch)
-
-
-def all_without_exits(
-    files: Sequence[NetworkFile], context: TrainingContext, folder: Path, left_out: LeftOut
-) -> Iterator[tuple[str, Workload]]:
-    """For every file of a student with early exits, by its key, the same network that always runs to the end."""
-    for number, file in enumerate(files):
-        network = file.trained.network
-        if not (file.is_student and isinstance(network, EarlyExitNetwork) and len(network.segments) > 1):
-            continue
-        key = file.key + WITHOUT_EXITS
-        with leaving_out(left_out, key):
-            whole, path = drop_early_exits(network), folder / f"{number}.onnx"
-            segments = Segments(FP32, export_segments(whole))
-            if file.quantized is not None:
-                how = replace(file.quantized.how, kept=())  # the fastest that it could be
-                segments = quantized(segments.models, how, calibration_images(context)).segments
-            write_file(segments, [], path, {})
-            yield file.key, Workload(key, DeployableFile(path, whole), 1, ((),), file.kind.precision)
+            return replace(file, mismatch=str(error))
+    return file
 
 
 def settle_int8(

@@ -20,7 +20,7 @@ from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point
-from erde_nas.results.network_files import WITHOUT_EXITS, NetworkFile, TrainedNetwork
+from erde_nas.results.network_files import NetworkFile, TrainedNetwork
 
 
 def points_of(
@@ -88,7 +88,7 @@ def _tested(trained: TrainedNetwork, chosen: OperatingPoint, logits: np.ndarray,
 
 def _latency(timings: Mapping[str, Timing], file: NetworkFile, stream: int, profile: HardwareProfile) -> Latency:
     record = latency_record(timings[file.key], stream, file.points[stream].exit_fractions, profile)
-    whole = timings.get(file.key + WITHOUT_EXITS)
+    whole = timings.get(file.whole)
     p50 = None if whole is None else whole.streams[0].p50
     return replace(record, precision=file.kind.precision, p50_without_exits=p50)
 

@@ -1,7 +1,8 @@
 """Which measured points are worth shipping: one front per profile and one for MACs, and a reason for every other point.
 
-Validation decides; test is only reported. A compressed student that is not faster than what it was made from is never
-offered, whatever its accuracy.
+What is measured, keeps the limits and is not dominated is offered: whether it is pruned, in int8, cut to fewer exits or
+leaves early makes no difference. The cost is what each profile names as its objective. Validation decides; test is only
+reported.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,25 +17,27 @@ from erde_nas.report_data.point import Point
 from erde_nas.report_data.uncertainty import significant
 
 DOMINATED = "dominated: others are at least as accurate on validation and cheaper"
+MEDIAN_WORSE = "p50 is worse than that of the same student without exits"
 Fronts = dict[str, list[int]]
 
 
 def offer(
     points: Sequence[Point], profiles: Sequence[HardwareProfile], parents: dict[str, str]
 ) -> tuple[list[Point], Fronts]:
-    """The points with `offered` and, where they are not, the `reason`; and indices of each front, by cost.
+    """The points with `offered`, the `reason` where they are not, and `remarks`; and indices of each front, by cost.
 
     `parents` maps a pruned student to the one it was made from.
     """
-    marked = [_with_obstacle(point, points, profiles, parents) for point in points]
-    fronts = {"macs": _front(marked, lambda p: p.macs if p.stage != "quantized" else None)}
+    marked = [_with_obstacle(point, profiles) for point in points]
+    fronts = {"macs": _front(marked, partial(_macs, profiles=profiles))}
     for profile in profiles:
-        fronts[profile.name] = _front(marked, partial(_usable_latency, profile=profile))
+        fronts[profile.name] = _front(marked, partial(_usable_cost, profile=profile))
     kept = {index for front in fronts.values() for index in front}
-    return [
+    judged = [
         point if index in kept or not point.offered else replace(point, offered=False, reason=DOMINATED, dominated=True)
         for index, point in enumerate(marked)
-    ], fronts
+    ]
+    return [replace(point, remarks=_remarks(point, points, parents)) for point in judged], fronts
 
 
 def mean_latency(point: Point, profile: str) -> float | None:
@@ -43,21 +46,38 @@ def mean_latency(point: Point, profile: str) -> float | None:
     return None if latency is None else latency.mean
 
 
-def _usable_latency(point: Point, profile: HardwareProfile) -> float | None:
-    """The measured mean, unless the point is beyond a limit of this profile, or its exits do not pay there: another
-    profile may still offer it."""
-    return (
-        None if _over(point, profile) or _exits_do_not_pay(point, profile.name) else mean_latency(point, profile.name)
-    )
+def cost_under(point: Point, profile: HardwareProfile) -> float | None:
+    """What the profile's objective says of a point, if it was measured under it."""
+    latency = point.latency_ms.get(profile.name)
+    return None if latency is None else latency.cost(profile.objective)
 
 
-def _with_obstacle(
-    point: Point, points: Sequence[Point], profiles: Sequence[HardwareProfile], parents: dict[str, str]
-) -> Point:
-    if not point.offered:
-        return point
-    reason = _beyond_limits(point, profiles) or _not_faster(point, points, parents) or _no_exits_pay(point)
+def fronts_of(point: Point, profiles: Sequence[HardwareProfile]) -> set[str]:
+    """The fronts on which a measured point counts: those of profiles whose limits it keeps, and that of MACs."""
+    if not _with_obstacle(point, profiles).offered:
+        return set()
+    found = {profile.name for profile in profiles if _usable_cost(point, profile) is not None}
+    return found | ({"macs"} if _macs(point, profiles) is not None else set())
+
+
+def _usable_cost(point: Point, profile: HardwareProfile) -> float | None:
+    """The cost under a profile, unless the point is beyond a limit of it: another profile may still offer it."""
+    return None if _over(point, profile) else cost_under(point, profile)
+
+
+def _macs(point: Point, profiles: Sequence[HardwareProfile]) -> float | None:
+    """MACs say nothing of int8."""
+    return None if point.stage == "quantized" else point.macs
+
+
+def _with_obstacle(point: Point, profiles: Sequence[HardwareProfile]) -> Point:
+    reason = _beyond_limits(point, profiles) if point.offered else ""
     return replace(point, offered=False, reason=reason) if reason else point
+
+
+def _remarks(point: Point, points: Sequence[Point], parents: dict[str, str]) -> tuple[str, ...]:
+    """What a reader may want to know, and nothing is judged by."""
+    return tuple(filter(None, [_not_faster(point, points, parents), _median_worse(point)]))
 
 
 def _beyond_limits(point: Point, profiles: Sequence[HardwareProfile]) -> str:
@@ -103,22 +123,14 @@ def _not_faster(point: Point, points: Sequence[Point], parents: dict[str, str]) 
     return ""
 
 
-def _exits_do_not_pay(point: Point, profile: str) -> str:
-    """How the median is above that of the same student always run to the end, which was timed beside it; or nothing."""
-    latency = point.latency_ms.get(profile)
-    if latency is None or latency.p50 is None or latency.p50_without_exits is None:
-        return ""
-    if latency.p50 <= latency.p50_without_exits:
-        return ""
-    return f"{significant(latency.p50)} against {significant(latency.p50_without_exits)} ms on {profile}"
-
-
-def _no_exits_pay(point: Point) -> str:
-    """A point whose exits pay on no profile is of no use: the same student without exits has the better median."""
-    reasons = [_exits_do_not_pay(point, profile) for profile in point.latency_ms]
-    if not reasons or not all(reasons):
-        return ""
-    return f"p50 is worse than that of the same student without exits: {', '.join(reasons)}"
+def _median_worse(point: Point) -> str:
+    """Where the median is above that of the same student always run to the end, which was measured beside it."""
+    worse = [
+        f"{significant(latency.p50)} against {significant(latency.p50_without_exits)} ms on {profile}"
+        for profile, latency in point.latency_ms.items()
+        if latency.p50 is not None and latency.p50_without_exits is not None and latency.p50 > latency.p50_without_exits
+    ]
+    return f"{MEDIAN_WORSE}: {', '.join(worse)}" if worse else ""
 
 
 def _front(points: Sequence[Point], cost_of: Callable[[Point], float | None]) -> list[int]:
@@ -136,14 +148,20 @@ def _front(points: Sequence[Point], cost_of: Callable[[Point], float | None]) ->
     return sorted(unique.values(), key=lambda index: rows[index][1])
 
 
-def front_hypervolumes(points: Sequence[Point], fronts: Fronts, teacher: Point) -> dict[str, float]:
+def front_hypervolumes(
+    points: Sequence[Point], fronts: Fronts, teacher: Point, profiles: Sequence[HardwareProfile]
+) -> dict[str, float]:
     """Hypervolume per front in (validation error, cost as a share of the teacher's), up to the point (1, 1)."""
+    by_name = {profile.name: profile for profile in profiles}
+
+    def cost(point: Point, name: str) -> float | None:
+        return point.macs if name == "macs" else cost_under(point, by_name[name])
+
     volumes = {}
     for name, front in fronts.items():
-        whole = teacher.macs if name == "macs" else mean_latency(teacher, name)
+        whole = cost(teacher, name)
         if not whole or not front:
             continue
-        costs = [(points[i].macs if name == "macs" else mean_latency(points[i], name)) or 0.0 for i in front]
-        rows = np.array([[1 - points[i].val_accuracy, cost / whole] for i, cost in zip(front, costs, strict=True)])
-        volumes[name] = hypervolume(rows, np.array([1.0, 1.0]))
+        rows = [(1 - points[i].val_accuracy, (cost(points[i], name) or 0.0) / whole) for i in front]
+        volumes[name] = hypervolume(np.array(rows), np.array([1.0, 1.0]))
     return volumes

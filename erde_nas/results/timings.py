@@ -23,8 +23,8 @@ Timings = dict[str, Timing]  # by the file's key
 @dataclass
 class _Content:
     files: tuple[str, ...]
-    quick: Timings = field(default_factory=dict)  # under the first profile that a file serves
-    full: dict[str, Timings] = field(default_factory=dict)  # by setting
+    brief: dict[str, Timings] = field(default_factory=dict)  # by setting
+    full: dict[str, Timings] = field(default_factory=dict)  # by setting and what was measured together
 
 
 class FinalTimings:
@@ -38,8 +38,12 @@ class FinalTimings:
 
     @property
     def quick(self) -> Timings:
-        """Brief timings, by which operating points are chosen."""
-        return self._content.quick
+        """Brief timings, by which operating points are chosen: under the first setting that a file was timed in."""
+        return {key: timing for timings in reversed(self._content.brief.values()) for key, timing in timings.items()}
+
+    def brief(self, setting: str) -> Timings:
+        """The brief timings under one setting."""
+        return self._content.brief.get(setting, {})
 
     def open(self, workloads: Sequence[Workload]) -> None:
         """Read what is known of these files; a damaged `timings.json` is as good as none."""
@@ -49,14 +53,16 @@ class FinalTimings:
         try:
             known = read(_Content, parse(self._path.read_text(errors="replace")))
             if known.files == self._content.files:
-                self._check(known.quick, workloads)
+                for timings in known.brief.values():
+                    self._check(timings, workloads)
                 self._content = known
         except DamagedRecord as error:
             self._say(f"{self._path} is damaged: {error}; what it held is measured again")
 
-    def time_quickly(self, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> None:
-        """Add to the brief timings what `timed` gives: nothing where the device is lost or refuses."""
-        self._content.quick |= self._attempt(group, timed)
+    def time_quickly(self, setting: str, group: Sequence[HardwareProfile], timed: Callable[[], Timings]) -> None:
+        """Add to the brief timings under a setting what `timed` gives: nothing where the device is lost or refuses."""
+        if found := self._attempt(group, timed):
+            self._content.brief[setting] = self.brief(setting) | found
 
     def time_fully(
         self,

@@ -14,7 +14,7 @@ REFERENCE = "reference"  # the stage that finds out how fast this machine measur
 SLIM_S = 1.0  # estimated, for each student that may lose exits
 FILE_S = 1.0  # estimated: exporting and checking one network of the final measurement
 EXITS, POINTS = 2, 2  # of a typical file, that are measured
-BRIEF = 2  # processes that measure briefly before it
+BRIEF = 4  # processes that measure briefly before it
 TEACHERS = 2  # networks of the final measurement that take as long as the teacher
 
 

@@ -34,8 +34,8 @@ class StudentRecord:
     """How far a student came. `searched` is what it was after its brief training, `rungs` what finishing made of it.
 
     A pruned student was made of `parent`, and in the end of the finished student `origin`, by removing `ratio` of the
-    channels or exits. `used_exits` are those that are worth having, once that was judged; `cheapest`: pruning makes
-    nothing cheaper. `reason` says why it failed.
+    channels or exits. `used_exits` are those that its operating points use, once that was looked at; `kept_exits` those
+    of `parent` that one with fewer exits has. `cheapest`: pruning makes nothing cheaper. `reason` says why it failed.
     """
 
     __pydantic_config__ = STRICT
@@ -48,6 +48,7 @@ class StudentRecord:
     origin: str = ""
     ratio: float | None = None
     used_exits: tuple[int, ...] | None = None
+    kept_exits: tuple[int, ...] | None = None
     cheapest: bool = False
 
 

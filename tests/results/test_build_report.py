@@ -117,7 +117,7 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
         if finished:
             store.update_student("student0", stage="finished")
             store.update_student("student0-p50", stage="pruned", parent="student0")
-            slower = measured("student0-p50", 0.99, 3.0, stage="pruned")
+            slower = measured("student0-p50", 0.89, 3.0, stage="pruned")
             measured_points = Measured(
                 students=("student0", "student0-p50"),
                 teacher=measured("teacher", 0.95, 4.0, role="teacher"),
@@ -171,7 +171,7 @@ def test_a_finished_run_offers_what_is_worth_it_and_says_why_not(found: dict[str
     # What was measured, then the rest of the search's front, estimated.
     assert [one["student"] for one in found["points"]] == ["student0", "student0-p50", "student1", "student5"]
     assert [one["offered"] for one in found["points"]] == [True, False, False, False]
-    assert "not faster than unpruned: 6.00 against 4.00 ms on fast" in found["points"][1]["reason"]
+    assert "not faster than unpruned: 6.00 against 4.00 ms on fast" in found["points"][1]["remarks"][0]
     assert found["points"][2]["reason"] == found["points"][3]["reason"] == "not on the shortlist"
     assert found["fronts"] == {"macs": [0], "fast": [0], "int8": [0]}
     # Half of the teacher's cost at an error of 0.1.

@@ -6,8 +6,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from erde_nas.networks.network import drop_early_exits, keep_exits
-from erde_nas.report_data.point import Role
+from erde_nas.networks.network import keep_exits
+from erde_nas.report_data.point import Role, Stage
 from erde_nas.results import measured as module
 from erde_nas.results.measured import measure_run
 from erde_nas.results.measured_file import read_measured
@@ -24,15 +24,19 @@ def measured(tmp_path, monkeypatch):
     def run(networks: dict[str, Any]) -> tuple[list[str], Any]:
         seen = []
 
-        def stand_in(networks, run, final, left_out, goal):
+        def stand_in(networks, run, final, left_out, wanted):
             seen.extend(entry.name if entry.role == "student" else entry.role for entry in networks)
+            seen.append(sorted(wanted.students))
             return [
                 point(entry.name, 0.9, 1.0, fast=1.0, role=entry.role, file=f"{entry.name}/{entry.file_stem}.onnx")
                 for entry in networks
-            ]
+            ], []
 
         def entry(name: str, role: Role = "student") -> TrainedNetwork:
-            return TrainedNetwork(name, networks.get(name), tmp_path / name, "finished", (1.0,), "model", role)
+            origin, _, kept = name.partition("-x")
+            cut: Any = {"cut_of": origin, "kept_exits": tuple(map(int, kept))} if kept else {}
+            stage: Stage = "pruned" if kept else "finished"
+            return TrainedNetwork(name, networks.get(name), tmp_path / name, stage, (1.0,), "model", role, **cut)
 
         monkeypatch.setattr(module, "measure_networks", stand_in)
         monkeypatch.setattr(module, "_teachers", lambda run: (entry("teacher", "teacher"), []))
@@ -50,23 +54,17 @@ def measured(tmp_path, monkeypatch):
 
 def test_a_student_with_one_exit_is_its_own_baseline_and_measured_once(measured):
     seen, found = measured({"one": build(small_arch("resnet", ("gap",)))})
-    assert seen == ["teacher", "one"]
+    assert seen == ["teacher", "one", ["one"]]  # whatever it costs
     assert [(p.student, p.role) for p in found.points] == [("one", "student")]
     assert [(p.student, p.role, p.file) for p in found.baselines] == [
         ("one", "student_without_exits", found.points[0].file)
     ]
 
 
-def test_so_is_one_that_was_made_of_the_best_by_dropping_its_exits(measured):
+def test_so_is_the_best_student_with_its_last_exit_alone(measured):
     best = build(small_arch("resnet", ("gap", "gap")))
-    seen, found = measured({"best": best, "best-x1": keep_exits(best, [1])})
-    assert seen == ["teacher", "best", "best-x1"]
+    networks = {"best": best, "best-x0": keep_exits(best, [0]), "best-x1": keep_exits(best, [1])}
+    seen, found = measured(networks)
+    assert seen == ["teacher", *networks, ["best-x1"]]
+    assert [p.student for p in found.points] == list(networks)
     assert [(p.student, p.role) for p in found.baselines] == [("best-x1", "student_without_exits")]
-
-
-def test_a_student_with_exits_is_measured_without_them_too(measured):
-    best = build(small_arch("resnet", ("gap", "gap")))
-    seen, found = measured({"best": best})
-    assert seen == ["teacher", "student_without_exits", "best"]
-    assert [(p.role, p.file) for p in found.baselines] == [("student_without_exits", "best/no-exits.onnx")]
-    assert len(drop_early_exits(best).segments) == 1

@@ -42,7 +42,7 @@ def started(tmp_path):
     """A folder in which a start has measured the setting 2, but not 1."""
     first = FinalTimings(tmp_path, again=False)
     first.open(QUICK)
-    first.time_quickly(PROFILES[:1], lambda: BRIEF)
+    first.time_quickly("1", PROFILES[:1], lambda: BRIEF)
     first.time_fully("1", PROFILES[:1], FULL, refusing(RuntimeRefused("no")))
     first.time_fully("2", PROFILES[1:2], FULL, lambda: TIMINGS)
     first.close()
