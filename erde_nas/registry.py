@@ -194,6 +194,7 @@ FAMILIES: Registry[Any] = Registry(
         "vgg": "erde_nas.networks.families:VGG",
         "mobilenet": "erde_nas.networks.families:MOBILENET",
         "shufflenet": "erde_nas.networks.families:SHUFFLENET",
+        "airbench": "erde_nas.networks.families:AIRBENCH",
     },
     a="erde_nas.networks.families:Family",
 )
@@ -207,6 +208,7 @@ HEADS: Registry[Any] = Registry(
         "conv": "erde_nas.networks.heads:CONV",
         "linear": "erde_nas.networks.heads:LINEAR",
         "wide": "erde_nas.networks.heads:WIDE",
+        "max": "erde_nas.networks.heads:MAX",
     },
     a="erde_nas.networks.heads:HeadKind",
 )

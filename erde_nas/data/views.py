@@ -7,6 +7,7 @@ once and kept; images on the disk are read and augmented batch by batch, with th
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -17,9 +18,11 @@ from erde_nas.data.augment import Augmentation, draw
 from erde_nas.data.dataset import Split
 from erde_nas.data.on_disk import read_pixels
 from erde_nas.data.stream import read_ahead
+from erde_nas.networks.whitening import patch_covariance
 from erde_nas.recipe.recipe import ViewsSection
 
 KEPT_BYTES = 256 * 2**20
+SAMPLED = 2000  # images, of which patches are looked at
 
 
 class Views:
@@ -54,6 +57,13 @@ class Views:
         """(channels, height, width) of every view."""
         channels, height, width = self.split.images.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def patch_covariance(self) -> Tensor:
+        """That of 2×2 patches of the first images (4 channels, 4 channels) float64, on the CPU: see `whitening`."""
+        first = np.arange(min(len(self), SAMPLED))
+        pixels = read_pixels(self.split, first) if self.streamed else self.split.images[first]
+        return patch_covariance(torch.from_numpy(pixels))
 
     def count(self, epochs: int) -> int:
         """How many different views `epochs` epochs of distillation see; they cycle through `section.cached_views`."""

@@ -21,6 +21,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.networks.seeded import seeded
+from erde_nas.networks.whitening import whiten_
 from erde_nas.onnx_files.quantize import ON_EVERY_CPU, Quantization
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.profile import HardwareProfile
@@ -57,7 +58,8 @@ class TrainingContext:
     def build(self, arch: Arch, repetition: int = 0) -> EarlyExitNetwork:
         """An untrained network on the training device; the recipe's seed, `arch` and `repetition` say which weights."""
         with seeded(self.seed(arch) + repetition):
-            return on_device(EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std), self.device)
+            network = EarlyExitNetwork(arch, self.dataset.mean, self.dataset.std)
+        return on_device(whiten_(network, self.views.patch_covariance), self.device)
 
     def seed(self, arch: Arch) -> int:
         """A seed for everything random about one architecture."""

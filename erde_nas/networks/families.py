@@ -1,6 +1,7 @@
 """Families of architectures: a few stage-wise choices -> an explicit `Arch`.
 
-If nothing else is said, the first stage keeps the resolution and each later one halves it in its first block.
+If nothing else is said, the first stage keeps the resolution and each later one halves it in its first block. In
+`airbench` the first one halves it, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ class StageChoice:
     width: int
     kernel: int = 3
     expansion: int = 1
-    stride: int | None = None  # of its first block; None: 1 in the first stage, 2 in the others
+    stride: int | None = None  # of its first block; None: that of the family in the first stage, 2 in the others
 
 
 def _basic(inputs: int, stage: StageChoice, stride: int) -> Block:
@@ -70,6 +71,17 @@ class Family:
     kaiming: bool = True  # a published network's convolutions start as Kaiming's, not as torch's
     small_classifier: bool = False  # and its classifier with a deviation of 0.01
     no_bias: bool = False  # and with biases of 0
+    first_stride: int = 1  # of the first stage, where nothing else is said
+    whitened: bool = False  # its stem is filters computed from the images, two for each pixel of a 2×2 patch at most
+    floors: bool = False  # a block that halves an odd side leaves its last row out, instead of rounding up
+
+    def side(self, side: int, stride: int) -> int:
+        """The side of the features (pixels) behind a block with that stride."""
+        return max(1, side // stride) if self.floors else -(-side // stride)
+
+    def stem(self, channels: int, wanted: int) -> int:
+        """The channels of the stem for images of so many channels."""
+        return min(wanted, 8 * channels) if self.whitened else wanted
 
     def build(self, inputs: int, block: Block) -> "nn.Module":
         """The block as a module, for `inputs` channels."""
@@ -90,6 +102,14 @@ MOBILENET = Family(
     no_bias=True,
 )
 SHUFFLENET = Family(_shuffle, "erde_nas.networks.blocks.mobile:ShuffleUnit", kernels=True, slices=False, kaiming=False)
+AIRBENCH = Family(
+    _plain,
+    "erde_nas.networks.blocks.pooled:PooledBlock",
+    kaiming=False,
+    first_stride=2,
+    whitened=True,
+    floors=True,
+)
 
 
 def family_of(name: str) -> Family:
@@ -105,11 +125,11 @@ def head_width(kind: str, width: int) -> int:
 def make_blocks(family: str, stem: int, stages: Sequence[StageChoice]) -> tuple[Block, ...]:
     """The blocks behind a stem with `stem` channels."""
     blocks: list[Block] = []
-    inputs, shape = stem, family_of(family).block
+    inputs, kind = stem, family_of(family)
     for number, stage in enumerate(stages):
-        first = stage.stride or (2 if number > 0 else 1)
+        first = stage.stride or (2 if number > 0 else kind.first_stride)
         for position in range(stage.depth):
-            blocks.append(shape(inputs, stage, first if position == 0 else 1))
+            blocks.append(kind.block(inputs, stage, first if position == 0 else 1))
             inputs = stage.width
     return tuple(blocks)
 
@@ -128,6 +148,7 @@ def make_arch(
     `exits` holds the early exits and the last one, in any order; the last one must sit on the last block.
     Raises ValueError where it does not.
     """
+    stem = family_of(family).stem(image_shape[0], stem)
     blocks = make_blocks(family, stem, stages)
     ordered = tuple(sorted(exits, key=lambda exit_: exit_.block))
     if len({exit_.block for exit_ in ordered}) != len(ordered) or ordered[-1].block != len(blocks) - 1:

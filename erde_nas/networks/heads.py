@@ -3,7 +3,8 @@
 `erde` is the head of the ERDE paper (arXiv 2510.04856); `gap` averages globally, `conv` looks once more at half the
 resolution. These three start with a batch norm and a ReLU, so that they suit the linear output of an inverted residual
 and of a pre-activation block too. Published networks end in `linear` (global averages alone), in `gap` (wide residual
-networks), or in `wide` (MobileNetV2 and ShuffleNetV2: a 1×1 convolution to many channels first).
+networks), or in `wide` (MobileNetV2 and ShuffleNetV2: a 1×1 convolution to many channels first). `max` ends airbench's
+networks (arXiv 2404.00498): global maxima, and logits divided by 9.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from erde_nas.registry import HEADS
 
@@ -75,6 +77,20 @@ def _wide(channels: int, size: int, classes: int, width: int) -> Head:
     return Head(features, width, classes)
 
 
+class _DividedLinear(nn.Linear):
+    """Its weights count a ninth, so that a high learning rate suits them as well as the convolutions before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs) -> (batch, classes)."""
+        return F.linear(x, self.weight / 9, self.bias)
+
+
+def _max(channels: int, size: int, classes: int, width: int) -> Head:
+    head = Head(nn.Sequential(nn.MaxPool2d(size)), channels, classes)
+    head.classifier = _DividedLinear(channels, classes)
+    return head
+
+
 @dataclass(frozen=True)
 class HeadKind:
     """A kind of head: `make` builds it from (channels, side of the features, classes, width inside). `width` is how
@@ -84,7 +100,7 @@ class HeadKind:
     width: int = 0
 
 
-ERDE, GAP, LINEAR = HeadKind(_erde), HeadKind(_gap), HeadKind(_linear)
+ERDE, GAP, LINEAR, MAX = HeadKind(_erde), HeadKind(_gap), HeadKind(_linear), HeadKind(_max)
 CONV, WIDE = HeadKind(_conv, width=1), HeadKind(_wide, width=4)
 
 

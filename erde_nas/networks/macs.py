@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from erde_nas.networks.arch import Arch, Block
 from erde_nas.networks.blocks import build_block
 from erde_nas.networks.cascade import Cascade, cascade_costs
+from erde_nas.networks.families import family_of
 from erde_nas.networks.heads import build_head
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.stem import build_stem
@@ -78,7 +79,7 @@ def exit_macs(arch: Arch) -> tuple[int, ...]:
     inputs, counts = arch.stem, []
     for number, block in enumerate(arch.blocks):
         total += _block(arch.family, inputs, block, size)
-        inputs, size = block.width, -(-size // block.stride)
+        inputs, size = block.width, family_of(arch.family).side(size, block.stride)
         if number in heads:
             kind, width = heads[number]
             total += _head(kind, inputs, size, arch.classes, width)

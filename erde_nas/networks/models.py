@@ -1,9 +1,10 @@
 """Named networks of the distillation literature, for images of 32×32.
 
-Sources: the CIFAR networks of the public code bases of CRD (Tian et al., ICLR 2020) and mdistiller (Zhao et al., CVPR
-2022), which EA-KD's tables are about, with their first weights and their stages: VGG's last two have one
-resolution, and its first is no stage of theirs. Two things differ: a convolution before a batch norm has no bias here
-(theirs has one in VGG alone, where the batch norm cancels it), and images above 48 pixels are halved in the stem.
+`airbench94` is Jordan's (2024, arXiv 2404.00498), with the bias that heads have here. Sources of the others: the CIFAR
+networks of the public code bases of CRD (Tian et al., ICLR 2020) and mdistiller (Zhao et al., CVPR 2022), which EA-KD's
+tables are about, with their first weights and their stages: VGG's last two have one resolution, and its first is no
+stage of theirs. Two things differ: a convolution before a batch norm has no bias here (theirs has one in VGG alone,
+where the batch norm cancels it), and images above 48 pixels are halved in the stem.
 """
 
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ _MODELS: dict[str, Model] = {
         "shufflenet", 24, _stages([4, 8, 4], [116, 232, 464], [2, 2, 2]), "wide", 1024, stem_kernel=1
     ),
     "resnet50": Model("bottleneck", 64, _stages([3, 4, 6, 3], [256, 512, 1024, 2048])),
+    "airbench94": Model("airbench", 24, _stages([2, 2, 2], [64, 256, 256], [2, 2, 2]), "max"),
 }
 
 MODELS = {name: replace(model, weights="published") for name, model in _MODELS.items()}

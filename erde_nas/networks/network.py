@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.blocks import build_block, is_block
-from erde_nas.networks.families import last_blocks, with_exits
+from erde_nas.networks.families import family_of, last_blocks, with_exits
 from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
 from erde_nas.networks.heads import Head, build_head
 from erde_nas.networks.published_init import start_as_published_
@@ -65,7 +65,7 @@ class EarlyExitNetwork(nn.Module):
         exit_, width = next(heads)
         for number, block in enumerate(arch.blocks):
             layers.append(build_block(arch.family, inputs, block))
-            inputs, size = block.width, -(-size // block.stride)
+            inputs, size = block.width, family_of(arch.family).side(size, block.stride)
             if number == exit_.block:
                 head = build_head(exit_.head, channels=inputs, size=size, classes=arch.classes, width=width)
                 segments.append(Segment(nn.Sequential(*layers), head))

@@ -9,6 +9,7 @@ from erde_nas.networks.arch import Block
 from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.blocks.mobile import InvertedResidual, ShuffleUnit, shuffle
 from erde_nas.networks.blocks.plain import PlainBlock
+from erde_nas.networks.blocks.pooled import PooledBlock
 from erde_nas.networks.blocks.residual import BasicBlock, Bottleneck, PreActivation
 from erde_nas.registry import FAMILIES
 
@@ -117,6 +118,42 @@ def test_plain_block_pools_before_its_convolution(block):
     torch.testing.assert_close(module(x), torch.relu(conv_bn(pooled, module.state_dict(), "conv")))
 
 
+def pooled_block(stride, inputs=8):
+    """One whose batch norm does something, with the scale of 1 that it keeps."""
+    module = trained(PooledBlock(inputs, Block(16, 0, 3, stride, "none")))
+    module.norm.weight.data.fill_(1.0)
+    return module
+
+
+def normed(y, module):
+    return batch_norm(y, module.state_dict(), "norm")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pooled_block_pools_behind_its_convolution(stride):
+    module, x = pooled_block(stride), features(8)
+    y = functional.conv2d(x, module.conv.weight, padding=1)
+    if stride == 2:  # 7×7 -> 3×3: the last row and column are left out
+        y = y[:, :, :6, :6].unflatten(2, (3, 2)).unflatten(4, (3, 2)).amax((3, 5))
+    torch.testing.assert_close(module(x), functional.gelu(normed(y, module)))
+
+
+def test_pooled_block_normalises_in_training_what_pooling_leaves():
+    module, x = pooled_block(2).train(), features(8)
+    y = functional.max_pool2d(functional.conv2d(x, module.conv.weight, padding=1), 2)
+    y = (y - y.mean((0, 2, 3), keepdim=True)) / (y.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(module(x), functional.gelu(y + module.norm.bias[:, None, None]))
+    assert [name for name, weight in module.named_parameters() if not weight.requires_grad] == ["norm.weight"]
+
+
+def test_pooled_block_starts_as_the_identity_and_keeps_a_side_of_1():
+    weight = PooledBlock(8, Block(16, 0, 3, 2, "none")).conv.weight
+    x = features(8)
+    torch.testing.assert_close(functional.conv2d(x, weight, padding=1)[:, :8], x)
+    assert weight[8:].std() > 0
+    assert pooled_block(2)(x[:, :, :1, :1]).shape == (2, 16, 1, 1)
+
+
 def branch(x, state, block):
     """The branch of a shuffle unit that every unit has."""
     y = torch.relu(conv_bn(x, state, "expand"))
@@ -168,7 +205,8 @@ def test_halves_that_differ_are_refused(inputs, block):
 
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_every_block_is_known_and_tells_its_channels(family):
-    block = Block(16, 0 if family == "vgg" else 24, 3, 2, "none" if family in ("vgg", "mobilenet") else "projection")
+    hidden = 0 if family in ("vgg", "airbench") else 24
+    block = Block(16, hidden, 3, 2, "none" if hidden == 0 or family == "mobilenet" else "projection")
     module = build_block(family, 8, block)
     assert is_block(module)
     assert module.channels() == (block.width, block.hidden)

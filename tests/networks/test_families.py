@@ -59,6 +59,7 @@ def test_exits_must_differ_and_end_the_network(exits, got):
     [
         ("wrn", [Block(16, 16), Block(32, 32, 3, 2, "projection"), Block(32, 32)]),
         ("vgg", [Block(16, 0, 3, 1, "none"), Block(32, 0, 3, 2, "none"), Block(32, 0, 3, 1, "none")]),
+        ("airbench", [Block(16, 0, 3, 2, "none"), Block(32, 0, 3, 2, "none"), Block(32, 0, 3, 1, "none")]),
         ("bottleneck", [Block(16, 8), Block(32, 8, 3, 2, "projection"), Block(32, 8)]),
         ("shufflenet", [Block(16, 8, 5), Block(32, 16, 5, 2, "projection"), Block(32, 16, 5)]),
     ],
@@ -73,6 +74,12 @@ def test_blocks_of_the_other_families(family, blocks):
 def test_a_bottleneck_is_four_times_narrower_inside_in_multiples_of_8(width, hidden):
     (block,) = make_blocks("bottleneck", 16, [StageChoice(1, width)])
     assert block == Block(width, hidden, 3, 1, "projection")
+
+
+@pytest.mark.parametrize(("channels", "stem"), [(3, 16), (1, 8)])
+def test_a_whitening_stem_has_two_filters_for_each_pixel_of_a_patch_at_most(channels, stem):
+    shared = {**SHARED, "image_shape": (channels, 32, 32)}
+    assert make_arch("airbench", stages=[StageChoice(1, 8)], exits=[Exit(0, "max")], **shared).stem == stem
 
 
 def test_a_stage_may_have_a_stride_of_its_own():

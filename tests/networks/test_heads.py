@@ -34,10 +34,10 @@ def conv3x3_stride2(x, kernel):
 
 
 def by_hand(kind, x, weights):
-    """BN -> ReLU (not in `linear`, after a 1×1 convolution in `wide`), the head's own -> one fully connected layer."""
+    """BN -> ReLU (not in `linear` and `max`, after a 1×1 convolution in `wide`), the head's own -> the classes."""
     if kind == "wide":
         x = np.einsum("nchw,oc->nohw", x, weights["features.0.weight"][:, :, 0, 0])
-    if kind != "linear":
+    if kind not in ("linear", "max"):
         x = batch_norm_relu(x, weights, 1 if kind == "wide" else 0)
     if kind == "conv":
         x = batch_norm_relu(conv3x3_stride2(x, weights["features.2.weight"]), weights, 3)
@@ -47,7 +47,7 @@ def by_hand(kind, x, weights):
             [x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean((2, 3)) for i in range(side) for j in range(side)], 2
         ).reshape(len(x), -1)
     else:
-        x = x.mean((2, 3))
+        x = x.max((2, 3)) / 9 if kind == "max" else x.mean((2, 3))
     return x @ weights["classifier.weight"].T + weights["classifier.bias"]
 
 

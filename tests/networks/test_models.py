@@ -24,8 +24,9 @@ PARAMETERS = {
     "mobilenetv2": 812_836,
     "shufflenetv2": 1_355_528,
     "resnet50": 23_705_252,
+    "airbench94": 1_995_832,  # without the classifier's biases
 }
-LIGHT = ("resnet8x4", "wrn-16-2", "wrn-40-1", "vgg8", "mobilenetv2", "shufflenetv2")
+LIGHT = ("resnet8x4", "wrn-16-2", "wrn-40-1", "vgg8", "mobilenetv2", "shufflenetv2", "airbench94")
 
 
 class Walk:
@@ -150,6 +151,21 @@ def resnet50():
     return walk
 
 
+def airbench94():
+    """Jordan 2024, listing 1: a 2×2 stem with biases, then two convolutions in each stage, of which the first pools."""
+    walk = Walk()
+    walk.side = 31
+    inputs = walk.conv(2, 3, 24, norm=False)
+    walk.parameters += 24
+    for width in (64, 256, 256):
+        inputs = walk.conv(3, inputs, width)
+        walk.side //= 2
+        walk.conv(3, width, width)
+    walk.classes(inputs)
+    walk.biases = -100
+    return walk
+
+
 WALKS = {
     "resnet8x4": lambda: resnet(1, (32, 64, 128, 256)),
     "resnet32x4": lambda: resnet(5, (32, 64, 128, 256)),
@@ -162,6 +178,7 @@ WALKS = {
     "mobilenetv2": mobilenetv2,
     "shufflenetv2": shufflenetv2,
     "resnet50": resnet50,
+    "airbench94": airbench94,
 }
 
 
@@ -210,6 +227,7 @@ def test_our_own_count_of_macs_agrees(name):
         ("mobilenetv2", [16, 8, 4, 2], [12, 16, 48, 160]),
         ("shufflenetv2", [16, 8, 4], [116, 232, 464]),
         ("resnet50", [32, 16, 8, 4], [256, 512, 1024, 2048]),
+        ("airbench94", [15, 7, 3], [64, 256, 256]),
     ],
 )
 def test_stages_end_where_the_published_features_are_taken(name, sides, channels):

@@ -24,9 +24,10 @@ def test_images_are_halved_as_often_as_size_and_stride_say(family, size, stride,
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_wide_residual_networks_leave_the_norm_to_their_blocks(family):
+def test_wide_residual_networks_leave_the_norm_to_their_blocks_and_whitened_pixels_need_none(family):
     kinds = [type(layer).__name__ for layer in build_stem(small_arch(family, ("gap",)))[0]]
-    assert kinds == (["Conv2d"] if family == "wrn" else ["Conv2d", "BatchNorm2d", "ReLU"])
+    others = {"wrn": ["Conv2d"], "airbench": ["WhiteningConv", "GELU"]}
+    assert kinds == others.get(family, ["Conv2d", "BatchNorm2d", "ReLU"])
 
 
 def test_the_kernel_may_be_a_point():

@@ -108,7 +108,7 @@ def test_a_recipe_need_not_describe_a_student(tmp_path):
         ("{model: resnet8x2}", r"student\.model: .*\(got \"resnet8x2\"\); did you mean 'resnet8x4'\?"),
         (
             "{model: alexnet}",
-            r"student\.model: should be 'resnet8x4', .* or 'resnet50' \(got \"alexnet\"\); choose one",
+            r"student\.model: should be 'resnet8x4', .* or 'airbench94' \(got \"alexnet\"\); choose one",
         ),
         ("{family: vgg16}", r"student\.family: .*\(got \"vgg16\"\); did you mean 'vgg'\?"),
         ("{head: liner}", r"student\.head: .*\(got \"liner\"\); did you mean 'linear'\?"),

@@ -25,6 +25,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.networks.seeded import seeded
 from erde_nas.networks.weights import load_network, save_network
+from erde_nas.networks.whitening import whiten_
 from erde_nas.recipe.network import student_arch
 from erde_nas.recipe.recipe import Recipe, TeacherSection
 
@@ -111,7 +112,8 @@ def _train(
 
     def make() -> EarlyExitNetwork:
         with seeded(seed):
-            return on_device(EarlyExitNetwork(arch, dataset.mean, dataset.std), views.device)
+            network = EarlyExitNetwork(arch, dataset.mean, dataset.std)
+        return on_device(whiten_(network, views.patch_covariance), views.device)
 
     compute = calibrate(make)
     network = make()

@@ -19,9 +19,11 @@ from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.schedule import learning_rates, make_optimizer
 from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.errors import UserError
+from erde_nas.networks.families import family_of
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.seeded import seeded
+from erde_nas.networks.whitening import whiten_
 from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save
 from erde_nas.searching.supernet.sandwich import Sandwich
 from erde_nas.searching.supernet.subnetworks import Subnetworks
@@ -42,7 +44,8 @@ def train_family(family: Subnetworks, context: TrainingContext, path: Path, prog
     options, steps = section.train, steps_per_epoch(context.views, section.train)
     begun = load(path)
     weights = _fresh(family, context) if begun is None else begun.weights
-    weights = {name: tensor.to(context.device).requires_grad_() for name, tensor in weights.items()}
+    fixed = {"stem.0.weight"} if family_of(family.name).whitened else set()
+    weights = {n: tensor.to(context.device).requires_grad_(n not in fixed) for n, tensor in weights.items()}
     first = 0 if begun is None else begun.epochs
     progress(first, options.epochs)
     if first == options.epochs:
@@ -89,7 +92,8 @@ def _fresh(family: Subnetworks, context: TrainingContext) -> Weights:
     """Untrained weights, as an ordinary network of the family's largest architecture starts with."""
     dataset = context.dataset
     with seeded(_seed(family, context)):
-        return union(EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering())
+        networks = [EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering()]
+    return union(whiten_(network, context.views.patch_covariance) for network in networks)
 
 
 def _term(family: Subnetworks, context: TrainingContext) -> Term | None:
