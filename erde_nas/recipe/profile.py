@@ -18,6 +18,7 @@ HERE = "here"
 class MeasureSection(Section):
     """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
 
+    later = ("screen",)
     warmup_calls: Annotated[int, Field(ge=1)] = 30
     calls_per_block: Annotated[int, Field(ge=5)] = 10
     blocks: Annotated[int, Field(ge=3)] = 10
@@ -25,6 +26,7 @@ class MeasureSection(Section):
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
     allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
+    screen: bool = True  # what a brief measurement shows to be dominated is not measured in full
     timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
 
 

@@ -45,7 +45,7 @@ class ProfileFacts:
     provider: str | None = None
     channel_multiple: int = 8
     objective: Objective = "mean"
-    measure: dict[str, int | float] = field(default_factory=dict)
+    measure: dict[str, bool | int | float] = field(default_factory=dict)
     limits: dict[str, int | float | None] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
 

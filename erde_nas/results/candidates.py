@@ -65,12 +65,13 @@ def _candidate(
     costs, firm, beyond = dict[str, Span](), set[str](), list[str]()
     size, params = file.path.stat().st_size, sum(parameter.numel() for parameter in trained.network.parameters())
     macs = float(np.dot(point.exit_fractions, trained.macs_per_exit))
-    served = 0
+    served, all_wanted = 0, False
     for setting, group in measured_together(context.profiles).items():
         timing = final.brief(setting).get(file.key)
         for profile in (p for p in group if timing is not None and file.kind in kinds_of(p)):
             assert timing is not None
             served += 1
+            all_wanted |= not profile.measure.screen
             sampled = None if images <= profile.measure.stream_images else profile.measure.stream_images
             span = brief_span(timing, point.exit_fractions, profile.objective, sampled)
             mean = brief_span(timing, point.exit_fractions, "mean", sampled)
@@ -90,7 +91,7 @@ def _candidate(
         val_accuracy=point.accuracy,
         costs=costs,
         firm=frozenset(() if trained.role != "student" else firm - set(unfirm.get(_place(file, point), ()))),
-        kept=trained.role != "student" or trained.name in asked or point in file.wanted,
+        kept=trained.role != "student" or trained.name in asked or point in file.wanted or all_wanted,
         beyond="; ".join(beyond) if served and not costs else "",
         units={name: " MACs" if name == MACS else " ms" for name in costs},
     )
