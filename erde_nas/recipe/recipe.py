@@ -260,11 +260,14 @@ class SupernetSection(Section):
 
 
 class FinishSection(Section):
-    """The shortlist and its further training, by successive halving."""
+    """The shortlist and its further training, by successive halving, and what its students are joined into."""
+
+    later = ("cascades",)
 
     students: Positive = 4  # that are trained to the end
     rungs: Annotated[int, Field(ge=1, le=4)] = 2  # each starts with twice the students and half the epochs of the next
     train: OptimizerSection  # to the end, over all rungs; its epochs may be left to distil.preset
+    cascades: bool = True  # pairs of finished networks are tried as cascades, without training; docs/cascades.md
 
     @field_validator("train", mode="wrap")
     @classmethod

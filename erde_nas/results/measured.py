@@ -26,6 +26,7 @@ from erde_nas.report.points import ROLE_NAMES
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.results.candidates import to_measure
+from erde_nas.results.cascades import cascade_files, cascade_points
 from erde_nas.results.derived import cut_files, derived_files
 from erde_nas.results.measured_file import Measured, read_measured, write_measured
 from erde_nas.results.network_files import (
@@ -167,9 +168,14 @@ def measure_networks(
     run.meter.plan(planned, fixed=[ALLOWANCE])
     with run.store.timed(EXPORT):
         files = _all_files(networks, run, left_out)
+    final.open([file.workload for file in files])
     _time_briefly(files, run, final, left_out)
     with run.store.timed(EXPORT):
+        cascades = cascade_files(files, final.quick, run, left_out)
+    _time_briefly(cascades, run, final, left_out)
+    with run.store.timed(EXPORT):
         files = _pointed(files, run, final, left_out, wanted.goal)
+        files += [cascade_points(f, files) for f in _pointed(cascades, run, final, left_out, wanted.goal, files)]
     points, unfirm = list[Point](), dict[tuple[str, tuple[float, ...]], set[str]]()
     measured, timings = set[tuple[str, tuple[float, ...]]](), dict[str, dict[str, Timing]]()
     for times in count():  # again, where what ruled out others cannot be offered itself
@@ -212,7 +218,6 @@ def _all_files(networks: Sequence[TrainedNetwork], run: RunContext, left_out: Le
 def _time_briefly(files: Sequence[NetworkFile], run: RunContext, final: FinalTimings, left_out: LeftOut) -> None:
     """Every exit of every file, under every setting. Raises UserError where no file can be timed."""
     context, images = run.context, run.context.dataset.validation.images
-    final.open([file.workload for file in files])
     for setting, group in measured_together(context.profiles).items():
         kinds, known = all_kinds(group), final.brief(setting)
         fresh = [file.workload for file in files if file.kind in kinds and file.key not in known]
@@ -225,11 +230,16 @@ def _time_briefly(files: Sequence[NetworkFile], run: RunContext, final: FinalTim
 
 
 def _pointed(
-    files: Sequence[NetworkFile], run: RunContext, final: FinalTimings, left_out: LeftOut, goal: GoalSection | None
+    files: Sequence[NetworkFile],
+    run: RunContext,
+    final: FinalTimings,
+    left_out: LeftOut,
+    goal: GoalSection | None,
+    teachers: Sequence[NetworkFile] | None = None,
 ) -> list[NetworkFile]:
-    """The files that were timed briefly, with their operating points."""
-    context = run.context
-    teacher = next((file for file in files if file.trained.role == "teacher" and file.kind == FP32), None)
+    """The files that were timed briefly, with their operating points; the teacher is among `teachers`, or them."""
+    context, those = run.context, files if teachers is None else teachers
+    teacher = next((file for file in those if file.trained.role == "teacher" and file.kind == FP32), None)
     wanted = wanted_points(goal, teacher, final.quick, context.dataset.validation.labels)
     pointed = []
     for file in files:

@@ -19,6 +19,7 @@ from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Workload
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.measurement.statistics import Timing
+from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
@@ -52,6 +53,7 @@ class TrainedNetwork:
     points: int = 3  # operating points at most
     cut_of: str = ""  # the student that this one is with fewer exits
     kept_exits: tuple[int, ...] = ()  # which of that one's it has
+    cascade: tuple[str, ...] = ()  # the names of the two networks that it is made of
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class NetworkFile:
 
     @property
     def is_student(self) -> bool:
-        return self.trained.role == "student" and isinstance(self.trained.network, EarlyExitNetwork)
+        return self.trained.role == "student" and isinstance(self.trained.network, EarlyExitNetwork | Cascade)
 
     @property
     def instructions(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from erde_nas.measurement.failures import LeftOut
 from erde_nas.measurement.latency import latency_record
 from erde_nas.measurement.profile_kinds import kinds_of
 from erde_nas.measurement.statistics import Timing
+from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
@@ -81,6 +82,8 @@ def _tested(trained: TrainedNetwork, chosen: OperatingPoint, logits: np.ndarray,
         latency_ms={},
         file=None,
         role=trained.role,
+        cascade=trained.cascade,
+        averaged=isinstance(trained.network, Cascade) and trained.network.averaged,
         offered=False,
         exit_accuracy=accuracy_per_exit(logits, labels),
     )

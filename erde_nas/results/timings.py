@@ -46,7 +46,9 @@ class FinalTimings:
         return self._content.brief.get(setting, {})
 
     def open(self, workloads: Sequence[Workload]) -> None:
-        """Read what is known of these files; a damaged `timings.json` is as good as none."""
+        """Read what is known of these files, and of others that are made of them by what is known; a damaged
+        `timings.json` is as good as none."""
+        own = {workload.key for workload in workloads}
         self._content = _Content(tuple(sorted(workload.key for workload in workloads)))
         if not self._path.is_file():
             return
@@ -54,7 +56,7 @@ class FinalTimings:
             known = read(_Content, parse(self._path.read_text(errors="replace")))
             if known.files == self._content.files:
                 for timings in known.brief.values():
-                    self._check(timings, workloads)
+                    self._check({key: timing for key, timing in timings.items() if key in own}, workloads)
                 self._content = known
         except DamagedRecord as error:
             self._say(f"{self._path} is damaged: {error}; what it held is measured again")
