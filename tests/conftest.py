@@ -28,6 +28,7 @@ train: {epochs: 2, batch_size: 20, learning_rate: 0.05}
 search: {searcher: nsga2, trials: 3, population: 2}
 finish:
   students: 1
+  cascades: false
   train: {epochs: 2, batch_size: 20, learning_rate: 0.05}
 compress:
   prune: [0.5]
