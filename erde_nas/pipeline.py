@@ -210,11 +210,14 @@ def _prepare(store: RunStore, task: Task, planner: Planner, meter: Meter) -> Run
         saved = None  # the run was begun on another machine
     epochs = longest_training(task.recipe)
     with store.timed("teacher"):
-        context = prepare(task, meter, typical=space.middle(), epochs=epochs, known=saved, listener=planner)
+        folder = store.folder / "teacher"
+        context = prepare(
+            task, meter, typical=space.middle(), epochs=epochs, known=saved, listener=planner, folder=folder
+        )
     if uncached := context.uncached(space.middle()):
         meter.say(uncached)
     if context.teacher.early_exit is not None:
-        save_network(context.teacher.early_exit, store.folder / "teacher")
+        save_network(context.teacher.early_exit, folder)
     context = replace(context, reference_ms=planner.reference_ms, int8=_int8(store, task.profiles, meter))
     return RunContext(store, _with_fit_teacher(store, context, space, meter), space, meter, planner.pace)
 

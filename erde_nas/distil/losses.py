@@ -22,9 +22,12 @@ __all__ = [
 ]
 
 
-def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy per sample: (..., classes), (...) -> (...)."""
-    return -torch.log_softmax(student, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+def cross_entropy(student: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy per sample: (..., classes), (...) -> (...). All classes share `smoothing` of the label (Szegedy et
+    al., CVPR 2016, section 7)."""
+    log_p = torch.log_softmax(student, -1)
+    loss = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return (1 - smoothing) * loss - smoothing * log_p.mean(-1) if smoothing else loss
 
 
 def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor) -> Tensor:

@@ -74,7 +74,8 @@ class Objective(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """A scalar."""
-        loss = cross_entropy(step.student, step.labels.expand(step.student.shape[:-1])).mean(-1)  # (exits,)
+        labels = step.labels.expand(step.student.shape[:-1])
+        loss = cross_entropy(step.student, labels, step.smoothing).mean(-1)  # (exits,)
         loss = self.section.ce_weight * loss
         if step.teacher is not None:
             loss = loss + self._taught(step, step.teacher)

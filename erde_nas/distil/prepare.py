@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +47,13 @@ def prepare(
     epochs: int,
     known: Compute | None = None,
     listener: Listener | None = None,
+    folder: Path | None = None,
 ) -> TrainingContext:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
     from an earlier start of the same run. The teacher's logits are made for as many views as `epochs` epochs see.
+    In `folder` the teacher is kept while it is trained.
     """
     recipe, dataset, listener = task.recipe, task.dataset, listener or Listener()
     views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=task.device, data=dataset.fingerprint)
@@ -61,7 +64,7 @@ def prepare(
     compute = known or calibrate(make_typical, views, recipe.train.batch_size)
     listener.on_compute(compute, steps_per_epoch(views, recipe.train))
     count = views.count(epochs)
-    teacher = _teacher(task, views, count, meter, listener)
+    teacher = _teacher(task, views, count, (meter, listener), folder)
     macs = teacher_macs(teacher, dataset)
     pass_s = 0.0 if is_cached(teacher, views, count) else _pass_seconds(teacher, views)
     meter.plan({LOGITS: pass_s * count})
@@ -76,9 +79,9 @@ def prepare(
     return TrainingContext(recipe, task.profiles, dataset, views, teacher, macs, logits, compute)
 
 
-def _teacher(task: Task, views: Views, passes: int, meter: Meter, listener: Listener) -> Teacher:
+def _teacher(task: Task, views: Views, passes: int, told: tuple[Meter, Listener], folder: Path | None) -> Teacher:
     """The teacher, loaded or trained. `passes` over all images follow, which the plan needs to know beforehand."""
-    options = task.recipe.teacher.train
+    options, (meter, listener) = task.recipe.teacher.train, told
 
     def fastest(make: Callable[[], EarlyExitNetwork]) -> Compute:
         compute = calibrate(make, views, options.batch_size)
@@ -91,7 +94,7 @@ def _teacher(task: Task, views: Views, passes: int, meter: Meter, listener: List
     def progress(done: int, total: int, compute: Compute) -> None:
         meter.add("teacher", training_seconds(options, views, compute) / total, f"epoch {done}/{total}")
 
-    teacher = prepare_teacher(task.recipe, task.dataset, views, fastest, progress, meter.say)
+    teacher = prepare_teacher(task.recipe, task.dataset, views, fastest, progress, meter.say, folder)
     meter.close("teacher")
     return teacher
 

@@ -22,6 +22,7 @@ class Step:
     student_features: Sequence[Tensor] = field(default=())  # as `EarlyExitNetwork.forward_all` gives them
     teacher_features: Sequence[Tensor] = field(default=())  # the same of the teacher
     plain: "Plain | None" = None  # where the logits above are standardised, or a term's weights hold EA-KD's
+    smoothing: float = 0.0  # of the labels
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from erde_nas.networks.families import family_of
 from erde_nas.recipe.compress import CompressOptions
@@ -53,19 +61,41 @@ class DatasetSection(Section):
         return self
 
 
+def _flip(value: Any) -> Any:
+    if isinstance(value, bool) or value == "alternating":
+        return value
+    raise ValueError(f"should be true, false or alternating (got {value!r})")
+
+
+# Checked by hand: pydantic would answer a mistake with an error for each part of the union.
+Flip = Annotated[bool | Literal["alternating"], PlainValidator(_flip), PlainSerializer(lambda flip: flip)]
+
+
 class ViewsSection(Section):
     """Augmentation, made once per view for all candidates."""
 
+    later = ("crop_fill",)
+
     crop_padding: Annotated[int, Field(ge=0)] = 0
-    flip: bool = False
+    crop_fill: Literal["zeros", "reflect"] = "zeros"  # what the padding holds: black, or the image mirrored
+    flip: Flip = False  # or alternating: each image is mirrored in every second view, half of them in the first
     cutout: Annotated[int, Field(ge=0)] = 0
     cached_views: Positive = 8  # different views of each training image; epochs cycle through them
 
 
 class OptimizerSection(Section):
-    """SGD with Nesterov momentum and a one-cycle learning rate, or with steps at `milestones`."""
+    """SGD with Nesterov momentum and a one-cycle learning rate, a triangular one, or one with steps at `milestones`."""
 
-    later = ("milestones", "gamma", "nesterov")
+    later = (
+        "milestones",
+        "gamma",
+        "nesterov",
+        "schedule",
+        "label_smoothing",
+        "lookahead",
+        "decay_norms",
+        "bias_rate",
+    )
 
     epochs: Positive
     batch_size: Positive = 128
@@ -75,6 +105,17 @@ class OptimizerSection(Section):
     milestones: tuple[Positive, ...] | None = None  # epochs after which the rate falls; []: never; null: one cycle
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # what is left of the rate after each milestone
     nesterov: bool = True
+    schedule: Literal["one-cycle", "triangular"] = "one-cycle"  # docs/teacher.md: these and what follows
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the label that every class shares
+    lookahead: Annotated[int, Field(ge=0)] = 0  # steps after which slow weights take the trained ones' place; 0: never
+    decay_norms: bool = True  # whether weight decay holds for biases and the scales of norms, too
+    bias_rate: Annotated[float, Field(gt=0)] = 1.0  # learning rate of biases outside of heads, as a multiple
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "OptimizerSection":
+        if self.milestones is not None and self.schedule != "one-cycle":
+            raise ValueError(f"schedule: {self.schedule} has no milestones; remove either")
+        return self
 
     @model_validator(mode="after")
     def _rising_milestones(self) -> "OptimizerSection":
@@ -253,10 +294,16 @@ class SearchSection(Section):
 class SupernetSection(Section):
     """`evaluator: supernet`: one training per family of the space, of which every candidate is a slice."""
 
-    train: OptimizerSection = OptimizerSection(epochs=20)
+    train: OptimizerSection = OptimizerSection(epochs=20)  # all keys but lookahead
     random: Annotated[int, Field(ge=0)] = 2  # sub-networks drawn in each step, besides the largest and the smallest
     inplace_weight: Weight = 0.2  # of what the others learn from the largest
     norm_images: Positive = 1024  # training images from which a candidate's batch norms take their statistics
+
+    @model_validator(mode="after")
+    def _no_slow_weights(self) -> "SupernetSection":
+        if self.train.lookahead:
+            raise ValueError(f"supernet.train has no lookahead, but got {self.train.lookahead}; remove it")
+        return self
 
 
 class FinishSection(Section):

@@ -98,6 +98,25 @@ def test_shift_is_a_loop_over_the_images(split: Split) -> None:
         assert np.array_equal(shifted, dict(crops(image, 3))[dy, dx])
 
 
+def test_padding_may_hold_the_mirrored_image(split: Split) -> None:
+    view = make(split, crop_padding=2, crop_fill="reflect").view(0).numpy()
+    black = make(split, crop_padding=2).view(0).numpy()
+    for image, crop, other in zip(split.images, view, black, strict=True):
+        padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+        offsets = [at for at, part in crops(image, 2) if np.array_equal(part, other)]
+        assert any(np.array_equal(padded[:, dy : dy + 6, dx : dx + 5], crop) for dy, dx in offsets)
+
+
+def test_alternating_flips_mirror_each_image_in_every_second_view(split: Split) -> None:
+    views = make(split, flip="alternating")
+    first, second = views.view(0), views.view(1)
+    assert torch.equal(first, second.flip(-1))
+    assert torch.equal(first, views.view(2))
+    mirrored = (first.numpy() != split.images).any(axis=(1, 2, 3)).mean()
+    assert 0.35 < mirrored < 0.65
+    assert not torch.equal(first, make(split, seed=1, flip="alternating").view(0))
+
+
 def test_flips_mirror_left_and_right_in_half_of_the_images(split: Split) -> None:
     view = make(split, flip=True).view(0).numpy()
     mirrored = np.array([np.array_equal(got, image[:, :, ::-1]) for image, got in zip(split.images, view, strict=True)])

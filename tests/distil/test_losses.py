@@ -102,6 +102,8 @@ def test_cross_entropy_is_that_of_torch() -> None:
     student, _, labels = tensors(*draw())
     expected = torch.nn.functional.cross_entropy(student, labels, reduction="none")
     torch.testing.assert_close(cross_entropy(student, labels), expected)
+    smoothed = torch.nn.functional.cross_entropy(student, labels, reduction="none", label_smoothing=0.3)
+    torch.testing.assert_close(cross_entropy(student, labels, 0.3), smoothed)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0, 20.0])

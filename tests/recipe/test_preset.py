@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from erde_nas.distil.training.schedule import learning_rates, make_optimizer
+from erde_nas.distil.training.schedule import Trained, learning_rates, make_optimizer
 from erde_nas.errors import UserError
 from erde_nas.recipe.distil import LOSSES
 from erde_nas.recipe.preset import expand, expanded
@@ -182,7 +182,7 @@ def test_momentum_with_and_without_nesterov_by_hand(nesterov: bool) -> None:
     """Gradient 1 throughout, weight 0, rate 1, momentum 0.5: v = 1, 1.5, 1.75; Nesterov goes 1 + 0.5 v, else v."""
     options = OptimizerSection(epochs=1, momentum=0.5, weight_decay=0.0, nesterov=nesterov)
     weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = make_optimizer([weight], options, torch.ones(1))
+    optimizer = make_optimizer(Trained([weight]), options, torch.ones(1, 2))
     for _ in range(3):
         weight.grad = torch.ones(1)
         optimizer.step()

@@ -1,11 +1,12 @@
 """The early-exit teacher: trained once with cross-entropy at all exits, or the user's own checkpoint.
 
 A trained teacher is kept in the cache directory under a hash of everything that determines it: its section of the
-recipe, the data set's fingerprint, the views, the seed, and the version of this training.
+recipe, the data set's fingerprint, the views, the seed, and the version of this training. While it is trained it is
+kept in a folder of the run after every epoch, and so is its result.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.teachers.literature import SUFFIXES
 from erde_nas.distil.teachers.load import content_key, load_checkpoint
 from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.saved import SavedTraining
+from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.networks.arch import Arch
@@ -58,8 +61,11 @@ def prepare_teacher(
     calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
     progress: Callable[[int, int, Compute], None],
     say: Callable[[str], None] = lambda _: None,
+    folder: Path | None = None,
 ) -> Teacher:
     """Load the user's checkpoint, or the cached teacher, or train it and cache it.
+
+    In `folder` an interrupted training is continued, and a teacher that is gone from the cache is found.
 
     `calibrate` says how its steps run fastest; `progress` hears (epochs done, epochs in all, that). `say` hears of a
     cached teacher that has to be trained again, and of another process that trains the same one.
@@ -80,8 +86,13 @@ def prepare_teacher(
     with only_writer(weights.parent, say):
         if cached := _cached(weights, arch, say):  # by the process that this one waited for
             return Teacher(on_device(cached, device).eval(), key, trained=False)
-        trained = _train(recipe, arch, dataset, views, calibrate, progress)
+        kept = SavedTraining((folder or weights.parent) / "training.safetensors", key)
+        if begun := kept.begun():
+            say(f"the teacher's training goes on after epoch {begun[0]} of {section.train.epochs}")
+        trained = _train(recipe, arch, (dataset, views), calibrate, progress, kept)
         save_network(trained, weights.parent)
+        if folder is None:
+            kept.remove()
     return Teacher(trained.eval(), key, trained=True)
 
 
@@ -103,24 +114,25 @@ def _cached(weights: Path, arch: Arch, say: Callable[[str], None]) -> EarlyExitN
 def _train(
     recipe: Recipe,
     arch: Arch,
-    dataset: Dataset,
-    views: Views,
+    data: tuple[Dataset, Views],
     calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
     progress: Callable[[int, int, Compute], None],
+    kept: SavedTraining,
 ) -> EarlyExitNetwork:
-    seed, options = recipe.search.seed, recipe.teacher.train
+    seed, options, (dataset, views) = recipe.search.seed, recipe.teacher.train, data
 
     def make() -> EarlyExitNetwork:
         with seeded(seed):
             network = EarlyExitNetwork(arch, dataset.mean, dataset.std)
         return on_device(whiten_(network, views.patch_covariance), views.device)
 
-    compute = calibrate(make)
-    network = make()
+    compute, network = calibrate(make), make()
+    if (begun := kept.begun()) and (begun[1].precision == "fp32" or bf16_may_help(views.device)):
+        compute = replace(begun[1], seconds_per_step=compute.seconds_per_step)  # as it began, for the same weights
     objective = cross_entropy_objective(len(arch.exits), recipe.teacher.head_gradient).to(views.device)
     training = Training(network, views, objective, options, targets=None, seed=seed, compute=compute)
     try:
-        train(training, lambda done, total: progress(done, total, compute))
+        train(training, lambda done, total: progress(done, total, compute), saved=kept)
     except TrainingFailed as error:
         raise UserError(
             f"the teacher could not be trained: {error}; lower teacher.train.learning_rate in the recipe"

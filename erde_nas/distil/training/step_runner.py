@@ -11,7 +11,7 @@ from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.forward import MEMORY_FORMATS, features_of, forward
-from erde_nas.distil.training.schedule import learning_rates, make_optimizer
+from erde_nas.distil.training.schedule import group_rates, make_optimizer, trained_of
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import OptimizerSection
 
@@ -34,10 +34,10 @@ class StepRunner:
         self.device = next(network.parameters()).device
         self._taken = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._loss_sum = torch.zeros((), device=self.device)
-        self._rates = learning_rates(options, steps).to(self.device)
-        self._rate = self._rates[:1].clone()
-        parameters: list[Tensor] = [*network.parameters(), *objective.parameters()]
-        self._optimizer = make_optimizer(parameters, options, self._rate)
+        self._rates = group_rates(options, steps).to(self.device)
+        self._rate, self._smoothing = self._rates[:1].clone(), options.label_smoothing
+        trained = trained_of(network.named_parameters(), objective.parameters())
+        self._optimizer = make_optimizer(trained, options, self._rate)
         self._images: Tensor | None = None
         self._labels: Tensor | None = None
         self._teacher_logits: Tensor | None = None
@@ -78,6 +78,7 @@ class StepRunner:
             labels=self._labels,
             teacher=self._teacher_logits,
             done=(self._taken / self.steps).squeeze(),
+            smoothing=self._smoothing,
             student_features=hints,
             teacher_features=features_of(self.teacher, self._images, self.compute),
         )

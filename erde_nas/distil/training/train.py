@@ -17,6 +17,8 @@ from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.dropout import seeded_dropout
 from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.distil.training.graphs import fastest_step
+from erde_nas.distil.training.lookahead import Lookahead
+from erde_nas.distil.training.saved import SavedTraining
 from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.targets import Targets
 from erde_nas.errors import TrainingFailed
@@ -65,10 +67,17 @@ class Training:
             yield images, views.labels[chosen], None if targets is None else targets.batch(view, chosen)
 
 
-def train(training: Training, progress: Progress | None = None, stop: threading.Event | None = None) -> float:
+def train(
+    training: Training,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    saved: SavedTraining | None = None,
+) -> float:
     """Train its network in place for its `options.epochs` epochs and return the last epoch's mean loss.
 
-    `stop` may be set by another thread. Raises TrainingFailed where the loss stops being finite, and Stopped.
+    `stop` may be set by another thread. With `saved` it is kept after every epoch and continued from there, to the same
+    weights, bit for bit, where its compute is the same. Raises TrainingFailed where the loss stops being finite, and
+    Stopped.
     """
     compute, epochs, steps = training.compute, training.options.epochs, training.steps_per_epoch
     torch.set_num_threads(compute.threads)
@@ -82,21 +91,31 @@ def train(training: Training, progress: Progress | None = None, stop: threading.
         compute=compute,
         teacher=training.teacher,
     )
+    slow = Lookahead(training.network, training.options.lookahead, epochs * steps)
+    state = [*runner.state(), *slow.slow]
+    begun = 0 if saved is None else saved.restore_(state, generator)
+    if progress is not None:
+        for done in range(begun):
+            progress(done + 1, epochs)
     step: Callable[[], None] | None = None
     mean_loss = float("nan")
     with seeded_dropout(training.network, generator):
-        for epoch in range(epochs):
-            for batch in training.batches(epoch):
+        for epoch in range(begun, epochs):
+            for number, batch in enumerate(training.batches(epoch), epoch * steps + 1):
                 if stop is not None and stop.is_set():
                     raise Stopped
                 runner.load(*batch)
                 step = step or fastest_step(runner, generator)
                 step()
+                slow.after(number)
             mean_loss = runner.take_loss() / steps
             if not math.isfinite(mean_loss):
                 raise TrainingFailed(f"the loss became {mean_loss} in epoch {epoch + 1} of {epochs}")
+            if saved is not None:
+                saved.save(epoch + 1, compute, state, generator)
             if progress is not None:
                 progress(epoch + 1, epochs)
+    slow.finish()
     return mean_loss
 
 

@@ -46,7 +46,8 @@ class Sandwich:
         for arch in archs:
             macs = exit_macs(arch)
             exits = teacher_exits(macs, self._teacher_shares, self._context.recipe.distil.teacher_exits)
-            step = Step(self._logits(arch, images, generator), labels, rows[exits].float(), done)
+            smoothing = self._context.recipe.supernet.train.label_smoothing
+            step = Step(self._logits(arch, images, generator), labels, rows[exits].float(), done, smoothing=smoothing)
             loss = self._loss(step, macs, in_place)
             loss.backward()
             total += loss.detach()

@@ -16,7 +16,7 @@ from torch import Tensor
 from erde_nas.distil.context import TrainingContext
 from erde_nas.distil.step import Term
 from erde_nas.distil.terms.make import make_term
-from erde_nas.distil.training.schedule import learning_rates, make_optimizer
+from erde_nas.distil.training.schedule import group_rates, make_optimizer, trained_of
 from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.errors import UserError
 from erde_nas.networks.families import family_of
@@ -50,9 +50,9 @@ def train_family(family: Subnetworks, context: TrainingContext, path: Path, prog
     progress(first, options.epochs)
     if first == options.epochs:
         return
-    rates = learning_rates(options, options.epochs * steps).to(context.device)
+    rates = group_rates(options, options.epochs * steps).to(context.device)
     rate = rates[:1].clone()
-    optimizer = make_optimizer(list(weights.values()), options, rate)
+    optimizer = make_optimizer(trained_of(weights.items()), options, rate)
     _resume_(optimizer, weights, {} if begun is None else begun.momenta)
     sandwich = Sandwich(context, weights, _term(family, context))
     torch.set_num_threads(context.compute.threads)

@@ -1,6 +1,7 @@
 """The teacher that is trained here: once for what determines it, and again for anything else."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,13 +146,41 @@ def test_what_does_not_concern_it_keeps_it(recipe: Recipe, toy: Dataset, no_trai
     assert not prepare(other, toy).trained
 
 
-def test_a_training_that_breaks_leaves_no_teacher(recipe: Recipe, toy: Dataset, cache: Path) -> None:
+def test_a_training_that_breaks_leaves_no_teacher_and_goes_on(recipe: Recipe, toy: Dataset, cache: Path) -> None:
     def stop(*_: Any) -> None:
         raise Trains
 
     with pytest.raises(Trains):
         prepare(recipe, toy, stop)
-    assert [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    names = [path.name for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert names == ["training.safetensors"]
+    assert prepare(recipe, toy).trained
+    assert not list(cache.rglob("training.safetensors"))
+
+
+def test_a_run_keeps_its_teacher_s_training(recipe: Recipe, toy: Dataset, cache: Path, tmp_path: Path) -> None:
+    """Where the cache is lost, the same run needs no second training; another recipe does."""
+    longer, heard, epochs = changed(recipe, "teacher.train", epochs=2), [], []
+
+    def prepared(recipe: Recipe, *, stop: int = 0) -> Teacher:
+        def progress(done: int, total: int, compute: Compute) -> None:
+            epochs.append(done)
+            if done == stop:
+                raise Trains
+
+        views = views_of(recipe, toy)
+        return prepare_teacher(recipe, toy, views, lambda _: COMPUTE, progress, heard.append, tmp_path / "teacher")
+
+    with pytest.raises(Trains):
+        prepared(longer, stop=1)
+    first = prepared(longer)
+    shutil.rmtree(cache / "teachers")
+    again = prepared(longer)
+    for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert heard == [f"the teacher's training goes on after epoch {done} of 2" for done in (1, 2)]
+    assert epochs == [1, 1, 2, 1, 2]
+    assert prepared(recipe).key != first.key
 
 
 @pytest.mark.parametrize("spoil", ["weights", "arch", "another"])
