@@ -33,7 +33,9 @@ SHAPES = {  # classes, then channels, height and width of what `data/` makes of 
     "fashion-mnist": (10, (1, 28, 28)),
     "cifar10": (10, (3, 32, 32)),
     "cifar10-small": (10, (3, 32, 32)),
+    "cifar10-laptop": (10, (3, 32, 32)),
     "cifar100": (100, (3, 32, 32)),
+    "cifar100-laptop": (100, (3, 32, 32)),
     "svhn": (10, (3, 32, 32)),
 }
 SMALLEST: dict[str, Any] = {
