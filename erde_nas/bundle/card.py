@@ -29,7 +29,8 @@ def model_card(student: StudentFile) -> str:
 
 def _what(student: StudentFile) -> str:
     shape, networks = student.input, student.arch.get("cascade", [student.arch])
-    exits, families = sum(len(arch["exits"]) for arch in networks), " + ".join(arch["family"] for arch in networks)
+    exits = sum(len(arch["exits"]) if arch else 1 for arch in networks)
+    families = " + ".join(arch["family"] if arch else "the teacher" for arch in networks)
     count = f"{exits} exits" if exits > 1 else "one exit"
     thresholds = student.default.thresholds
     at = f" at the thresholds {_list(thresholds)}{student.exit_rule.unit_text}" if thresholds else ""

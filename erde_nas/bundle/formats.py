@@ -14,6 +14,7 @@ from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
+from erde_nas.files import read_json
 from erde_nas.onnx_files.deployable import DeployableFile
 
 Entries = dict[str, Any]
@@ -43,8 +44,8 @@ def write_executorch(student: MeasuredStudent, folder: Path) -> Entries:
     from erde_nas.networks.weights import load_deployed
 
     name = next((name for name, exported in student.exported.items() if exported.precision == "fp32"), None)
-    if name is None:
-        return {}
+    if name is None or None in read_json(student.folder / "arch.json").get("cascade", ()):
+        return {}  # there is no such file, or it ends in a teacher of the user's own, whose layers are not in the run
     deployable = DeployableFile(student.files[name], load_deployed(student.folder / "weights.safetensors"))
     (folder / "executorch").mkdir()
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:

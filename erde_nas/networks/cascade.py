@@ -14,36 +14,34 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.network import EarlyExitNetwork, Segment, blank
+from erde_nas.networks.network import EarlyExitNetwork, blank
 
 
 class Cascade(nn.Module):
-    """Two networks for the same images and classes. Its exits are those of the first, then those of the second."""
+    """Two networks for the same images and classes. Its exits are those of the first, then those of the second, which
+    may be any module that maps images to a list of logits: a teacher of the user's own, of which the last count."""
 
-    def __init__(self, first: EarlyExitNetwork, second: EarlyExitNetwork, averaged: bool = False) -> None:
+    def __init__(self, first: EarlyExitNetwork, second: nn.Module, averaged: bool = False) -> None:
         super().__init__()
         self.first, self.second, self.averaged = first, second, averaged
 
     @property
-    def members(self) -> tuple[EarlyExitNetwork, EarlyExitNetwork]:
+    def members(self) -> tuple[nn.Module, nn.Module]:
         """The networks in their order."""
         return self.first, self.second
 
-    @property
-    def segments(self) -> list[Segment]:
-        """The segments of both; that after the first network's last one takes images."""
-        return [*self.first.parts, *self.second.parts]
-
     def forward(self, images: Tensor) -> list[Tensor]:
         """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
-        first, second = self.first(images), self.second(images)
+        first, second = self.first(images), list(self.second(images))
+        second = second if isinstance(self.second, EarlyExitNetwork) else second[-1:]
         if self.averaged:
             second = [torch.add(first[-1], logits) / 2 for logits in second]
         return [*first, *second]
 
     def to_dict(self) -> dict[str, Any]:
-        """What arch.json says of it; `from_dict` reads it."""
-        return {"cascade": [network.arch.to_dict() for network in self.members], "averaged": self.averaged}
+        """What arch.json says of it; `from_dict` reads it where both networks are of our making."""
+        second = self.second.arch.to_dict() if isinstance(self.second, EarlyExitNetwork) else None
+        return {"cascade": [self.first.arch.to_dict(), second], "averaged": self.averaged}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Cascade":

@@ -59,7 +59,8 @@ def count_own_macs(module: nn.Module, x: Tensor) -> int:
 def macs_per_exit(network: EarlyExitNetwork | Cascade) -> tuple[int, ...]:
     """MACs of everything executed when an image leaves at each exit, the heads passed on the way included."""
     if isinstance(network, Cascade):
-        return tuple(map(int, cascade_costs(*map(macs_per_exit, network.members))))
+        assert isinstance(network.second, EarlyExitNetwork)  # those of another module are nobody's to count here
+        return tuple(map(int, cascade_costs(macs_per_exit(network.first), macs_per_exit(network.second))))
     arch = network.arch
     x = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
     counts = []

@@ -19,7 +19,8 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def save_network(network: EarlyExitNetwork | Cascade, folder: Path) -> None:
-    """Write both files, the weights last: where they are, the architecture is."""
+    """Write both files, the weights last: where they are, the architecture is. Of a cascade whose second network is of
+    others' making, all that is known is its first one."""
     arch = network.to_dict() if isinstance(network, Cascade) else network.arch.to_dict()
     write_json(folder / "arch.json", arch)
     save_weights(network, folder / "weights.safetensors")
@@ -83,4 +84,6 @@ def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    ours = not isinstance(network, Cascade) or isinstance(network.second, EarlyExitNetwork)
+    tensors = network.state_dict().items()
+    return {name: x.detach().cpu().contiguous() for name, x in tensors if ours or name.startswith("first.")}

@@ -38,7 +38,7 @@ def cascade_files(
         return []
     by_kind: dict[FileKind, dict[str, NetworkFile]] = {}
     for file in files:
-        if file.key in quick and file.trained.role in ("student", "teacher") and _is_own(file):
+        if file.key in quick and file.trained.role in ("student", "teacher"):
             by_kind.setdefault(file.kind, {}).setdefault(file.trained.name, file)
     pairs: dict[tuple[str, str], bool] = {}
     for kind, found in by_kind.items():
@@ -54,11 +54,6 @@ def cascade_files(
     return made
 
 
-def _is_own(file: NetworkFile) -> bool:
-    """A network made here: of a teacher of the user's own the segments are not known."""
-    return isinstance(file.trained.network, EarlyExitNetwork)
-
-
 def _chosen(kind: FileKind, files: Files, quick: Timings, run: RunContext) -> list[tuple[str, str, bool]]:
     labels, rule = run.context.dataset.validation.labels, run.context.exit_rule
     by_latency = {name: quick[file.key].per_exit for name, file in files.items()}
@@ -68,13 +63,13 @@ def _chosen(kind: FileKind, files: Files, quick: Timings, run: RunContext) -> li
         members = [Member(name, file.val_logits, costs[name]) for name, file in files.items()]
         known = [p for m in members for p in operating_curve(m.logits, labels, m.costs, rule)]
         chosen += [(p.first, p.second, p.averaged) for p in promising(members, known, labels, rule, MOST)]
-    return chosen
+    # A teacher of the user's own has no segments that something could follow.
+    return [pair for pair in chosen if isinstance(files[pair[0]].trained.network, EarlyExitNetwork)]
 
 
 def _trained(first: TrainedNetwork, second: TrainedNetwork, averaged: bool, run: RunContext) -> TrainedNetwork:
     """The cascade of two networks, whose weights are kept in a folder of its own."""
     assert isinstance(first.network, EarlyExitNetwork)
-    assert isinstance(second.network, EarlyExitNetwork)
     name = f"{first.name}+{second.name}"
     network = Cascade(first.network, second.network, averaged)
     save_network(network, run.store.student(name))

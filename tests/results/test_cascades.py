@@ -1,5 +1,6 @@
 """Which pairs become files, what they are called, and which of their points are measured."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file
 from torch import nn
 
 from erde_nas.compression.int8 import Quantized
@@ -19,7 +22,7 @@ from erde_nas.networks.operating_points import operating_curve
 from erde_nas.networks.weights import load_deployed
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.onnx_files.quantize import Quantization
-from erde_nas.onnx_files.write import make_segments
+from erde_nas.onnx_files.write import check_export, make_segments
 from erde_nas.results.cascades import POINTS, cascade_files, cascade_points
 from erde_nas.results.network_files import NetworkFile, TrainedNetwork
 from tests.networks.builders import build, digits, small_arch
@@ -111,6 +114,16 @@ def test_not_where_the_recipe_says_no(made, tmp_path):
     assert made(given, wanted=False) == []
 
 
+def build_own() -> nn.Module:
+    """With weights that are the same every time."""
+    own = Own().eval()
+    with torch.no_grad():
+        for parameter in own.parameters():
+            values = np.random.default_rng(0).normal(0, 0.01, parameter.shape).astype(np.float32)
+            parameter.copy_(torch.from_numpy(values))
+    return own
+
+
 class Own(nn.Module):
     """A network that the user brought."""
 
@@ -122,8 +135,20 @@ class Own(nn.Module):
         return [self.layer(images.float().flatten(1))]
 
 
-def test_a_network_of_the_users_own_is_joined_to_none(made, tmp_path):
-    assert made({"small": files(tmp_path, "small"), "own": files(tmp_path, "own", role="teacher", network=Own())}) == []
+def test_a_teacher_of_the_users_own_comes_second_and_stays_where_it_is(made, tmp_path):
+    own = build_own()
+    given = {"small": files(tmp_path, "small"), "own": files(tmp_path, "own", role="teacher", network=own)}
+    (file,) = made(given)
+    assert file.trained.cascade == ("small", "own")
+    expected = all_logits(file.trained.network, IMAGES)
+    assert len(expected) == 2
+    np.testing.assert_allclose(file.segments.logits(IMAGES), expected, atol=1e-4)
+    check_export(file.path, file.trained.network, IMAGES, [0.0], ENTROPY)
+    folder = tmp_path / "small+own"
+    assert {name.split(".")[0] for name in load_file(folder / "weights.safetensors")} == {"first"}
+    assert json.loads((folder / "arch.json").read_text())["cascade"][1] is None
+    small = given["small"][0].trained.macs_per_exit[0]
+    assert file.trained.macs_per_exit == (small, small + 9e6)
 
 
 def test_a_few_points_of_a_cascade_are_measured_and_what_a_goal_wants(made, tmp_path):
