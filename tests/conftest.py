@@ -39,7 +39,8 @@ compress:
 PROFILE = """\
 name: quick
 precision: int8
-measure: {warmup_calls: 1, calls_per_block: 5, blocks: 3, processes: 1, stream_images: 8, allowance_s: 0, screen: false}
+measure: {warmup_calls: 1, calls_per_block: 5, blocks: 3, processes: 1, stream_images: 8, allowance_s: 0}
+screen: false
 """
 
 

@@ -64,14 +64,16 @@ class MeasuredStudent:
         return [name for name in self.files if self.is_offered(name)] or list(self.files)
 
     def best(self, tolerance: float) -> str:
-        """Of the files worth using, at their default thresholds, the fastest within `tolerance` of the best accuracy on
-        validation: by the mean on the first profile that timed all of these."""
+        """Of the files worth using, at their default thresholds, the cheapest within `tolerance` of the best accuracy
+        on validation: by the objective of the first profile that timed all of these."""
         defaults = {name: self.default_point(name) for name in self.shipped()}
         accuracy = max(point.val_accuracy for point in defaults.values())
         close = {name: p for name, p in defaults.items() if p.val_accuracy >= accuracy - tolerance - 1e-12}
-        for profile in self.report.profiles:
-            means = {n: p.latency_ms[profile].mean for n, p in close.items() if profile in p.latency_ms}
-            timed = {name: mean for name, mean in means.items() if mean is not None}
+        for profile, facts in self.report.profiles.items():
+            costs = {
+                n: p.latency_ms[profile].cost(facts.objective) for n, p in close.items() if profile in p.latency_ms
+            }
+            timed = {name: cost for name, cost in costs.items() if cost is not None}
             if len(timed) == len(close):
                 return min(timed, key=lambda name: timed[name])
         return next(iter(close))

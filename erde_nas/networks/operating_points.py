@@ -13,20 +13,9 @@ import numpy as np
 from erde_nas.device.exit_rules import ENTROPY, ExitRule, entropy
 from erde_nas.errors import UserError
 from erde_nas.pareto import non_dominated
+from erde_nas.report_data.objectives import expected_cost
 
 COMBINATIONS = 1024  # more would fit the validation split's noise
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-
-
-def expected_cost(fractions: np.ndarray, costs: Sequence[float], objective: str = "mean") -> np.ndarray:
-    """Shares per exit (..., exits) and the cost of leaving at each (exits,) -> what an objective of a profile expects
-    (...): the mean, which stands for energy as well, or the cost that the objective's share of the images keeps to."""
-    each = np.asarray(costs, float)
-    if objective not in QUANTILES:
-        return (fractions * each).sum(-1)
-    order = each.argsort()
-    reached = np.cumsum(np.asarray(fractions)[..., order], -1) >= QUANTILES[objective] - 1e-9
-    return each[order][reached.argmax(-1)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from erde_nas.device.runtimes import runtime
 from erde_nas.recipe.section import Positive, Section, one_of
 from erde_nas.registry import RUNTIMES
-from erde_nas.report_data.latency import Objective
+from erde_nas.report_data.objectives import Objective
 
 HERE = "here"
 
@@ -18,7 +18,6 @@ HERE = "here"
 class MeasureSection(Section):
     """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
 
-    later = ("screen",)
     warmup_calls: Annotated[int, Field(ge=1)] = 30
     calls_per_block: Annotated[int, Field(ge=5)] = 10
     blocks: Annotated[int, Field(ge=3)] = 10
@@ -26,7 +25,6 @@ class MeasureSection(Section):
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
     allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
-    screen: bool = True  # what a brief measurement shows to be dominated is not measured in full
     timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
 
 
@@ -50,7 +48,7 @@ class MatchSection(Section):
 class HardwareProfile(Section):
     """A device, a runtime and a way to measure."""
 
-    later = ("objective",)
+    later = ("objective", "screen")
     name: str
     description: str = ""
     target: str = HERE  # or ssh:HOST, as ssh knows the host
@@ -63,6 +61,7 @@ class HardwareProfile(Section):
     batch_size: Positive = 1
     objective: Objective = "mean"  # of the stream's latency or energy: the cost by which students are judged
     channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
+    screen: bool = True  # what a brief measurement shows to be dominated is not measured in full
     measure: MeasureSection = MeasureSection()
     limits: LimitsSection = LimitsSection()
     match: MatchSection = MatchSection()

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ FIELDS = (
     "stage",
     "offered",
     "reason",
+    "remarks",
     "val_accuracy",
     "test_accuracy",
     "macs",
@@ -71,14 +73,15 @@ def _replace(run_dir: Path, contents: dict[str, bytes]) -> None:
 def pareto_csv(report: Report) -> str:
     """One line per point; lists are separated by spaces, unknown values empty, latencies in ms per profile.
 
-    `fronts` names the costs on whose front the point is; `exits` are the blocks, counted from 0.
+    `fronts` names the costs on whose front the point is; `exits` are the blocks, counted from 0; `cost` is what the
+    profile's objective says.
     """
     fronts = {cost: {row.index for row in front_rows(report, cost)} for cost in (MACS, *profile_names(report))}
-    rows = [_csv_row(report, row, fronts) for row in student_rows(report) + comparison_rows(report)]
+    rows = [_csv_row(report, row, fronts) for row in _once(student_rows(report), comparison_rows(report))]
     header = ["fronts", *FIELDS, "exits", *LISTS]
     for name in profile_names(report):
         times = [f"{key}_ms" for key in (*LATENCY, "mean_low", "mean_high")]
-        header += [f"{name}.{key}" for key in (*times, *CONDITIONS, "speed_up")]
+        header += [f"{name}.{key}" for key in (*times, *CONDITIONS, "speed_up", "cost")]
     text = io.StringIO()
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
@@ -86,10 +89,21 @@ def pareto_csv(report: Report) -> str:
     return text.getvalue()
 
 
+def _once(students: list[Row], others: list[Row]) -> list[Row]:
+    """All rows; of a student that is a baseline as well one, with its role."""
+    twins = {(row.point.file, row.point.thresholds): row for row in others if row.point.role == "student_without_exits"}
+    known = [(row.point.file, row.point.thresholds) for row in students]
+    rows = []
+    for row, place in zip(students, known, strict=True):
+        twin = twins.get(place) if row.point.file else None
+        rows.append(replace(row, point=replace(row.point, role=twin.point.role)) if twin else row)
+    return rows + [row for row in others if not row.point.file or (row.point.file, row.point.thresholds) not in known]
+
+
 def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str, Any]:
     on = [cost for cost, indices in fronts.items() if row.kind == "student" and row.index in indices]
     cells: dict[str, Any] = {"fronts": " ".join(on), "exits": " ".join(map(str, row.exit_blocks))}
-    cells |= {key: getattr(row.point, key) for key in FIELDS}
+    cells |= {key: getattr(row.point, key) for key in FIELDS} | {"remarks": "; ".join(row.point.remarks)}
     cells |= {key: " ".join(map(str, getattr(row.point, key) or ())) for key in LISTS}
     for name in profile_names(report):
         latency = row.latency(name)
@@ -100,4 +114,5 @@ def _csv_row(report: Report, row: Row, fronts: dict[str, set[int]]) -> dict[str,
         cells |= {f"{name}.mean_low_ms": low, f"{name}.mean_high_ms": high}
         cells |= {f"{name}.{key}": getattr(latency, key) for key in CONDITIONS}
         cells[f"{name}.speed_up"] = speed_up(report, row, name)
+        cells[f"{name}.cost"] = row.cost(name)
     return cells

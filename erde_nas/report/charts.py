@@ -46,7 +46,9 @@ def _figure(report: Report, cost: str) -> go.Figure:
         showlegend=False,
         hoverlabel={"align": "left"},
     )
-    figure.update_xaxes(title_text=axis_title(cost), type="log", minorloglabels="complete", **_ticks(cost, groups))
+    figure.update_xaxes(
+        title_text=axis_title(report, cost), type="log", minorloglabels="complete", **_ticks(cost, groups)
+    )
     figure.update_yaxes(title_text="test accuracy (%)", range=list(accuracy_range(report)), zeroline=False)
     return figure
 

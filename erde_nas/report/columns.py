@@ -111,6 +111,7 @@ def remarks(cost: str, row: Row) -> str:
     latency, how, needs = row.latency(cost), row.point.quantization, row.point.instructions
     where = f"8-bit weights, for {in_words(needs)} only" if needs else "7-bit weights, for any CPU"
     found = [f"int8: {one_line(how)}, {where}"] if how else []
+    found += map(one_line, row.point.remarks)
     if latency is None:
         return "; ".join(found)
     found += [one_line(latency.note)] if latency.note else []
@@ -127,7 +128,8 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 
 def _latency_unit(rows: list[Row], cost: str) -> Unit:
-    return latency_unit(_known(row.cost(cost) for row in rows))
+    latencies = [latency for row in rows if (latency := row.latency(cost))]
+    return latency_unit(_known(latency.mean or latency.expected_mean for latency in latencies))
 
 
 def _macs_column(rows: list[Row], header: str) -> Column:

@@ -38,14 +38,15 @@ def devices_table(report: Report) -> Table:
 
 
 def best_row(report: Report, profile: str) -> Row | None:
-    """The student to ship under a profile, if one was measured there."""
+    """The student to ship under a profile, by its objective, if one was measured there."""
     teacher = teacher_row(report)
     rows = [
-        (accuracy, mean, row)
+        (accuracy, cost, row)
         for row in student_rows(report)
         if row.offered
         and row.deployed
-        and (mean := row.mean(profile)) is not None
+        and row.mean(profile) is not None
+        and (cost := row.cost(profile)) is not None
         and (accuracy := row.point.test_accuracy) is not None
     ]
     if not rows or teacher is None or teacher.point.test_accuracy is None:

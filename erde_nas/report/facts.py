@@ -1,5 +1,6 @@
 """What Markdown and the page say besides the front: the run, what was not offered, how it was measured."""
 
+from collections import Counter
 from datetime import datetime
 
 from erde_nas.device.instructions import in_words
@@ -9,6 +10,7 @@ from erde_nas.report.ranks import rank_check_fact, rank_fact
 from erde_nas.report.tables import Table, setting
 from erde_nas.report.units import MISSING, latency_unit, macs_unit, one_line, percent, significant
 from erde_nas.report_data.report import DatasetFacts, DeviceFacts, Environment, ExitRuleFacts, Report
+from erde_nas.report_data.screened import ScreenedPoint
 
 MOST_CLASSES = 24  # whose counts are listed
 PROTOCOL = (
@@ -150,6 +152,25 @@ def not_offered_table(report: Report) -> Table:
     )
     thresholds = f"thresholds{report.exit_rule.unit_text}"
     return Table("Not offered", ("student", "stage", thresholds, "reason"), cells, (False,) * 4)
+
+
+def screened_table(report: Report) -> Table:
+    """What a brief measurement ruled out, one line per student; of its points the most accurate one's reason."""
+    by_student: dict[str, list[ScreenedPoint]] = {}
+    for point in report.screened:
+        by_student.setdefault(point.student, []).append(point)
+    cells = []
+    for student, points in by_student.items():
+        best = max(points, key=lambda point: point.val_accuracy)
+        kinds = [f"{count} {kind}" for kind, count in Counter(point.precision for point in points).items()]
+        name, ms = next(iter(best.estimated_ms.items()), ("", None))
+        about = MISSING if ms is None else f"~{latency_unit([ms]).show_with_symbol(ms)} ({one_line(name)})"
+        val = percent(best.val_accuracy, 2)
+        cells.append((one_line(student), best.stage, ", ".join(kinds), val, about, one_line(best.reason)))
+    headers = ("student", "stage", "points", "best val accuracy %", "estimated latency", "why")
+    right = (False, False, False, True, True, False)
+    note = "By a brief measurement others are certainly better. screen: false in a profile measures everything."
+    return Table("Not measured in full", headers, tuple(cells), right, (note,) if cells else ())
 
 
 def trials_table(report: Report) -> Table:

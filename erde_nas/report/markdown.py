@@ -11,6 +11,7 @@ from erde_nas.report.facts import (
     not_offered_table,
     profiles_table,
     run_facts,
+    screened_table,
     title,
     trials_table,
 )
@@ -36,7 +37,8 @@ def markdown(report: Report) -> str:
     parts += [_section(table, "###") for table in front_tables(report, full=True)]
     parts += [_section(table, "##") for table in (devices_table(report), exit_factor_table(report)) if table.cells]
     parts.append(_section(exits_table(report), "##"))
-    parts += [_section(table, "##") for table in (not_offered_table(report), trials_table(report)) if table.cells]
+    others = (not_offered_table(report), screened_table(report), trials_table(report))
+    parts += [_section(table, "##") for table in others if table.cells]
     parts += ["## How it was measured", "\n".join(f"- {sentence}" for sentence in PROTOCOL)]
     parts += [_section(profiles_table(report), "##"), _facts(environment_facts(report))]
     return "\n\n".join(part for part in parts if part) + "\n"

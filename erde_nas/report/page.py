@@ -15,6 +15,7 @@ from erde_nas.report.facts import (
     not_offered_table,
     profiles_table,
     run_facts,
+    screened_table,
     title,
     trials_table,
 )
@@ -25,6 +26,7 @@ from erde_nas.report.style import CSS, SCRIPT
 from erde_nas.report.summary import summary_sentence
 from erde_nas.report.tables import Table, front_tables
 from erde_nas.report.units import accuracy_with_ci, percent
+from erde_nas.report_data.point import MEDIAN_WORSE
 from erde_nas.report_data.report import Report
 
 CARDS = 12  # students whose exits are shown at once; the others unfold
@@ -48,11 +50,12 @@ def page(report: Report) -> str:
             _facts(run_facts(report)),
             "</header>\n<main>",
             _section("Accuracy against cost", _figures(report)),
-            _section("Students by cost", "\n".join(_titled(table) for table in front_tables(report, full=True))),
+            _section("Students by cost", _by_cost(report)),
             _compared(report),
             _pay(report),
             _section("Exits", _exits(report)),
             _section("Not offered", _table(not_offered_table(report), "No student was held back.")),
+            _screened(report),
             _section("Search history", _history(report)),
             _section("How it was measured", _measured(report)),
             f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
@@ -98,6 +101,20 @@ def _figures(report: Report) -> str:
 def _compared(report: Report) -> str:
     table = devices_table(report)
     return _section(table.title, _table(table, "")) if table.cells else ""
+
+
+def _screened(report: Report) -> str:
+    table = screened_table(report)
+    return _section(table.title, _table(table, "")) if table.cells else ""
+
+
+def _by_cost(report: Report) -> str:
+    """The tables of students, which a reader may rid of those whose exits make the median worse."""
+    tables = "\n".join(_titled(table) for table in front_tables(report, full=True))
+    if not any(MEDIAN_WORSE in remark for point in report.points for remark in point.remarks if point.offered):
+        return tables
+    text = f"hide students of which {MEDIAN_WORSE}"
+    return f'<p><label><input type="checkbox" data-hides="{MEDIAN_WORSE}"> {escape(text)}</label></p>\n{tables}'
 
 
 def _pay(report: Report) -> str:

@@ -68,7 +68,7 @@ def front_png(report: Report) -> bytes:
 
 def _panel(axis: Axes, report: Report, cost: str) -> None:
     axis.set_title(panel_title(cost), fontsize=13, parse_math=False)
-    axis.set_xlabel(axis_title(cost), fontsize=11)
+    axis.set_xlabel(axis_title(report, cost), fontsize=11)
     axis.set_ylabel("test accuracy (%)", fontsize=11)
     axis.grid(True, which="major", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)

@@ -1,11 +1,13 @@
 """The points of a report as rows: what each is called, what it costs, and how it compares with the teacher."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import hypot
 from typing import Literal
 
 from erde_nas.report.units import MISSING, one_line
 from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.objectives import expected_cost
 from erde_nas.report_data.point import Point, Role
 from erde_nas.report_data.report import Report
 from erde_nas.report_data.uncertainty import doubts, known, uncertainty
@@ -27,6 +29,7 @@ class Row:
     kind: Kind
     index: int
     point: Point
+    objectives: Mapping[str, str] = field(default_factory=dict, compare=False)  # by profile, where not the mean
 
     @property
     def name(self) -> str:
@@ -62,11 +65,17 @@ class Row:
         return None if latency is None else latency.mean
 
     def cost(self, cost: str) -> float | None:
-        """MACs, or milliseconds under the profile `cost`: the measured mean, else the estimated one."""
+        """MACs, or what the objective of the profile `cost` says: measured, else estimated where that can be."""
         if cost == MACS:
             return self.point.macs
-        latency = self.latency(cost)
-        return None if latency is None else latency.expected_mean if latency.mean is None else latency.mean
+        latency, objective = self.latency(cost), self.objectives.get(cost, "mean")
+        if latency is None or latency.mean is not None:
+            return None if latency is None else latency.cost(objective)
+        if objective == "energy":
+            return None
+        if objective == "mean" or len(latency.per_exit) != len(self.point.exit_fractions):
+            return latency.expected_mean
+        return float(expected_cost(self.point.exit_fractions, latency.per_exit, objective))
 
     @property
     def exit_blocks(self) -> tuple[int, ...]:
@@ -80,19 +89,25 @@ def baseline_name(point: Point) -> str:
     return ", ".join([ROLE_NAMES[point.role], *sorted(precisions)])
 
 
+def objectives_of(report: Report) -> dict[str, str]:
+    """The cost by which students are judged under each profile, where it is not the mean."""
+    return {name: facts.objective for name, facts in report.profiles.items() if facts.objective != "mean"}
+
+
 def student_rows(report: Report) -> list[Row]:
     """All operating points of students, in the report's order."""
-    return [Row("student", index, point) for index, point in enumerate(report.points)]
+    judged_by = objectives_of(report)
+    return [Row("student", index, point, judged_by) for index, point in enumerate(report.points)]
 
 
 def baseline_rows(report: Report) -> list[Row]:
     """The baselines, in the report's order."""
-    return [Row("baseline", index, point) for index, point in enumerate(report.baselines)]
+    return [Row("baseline", index, point, objectives_of(report)) for index, point in enumerate(report.baselines)]
 
 
 def teacher_row(report: Report) -> Row | None:
     """The teacher, unless the run was interrupted before it was there."""
-    return None if report.teacher is None else Row("teacher", 0, report.teacher)
+    return None if report.teacher is None else Row("teacher", 0, report.teacher, objectives_of(report))
 
 
 def comparison_rows(report: Report) -> list[Row]:

@@ -12,11 +12,13 @@ from erde_nas.report.points import (
     by_cost,
     comparison_rows,
     front_rows,
+    objectives_of,
     profile_names,
     student_rows,
 )
 from erde_nas.report.units import one_line
 from erde_nas.report_data.latency import Latency
+from erde_nas.report_data.objectives import TEXTS
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.report import Report, SearchedTrial
 
@@ -69,9 +71,12 @@ def costs(report: Report) -> list[str]:
     return [MACS] + [name for name in profile_names(report) if by_cost(rows, name)]
 
 
-def axis_title(cost: str) -> str:
+def axis_title(report: Report, cost: str) -> str:
     """The name and the unit of a cost."""
-    return "mean MACs per image" if cost == MACS else "mean latency per image (ms)"
+    if cost == MACS:
+        return "mean MACs per image"
+    objective = objectives_of(report).get(cost, "mean")
+    return f"{TEXTS[objective]} per image ({'mJ' if objective == 'energy' else 'ms'})"
 
 
 def panel_title(cost: str) -> str:
@@ -145,7 +150,8 @@ def _rows(report: Report) -> list[Row]:
     """Everything that has an accuracy; the search's trials that are not among the points have their searched one."""
     known = {row.point.student for row in student_rows(report)}
     trials = [trial for trial in report.searched if trial.state != "failed" and trial.student not in known]
-    searched = [Row("student", -1, point) for trial in trials if (point := _searched_point(trial)) is not None]
+    points = [point for trial in trials if (point := _searched_point(trial)) is not None]
+    searched = [Row("student", -1, point, objectives_of(report)) for point in points]
     return searched + student_rows(report) + comparison_rows(report)
 
 

@@ -67,6 +67,13 @@ function paint() {
 }
 scheme.addEventListener("change", paint);
 paint();
+for (const box of document.querySelectorAll("input[data-hides]")) {
+  box.addEventListener("change", () => {
+    for (const row of box.closest("section").querySelectorAll("tbody tr")) {
+      row.hidden = box.checked && row.textContent.includes(box.dataset.hides);
+    }
+  });
+}
 // A figure is drawn before the page's grid has its final columns, and a phone may be turned.
 const follow = new ResizeObserver(entries => entries.forEach(entry => Plotly.Plots.resize(entry.target)));
 document.querySelectorAll(".plotly-graph-div").forEach(plot => follow.observe(plot));

@@ -1,6 +1,7 @@
 """One sentence: what the best student gains over the teacher."""
 
 from dataclasses import dataclass
+from math import inf
 
 from erde_nas.report.points import (
     Row,
@@ -43,7 +44,8 @@ class Candidate:
 def summary_sentence(report: Report) -> str:
     """What the best offered student gains, by measured latency, within 1 point of the teacher's test accuracy.
 
-    Where no student is within 1 point, the sentence says so and describes the most accurate one.
+    Where no student is within 1 point, the sentence says so and describes the most accurate one. No gain over a teacher
+    is claimed that failed its check, or that is worse than the student beyond the latter's interval.
     """
     teacher = teacher_row(report)
     if teacher is None or teacher.point.test_accuracy is None:
@@ -51,16 +53,66 @@ def summary_sentence(report: Report) -> str:
     candidates = _candidates(report)
     if not candidates:
         return "No offered student has been trained to the end and tested yet, so there is no gain to report."
+    if unfit := _unfit(report, teacher, candidates):
+        return unfit
     floor = teacher.point.test_accuracy - TOLERANCE - ROUNDING
     close = [candidate for candidate in candidates if candidate.accuracy >= floor]
     if close:
         best = max(close, key=lambda candidate: (candidate.least, candidate.accuracy))
-        return f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}.{_doubt(report, best)}"
+        return (
+            f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}. {_leaving(best.row)}"
+            f"{_doubt(report, best)}"
+        )
     best = max(candidates, key=lambda candidate: (candidate.accuracy, candidate.least))
     return (
         "No offered student is within 1 point of the teacher's test accuracy: the closest, "
-        f"{best.row.name} ({best.row.stage}), {_gain(report, teacher, best)}.{_doubt(report, best)}"
+        f"{best.row.name} ({best.row.stage}), {_gain(report, teacher, best)}. {_leaving(best.row)}"
+        f"{_doubt(report, best)}"
     )
+
+
+def _unfit(report: Report, teacher: Row, candidates: list[Candidate]) -> str:
+    """The summary where the teacher is no measure: the cheapest student within 1 point of the most accurate one,
+    without a comparison. Empty where it is one."""
+    accurate = max(candidates, key=lambda candidate: candidate.accuracy)
+    why = _why_unfit(report, teacher, accurate)
+    if not why:
+        return ""
+    close = [one.row for one in candidates if one.accuracy >= accurate.accuracy - TOLERANCE - ROUNDING]
+    row = min(close, key=lambda row: next((cost for name in profile_names(report) if (cost := row.cost(name))), inf))
+    timed = [(name, latency) for name in profile_names(report) if (latency := row.latency(name)) and latency.mean]
+    takes = ""
+    if timed:
+        name, latency = timed[0]
+        ms, mark = latency.mean or 0.0, "!" if doubts(latency) else ""
+        shown = latency_unit([ms]).show_with_symbol(ms, uncertainty(latency))
+        takes = f" and takes {shown}{mark} (measured mean; profile {name})"
+    return (
+        f"Student {row.name} ({row.stage}) has a test accuracy of {_accuracy(row)}{takes}. {_leaving(row)} "
+        f"The teacher {why}, so no gain over it is claimed."
+    )
+
+
+def _why_unfit(report: Report, teacher: Row, accurate: Candidate) -> str:
+    """What is wrong with the teacher; empty where nothing is."""
+    check, interval = report.teacher_check, accurate.row.point.test_accuracy_ci95
+    if check is not None and not check.trusted:
+        other = "" if check.student is None else f", a student that learnt without it on {percent(check.student)}%"
+        return f"failed its check (right on {percent(check.teacher)}% of the validation images{other})"
+    if interval is not None and (teacher.point.test_accuracy or 0.0) < interval[0]:
+        return f"is less accurate than {accurate.row.name} ({_accuracy(teacher)} against {_accuracy(accurate.row)})"
+    return ""
+
+
+def _leaving(row: Row) -> str:
+    """The share of images that leaves before the last exit, and where."""
+    *early, last = row.point.exit_fractions or (1.0,)
+    if not early:
+        return "It has one exit, at which every image leaves."
+    blocks = row.exit_blocks or tuple(range(len(early) + 1))
+    places = [f"{percent(share)}% on block {block}" for share, block in zip(early, blocks, strict=False) if share]
+    where = f" ({', '.join(places)})" if places else ""
+    return f"{percent(1 - last)}% of the validation images leave early{where}."
 
 
 def _candidates(report: Report) -> list[Candidate]:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Objective = Literal["mean", "p50", "p95", "p99", "energy"]
-
 
 @dataclass(frozen=True)
 class Latency:
@@ -37,7 +35,7 @@ class Latency:
     p50_without_exits: float | None = None  # of the same student always run to the end, in the same processes
 
     def cost(self, objective: str = "mean") -> float | None:
-        """What a profile's objective says of it, in milliseconds, or millijoules for energy; None where it was not
+        """What a profile's objective says of it, in milliseconds, or millijoules for energy; None where that was not
         measured."""
         found: float | None = self.energy_mj if objective == "energy" else getattr(self, objective)
         return found

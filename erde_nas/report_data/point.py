@@ -8,6 +8,7 @@ from erde_nas.report_data.latency import Latency
 
 Stage = Literal["searched", "finished", "pruned", "quantized"]
 Role = Literal["student", "teacher", "teacher_with_exits", "student_without_exits"]  # all but the first: baselines
+MEDIAN_WORSE = "p50 is worse than that of the same student without exits"  # a remark of a point begins so
 
 # What earlier versions wrote as `label` of a baseline, before a comma and its precision.
 _ROLE_OF_LABEL: dict[str, Role] = {

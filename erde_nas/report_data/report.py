@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from erde_nas.device.exit_rules import ENTROPY
-from erde_nas.report_data.latency import Objective
+from erde_nas.report_data.objectives import Objective
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.screened import ScreenedPoint
 
@@ -45,7 +45,8 @@ class ProfileFacts:
     provider: str | None = None
     channel_multiple: int = 8
     objective: Objective = "mean"
-    measure: dict[str, bool | int | float] = field(default_factory=dict)
+    screen: bool = True
+    measure: dict[str, int | float] = field(default_factory=dict)
     limits: dict[str, int | float | None] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
 

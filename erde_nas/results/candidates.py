@@ -71,7 +71,7 @@ def _candidate(
         for profile in (p for p in group if timing is not None and file.kind in kinds_of(p)):
             assert timing is not None
             served += 1
-            all_wanted |= not profile.measure.screen
+            all_wanted |= not profile.screen
             sampled = None if images <= profile.measure.stream_images else profile.measure.stream_images
             span = brief_span(timing, point.exit_fractions, profile.objective, sampled)
             mean = brief_span(timing, point.exit_fractions, "mean", sampled)

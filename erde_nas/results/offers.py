@@ -13,11 +13,10 @@ import numpy as np
 
 from erde_nas.pareto import hypervolume, non_dominated
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.report_data.point import Point
+from erde_nas.report_data.point import MEDIAN_WORSE, Point
 from erde_nas.report_data.uncertainty import significant
 
 DOMINATED = "dominated: others are at least as accurate on validation and cheaper"
-MEDIAN_WORSE = "p50 is worse than that of the same student without exits"
 Fronts = dict[str, list[int]]
 
 

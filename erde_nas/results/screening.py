@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from erde_nas.measurement.statistics import Timing
-from erde_nas.networks.operating_points import QUANTILES, expected_cost
+from erde_nas.report_data.objectives import QUANTILES, expected_cost
 from erde_nas.report_data.uncertainty import significant
 
 NOISE = 0.03  # of a brief timing, at least: what the same file differs by from one measurement to the next

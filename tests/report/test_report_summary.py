@@ -103,3 +103,33 @@ def test_noise_makes_no_student_the_best(report: Draft) -> None:
     latency = best["latency_ms"]["cpu-1thread-int8"]
     latency |= {"interval": [0.5 * latency["mean"], 2 * latency["mean"]], "noisy": True}
     assert "c51e0f9a33 (finished) is 4.94 times" in summary_sentence(model(report))
+
+
+def test_says_where_images_leave(report: Draft) -> None:
+    sentence = summary_sentence(model(report))
+    assert "80% of the validation images leave early (55% on block 1, 25% on block 2)" in sentence.replace(".0%", "%")
+    for point in report["points"]:
+        point |= {"arch": None, "thresholds": [], "exit_fractions": [1.0]}
+    assert "It has one exit, at which every image leaves." in summary_sentence(model(report))
+
+
+def test_no_gain_is_claimed_over_a_teacher_that_failed_its_check(report: Draft) -> None:
+    report["teacher_check"] = {"teacher": 0.41, "student": 0.52, "trusted": False}
+    sentence = summary_sentence(model(report))
+    assert sentence.startswith(
+        "Student c51e0f9a33 (quantized) has a test accuracy of 91.8% (95% CI 91.4-92.3) and takes"
+    )
+    assert "failed its check (right on 41.0% of the validation images, a student that learnt without it on" in sentence
+    assert sentence.endswith("so no gain over it is claimed.")
+    assert "times as fast" not in sentence
+    report["teacher_check"]["trusted"] = True
+    assert "times as fast" in summary_sentence(model(report))
+
+
+def test_no_gain_is_claimed_over_a_teacher_that_is_worse(report: Draft) -> None:
+    report["teacher"]["test_accuracy"] = 0.915  # the best student: 92.0 %, at least 91.55 %
+    sentence = summary_sentence(model(report))
+    assert "is less accurate than c51e0f9a33" in sentence
+    assert "times as fast" not in sentence
+    report["teacher"]["test_accuracy"] = 0.916
+    assert "times as fast" in summary_sentence(model(report))

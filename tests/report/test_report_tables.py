@@ -1,16 +1,23 @@
 """The tables: order, choice of rows, columns that fit a terminal, marks for what was not measured."""
 
+import csv
+import io
 from typing import Any
 
 import pytest
 
 from erde_nas.report import columns
+from erde_nas.report.build import pareto_csv
 from erde_nas.report.exits import exits_table
-from erde_nas.report.facts import not_offered_table, run_facts
+from erde_nas.report.facts import not_offered_table, run_facts, screened_table
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
+from erde_nas.report.points import by_cost, student_rows
+from erde_nas.report.series import axis_title
 from erde_nas.report.tables import front_table, front_tables
 from erde_nas.report.tables import summary_sentence as summary_from_tables
+from erde_nas.report.units import MISSING
+from erde_nas.report_data.point import MEDIAN_WORSE
 from tests.report.conftest import Draft, model
 
 INT8 = "cpu-1thread-int8"
@@ -147,3 +154,63 @@ def test_a_new_column_of_what_was_measured_is_one_line(report: Draft, monkeypatc
     for text in (markdown(found), page(found)):
         assert "toy threads" in text
         assert "1 toy" in text
+
+
+def _screened(student: str, precision: str, accuracy: float, **ms: float) -> dict[str, Any]:
+    return {
+        "student": student, "stage": "pruned", "precision": precision, "thresholds": [0.5], "estimated_ms": ms,
+        "exit_fractions": [0.5, 0.5], "val_accuracy": accuracy, "macs": 1e6, "reason": f"{accuracy}",
+    }  # fmt: skip
+
+
+def test_what_was_screened_is_one_line_per_student(report: Draft) -> None:
+    assert screened_table(model(report)).cells == ()
+    report["screened"] = [
+        _screened("a", "fp32", 0.9, fast=0.0412),
+        _screened("a", "int8", 0.92, fast=0.0512),
+        _screened("a", "fp32", 0.91, fast=0.0413),
+        _screened("b", "int8", 0.8),
+    ]
+    table = screened_table(model(report))
+    assert table.cells == (
+        ("a", "pruned", "2 fp32, 1 int8", "92.00", "~51.2 µs (fast)", "0.92"),
+        ("b", "pruned", "1 int8", "80.00", MISSING, "0.8"),
+    )
+    for text in (page(model(report)), markdown(model(report))):
+        assert "Not measured in full" in text
+
+
+@pytest.mark.parametrize(
+    ("objective", "title"), [("p95", "p95 latency per image (ms)"), ("energy", "energy per image (mJ)")]
+)
+def test_rows_are_sorted_and_drawn_by_the_objective(report: Draft, objective: str, title: str) -> None:
+    report["profiles"]["cpu-1thread"]["objective"] = objective
+    for number, point in enumerate(report["points"]):
+        if found := point["latency_ms"].get("cpu-1thread"):
+            found |= {"energy_mj": float(number), "p95": 100.0 - number} if found["mean"] is not None else {}
+    found = model(report)
+    rows = [row for row in student_rows(found) if row.deployed and row.mean("cpu-1thread") is not None]
+    order = [row.index for row in by_cost(rows, "cpu-1thread")]
+    assert order == sorted(order, reverse=objective == "p95")
+    assert axis_title(found, "cpu-1thread") == title
+    estimated = next(row for row in student_rows(found) if row.point.stage == "searched")
+    # 55 %, 25 % and 20 % leave at the exits: at the 95th of a hundred images the last one.
+    last = estimated.point.latency_ms["cpu-1thread"].per_exit[-1]
+    assert estimated.cost("cpu-1thread") == (None if objective == "energy" else pytest.approx(last))
+
+
+def test_students_whose_median_is_worse_can_be_hidden(report: Draft) -> None:
+    assert "data-hides=" not in page(model(report))
+    report["points"][0]["remarks"] = [f"{MEDIAN_WORSE}: 2 against 1 ms on cpu-1thread"]
+    html = page(model(report))
+    assert f'data-hides="{MEDIAN_WORSE}"' in html
+    assert f"{MEDIAN_WORSE}: 2 against 1 ms" in html
+
+
+def test_a_student_that_is_a_baseline_is_one_line_of_the_csv(report: Draft) -> None:
+    twin = report["points"][0]
+    twin["file"] = "students/twin/model.onnx"
+    report["baselines"].append({**twin, "role": "student_without_exits"})
+    lines = list(csv.DictReader(io.StringIO(pareto_csv(model(report)), newline="")))
+    assert len(lines) == len(report["points"]) + len(report["baselines"]) - 1 + 1  # the twin once, and the teacher
+    assert [line["role"] for line in lines if line["file"] == twin["file"]] == ["student_without_exits"]

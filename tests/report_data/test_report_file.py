@@ -79,8 +79,11 @@ def test_a_report_of_an_earlier_version_says_the_same(tmp_path: Path) -> None:
     new = to_json(_read(tmp_path, old))
     assert new.keys() == {*old, "exit_rule", "screened"}
     assert new["exit_rule"] == {"name": "entropy", "text": "entropy of its answer", "unit": "nats"}
-    for key in old.keys() - {"teacher", "baselines", "points"}:
+    for key in old.keys() - {"teacher", "baselines", "points", "profiles"}:
         assert new[key] == old[key]
+    assert new["profiles"] == {
+        name: {**profile, "objective": "mean", "screen": True} for name, profile in old["profiles"].items()
+    }
     before = [old["teacher"], *old["baselines"], *old["points"]]
     for point, was in zip([new["teacher"], *new["baselines"], *new["points"]], before, strict=True):
         assert {key: point[key] for key in was if key != "label"} == {k: v for k, v in was.items() if k != "label"}
