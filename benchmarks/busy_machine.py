@@ -2,7 +2,7 @@
 
     python benchmarks/busy_machine.py [--rounds 5] [--profile cpu-1thread] [--out FILE.csv]
 
-One row per student: how many times as fast as the quickstart's teacher it is, quiet and under two kinds of load (loops
+One row per student: how many times as fast as the digits recipe's teacher it is, quiet and under two kinds of load (loops
 that compute, loops that empty the caches), as the median over rounds, and how far the busy medians are from the quiet
 one. The networks are untrained: latency does not depend on weights. Each measurement takes six processes.
 """
@@ -59,7 +59,7 @@ def load(name: str, cores: int) -> Iterator[None]:
 
 
 def write_teacher(dataset: Dataset, folder: Path) -> Workload:
-    """The quickstart's teacher without its early exits."""
+    """The digits recipe's teacher without its early exits."""
     stages = [StageChoice(2, width) for width in (32, 64, 128)]
     arch = make_arch(
         "resnet",
@@ -97,7 +97,7 @@ def row(key: str, found: dict[str, list[dict[str, Timing]]]) -> dict[str, object
 def main(arguments: argparse.Namespace) -> None:
     """Measure in turns and write the CSV."""
     profile = load_profile(resources.find("profiles", arguments.profile))
-    recipe = load_recipe(resources.find("search", "quickstart"))
+    recipe = load_recipe(resources.find("search", "digits"))
     dataset = load_dataset(recipe.dataset, None)
     space, machine = Space(recipe.space, image_shape(dataset), len(dataset.classes)), describe_machine()
     found: dict[str, list[dict[str, Timing]]] = {name: [] for name in LOADS}

@@ -1,10 +1,10 @@
 """What compression gains: every offered student against the fp32 teacher and against itself without exits.
 
-    python benchmarks/compression.py quickstart [--run DIR] [--out FOLDER]
+    python benchmarks/compression.py digits [--run DIR] [--out FOLDER]
     python benchmarks/compression.py cifar10-small [--data-dir DIR] [--trials N] [--epochs-scale F] [--run DIR]
 
 Searches into DIR (a temporary folder by default; a run that is there is continued, or only read where it is finished)
-and writes compression-quickstart.csv or compression-cifar10-small.csv. One row per offered operating point and
+and writes compression-digits.csv or compression-cifar10-small.csv. One row per offered operating point and
 profile: the speed-up of the measured mean latency over the fp32 teacher's in the same runtime and profile, the
 difference in test accuracy in points, and the median beside that of the same student always run to the end. Rows are
 sorted by speed-up; the last line printed is the fastest within one point of test accuracy, the first number to quote.
@@ -27,7 +27,7 @@ Report = dict[str, Any]
 def main() -> None:
     """Search where there is no finished run, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", choices=("quickstart", "cifar10-small"))
+    parser.add_argument("recipe", choices=("digits", "cifar10-small"))
     parser.add_argument("--run", type=Path, help="the run's folder")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--epochs-scale", type=float)

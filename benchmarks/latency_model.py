@@ -1,4 +1,4 @@
-"""How well the latency model predicts students that it has not seen: 60 of the quickstart's space, 60 of cifar10's.
+"""How well the latency model predicts students that it has not seen: 60 of the digits recipe's space, 60 of cifar10's.
 
     python benchmarks/latency_model.py [--students 60] [--out benchmarks/results/latency-model-cpu-1thread.csv]
 
@@ -46,7 +46,7 @@ from erde_nas.recipe.recipe import load_recipe
 from erde_nas.space.space import Space
 
 TABLE = Path(__file__).parent / "results" / "latency-model-cpu-1thread.csv"
-SHAPES = {"quickstart": (1, 16, 16), "cifar10": (3, 32, 32)}
+SHAPES = {"digits": (1, 16, 16), "cifar10": (3, 32, 32)}
 CLASSES = 10
 PROFILE = "cpu-1thread"
 SEED = 0

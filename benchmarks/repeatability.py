@@ -5,7 +5,7 @@
 One row per student: the mean of its stream in units of the reference network, as the median over five processes, its
 spread (largest minus smallest over median) over the rounds and over single processes, the same of plain milliseconds,
 which is what a benchmark without a reference would report, and how far the measured mean is from the one that is
-expected of the cost of each exit. The students are drawn at random from the quickstart's space; latency does not
+expected of the cost of each exit. The students are drawn at random from the digits recipe's space; latency does not
 depend on weights, so they are not trained, and leave at thresholds that let a half of the images go at each exit.
 """
 
@@ -83,7 +83,7 @@ def row(key: str, rounds: list[dict[str, Timing]]) -> dict[str, Any]:
 def main(arguments: argparse.Namespace) -> None:
     """Measure in rounds and write the CSV."""
     profile: HardwareProfile = load_profile(resources.find("profiles", arguments.profile))
-    recipe = load_recipe(resources.find("search", "quickstart"))
+    recipe = load_recipe(resources.find("search", "digits"))
     dataset = load_dataset(recipe.dataset, None)
     space = Space(recipe.space, image_shape(dataset), len(dataset.classes))
     rounds: list[dict[str, Timing]] = []

@@ -38,7 +38,7 @@ COLUMNS = ("student", "runtime", "precision", "exit", "ratio", "iqr_over_median"
 
 
 def students() -> dict[str, Arch]:
-    """One as the quickstart finds them, and a ResNet-20 with exits after its blocks 2 and 5."""
+    """One as the digits recipe finds them, and a ResNet-20 with exits after its blocks 2 and 5."""
     small = [StageChoice(1, 16), StageChoice(2, 32)]
     large = [StageChoice(3, 16), StageChoice(3, 32), StageChoice(3, 64)]
     exits = [Exit(block, "erde") for block in (2, 5, 8)]
