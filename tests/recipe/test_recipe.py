@@ -29,7 +29,8 @@ from erde_nas.recipe.section import Section
 from erde_nas.space.space import Space
 
 SHAPES = {  # classes, then channels, height and width of what `data/` makes of each data set
-    "quickstart": (10, (1, 16, 16)),
+    "quickstart": (10, (1, 28, 28)),
+    "digits": (10, (1, 16, 16)),
     "fashion-mnist": (10, (1, 28, 28)),
     "cifar10": (10, (3, 32, 32)),
     "cifar10-small": (10, (3, 32, 32)),
