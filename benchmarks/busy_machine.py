@@ -2,9 +2,9 @@
 
     python benchmarks/busy_machine.py [--rounds 5] [--profile cpu-1thread] [--out FILE.csv]
 
-One row per student: how many times as fast as the digits recipe's teacher it is, quiet and under two kinds of load (loops
-that compute, loops that empty the caches), as the median over rounds, and how far the busy medians are from the quiet
-one. The networks are untrained: latency does not depend on weights. Each measurement takes six processes.
+One row per student: how many times as fast as the digits recipe's teacher it is, quiet and under two kinds of load
+(loops that compute, loops that empty the caches), as the median over rounds, and how far the busy medians are from the
+quiet one. The networks are untrained: latency does not depend on weights. Each measurement takes six processes.
 """
 
 import argparse
