@@ -102,7 +102,9 @@ def full_columns(report: Report, cost: str, rows: list[Row]) -> list[Column]:
 
 
 def exits(row: Row) -> str:
-    """The blocks of its exits: "1 4 8"."""
+    """The blocks of its exits: "1 4 8"; of a cascade, whose networks count their own, how many there are."""
+    if row.point.cascade:
+        return f"{len(row.point.exit_fractions)} exits"
     return " ".join(map(str, row.exit_blocks)) or MISSING
 
 
