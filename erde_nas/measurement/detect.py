@@ -3,6 +3,7 @@
 import json
 import re
 
+from erde_nas.device.agent.energy import energy_counter
 from erde_nas.device.instructions import FAST_INT8, canonical
 from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.device.runtimes import runtime, unfit
@@ -28,6 +29,9 @@ def mismatch(profile: HardwareProfile, machine: Machine) -> str | None:
     if profile.device == "cuda":
         reasons += _missing_for_cuda(profile, machine)
     reasons += _missing_runtime(profile, machine)
+    if profile.objective == "energy" and not profile.elsewhere and energy_counter(profile.device) is None:
+        counter = "NVML" if profile.device == "cuda" else "RAPL"
+        reasons.append(f"objective energy needs {counter}, which gives nothing here (often root alone may read it)")
     if not reasons and (why := unfit(profile.runtime, Setting(profile.device, precision=profile.precision), machine)):
         reasons.append(why)
     if profile.threads > machine.usable_cores:

@@ -164,7 +164,7 @@ def measure_networks(
     where none can.
     """
     context = run.context
-    planned = measuring_s(len(networks), run.pace)
+    planned = measuring_s(sum(not trained.cut_of for trained in networks), run.pace)
     run.meter.plan(planned, fixed=[ALLOWANCE])
     with run.store.timed(EXPORT):
         files = _all_files(networks, run, left_out)

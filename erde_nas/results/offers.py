@@ -70,7 +70,7 @@ def _macs(point: Point, profiles: Sequence[HardwareProfile]) -> float | None:
 
 
 def _with_obstacle(point: Point, profiles: Sequence[HardwareProfile]) -> Point:
-    reason = _beyond_limits(point, profiles) if point.offered else ""
+    reason = (_beyond_limits(point, profiles) or _without_cost(point, profiles)) if point.offered else ""
     return replace(point, offered=False, reason=reason) if reason else point
 
 
@@ -90,6 +90,14 @@ def _beyond_limits(point: Point, profiles: Sequence[HardwareProfile]) -> str:
             return ""
         reasons += over
     return "; ".join(reasons)
+
+
+def _without_cost(point: Point, profiles: Sequence[HardwareProfile]) -> str:
+    """What was measured under no profile whose objective is known there has no place on any front."""
+    measured = [profile for profile in profiles if profile.name in point.latency_ms]
+    if not measured or any(cost_under(point, profile) is not None for profile in measured):
+        return ""
+    return f"its {measured[0].objective} was not measured on {' and '.join(profile.name for profile in measured)}"
 
 
 def _over(point: Point, profile: HardwareProfile) -> list[str]:

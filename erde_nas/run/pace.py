@@ -11,10 +11,11 @@ EXPORT, MEASURE = "export", "measure"  # the final measurement's files, and its 
 ALLOWANCE = "allowance"  # its additional processes: a time that the profile gives, however fast the machine is
 CHECK = "teacher check"  # the stage that compares the teacher with a student that learns without it
 REFERENCE = "reference"  # the stage that finds out how fast this machine measures
-SLIM_S = 1.0  # estimated, for each student that may lose exits
+SLIM_S = 0.2  # estimated, for each student that may lose exits
 FILE_S = 1.0  # estimated: exporting and checking one network of the final measurement
 EXITS, POINTS = 2, 2  # of a typical file, that are measured
-BRIEF = 4  # processes that measure briefly before it
+BRIEF, BRIEF_BLOCKS = 3, 5  # processes that measure briefly before it, and their blocks
+CUT = 2  # files with fewer exits, or of joined networks, for each student; of all together as many as students stay
 TEACHERS = 2  # networks of the final measurement that take as long as the teacher
 
 
@@ -32,16 +33,17 @@ class Pace:
 
 
 def measuring_s(entries: int, pace: Pace) -> dict[str, float]:
-    """Estimated seconds of the final measurement of so many networks, students and baselines, by its stages."""
+    """Estimated seconds of the final measurement of so many networks, students and baselines, by its stages; those with
+    fewer exits come besides."""
     seconds = {EXPORT: entries * FILE_S, MEASURE: 0.0, ALLOWANCE: 0.0}
     for group in measured_together(pace.profiles).values():
         how, kinds = group[0].measure, len(all_kinds(group))
+        students, teachers = max(0, entries - TEACHERS), TEACHERS * pace.teacher
+        brief = EXITS * (how.warmup_calls + 2 * BRIEF_BLOCKS * how.calls_per_block)
         calls: float = EXITS * (how.warmup_calls + 2 * how.blocks * how.calls_per_block)
         calls += POINTS * 2 * how.stream_images / group[0].batch_size
-        students = 1.5 * max(0, entries - TEACHERS)  # those with exits are measured without them, too
-        process_s = (
-            pace.probe.process_s + kinds * (students + TEACHERS * pace.teacher) * calls * pace.probe.call_ms / 1e3
-        )
-        seconds[MEASURE] += BRIEF * pace.probe.process_s + how.processes * process_s
+        for processes, files, each in ((BRIEF, (1 + CUT) * students, brief), (how.processes, students, calls)):
+            process_s = kinds * (files + teachers) * each * pace.probe.call_ms / 1e3
+            seconds[MEASURE] += processes * (pace.probe.process_s + process_s)
         seconds[ALLOWANCE] += how.allowance_s
     return seconds

@@ -8,7 +8,6 @@ from erde_nas.searching.stop import expected_trials
 
 GOAL_STUDENTS = 3  # trained for each of the shortlist, at most, where pruning heads for a goal
 REPORT_S = 3.0
-SLIMMED = 0.75  # students with fewer exits, for each that was finished or pruned
 BASELINES = 3  # measured beside the students
 
 
@@ -35,7 +34,7 @@ def after_search_s(recipe: Recipe, pace: Pace) -> dict[str, float]:
         "finish": finishing * pace.epoch_s / min(pace.parallel, finish.students),
         "prune": pruned * pace.epoch_s * compress.train.epochs / max(1, min(pace.parallel, pruned)),
         SLIM: (finish.students + pruned) * SLIM_S,
-        **measuring_s(round((finish.students + pruned) * (1 + SLIMMED)) + BASELINES, pace),
+        **measuring_s(finish.students + pruned + BASELINES, pace),
         "report": REPORT_S,
     }
     if checked := recipe.search.rank_check:

@@ -261,3 +261,11 @@ def test_the_runtime_follows_from_the_precision_that_is_written(tmp_path, featur
     assert profile.runtime == ("openvino" if wanted else "onnxruntime")
     (line,) = (line for line in path.read_text().splitlines() if line.startswith("runtime:"))
     assert ("int8" in line) <= (profile.precision == "int8")
+
+
+def test_energy_is_no_objective_where_the_hardware_counts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = HardwareProfile.model_validate({"name": "p", "objective": "energy"})
+    monkeypatch.setattr("erde_nas.measurement.detect.energy_counter", lambda device: None)
+    assert "objective energy needs RAPL" in (mismatch(profile, SERVER) or "")
+    monkeypatch.setattr("erde_nas.measurement.detect.energy_counter", lambda device: lambda: 1.0)
+    assert mismatch(profile, SERVER) is None

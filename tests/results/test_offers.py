@@ -265,3 +265,11 @@ def test_the_cost_is_the_one_that_the_profile_names(objective: str, seed: int) -
     for error, cost in best:
         covered |= (grid[:, None] >= error) & (grid[None, :] >= cost / 10)
     assert volume == pytest.approx(covered.mean(), abs=2e-3)
+
+
+def test_a_device_that_counts_no_energy_offers_nothing_by_it() -> None:
+    profile = HardwareProfile.model_validate({"name": "fast", "objective": "energy"})
+    marked, fronts = offer([point("a", 0.9, 1, fast=1.0)], (profile,), {})
+    assert fronts == {"macs": [], "fast": []}
+    assert marked[0].reason == "its energy was not measured on fast"
+    assert offer([point("a", 0.9, 1, fast=1.0, slow=1.0)], (profile, SLOW), {})[0][0].offered
