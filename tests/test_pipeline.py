@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,9 +83,14 @@ def test_every_student_has_its_files(finished, report):
         assert ({"model.onnx", "model.int8.onnx"} <= names) == (stage in ("finished", "pruned"))
         arch = Arch.from_dict(json.loads((folder / "arch.json").read_text()))
         assert folder.name == arch.id or stage == "pruned"
-    assert sorted(stages.values()) == ["finished", "pruned", "searched", "searched"]
+    trained = {name: stage for name, stage in stages.items() if "-x" not in name}
+    assert sorted(trained.values()) == ["finished", "pruned", "searched", "searched"]
     finished_one = next(name for name, stage in stages.items() if stage == "finished")
     assert stages[f"{finished_one}-p50"] == "pruned"
+    for name in (finished_one, f"{finished_one}-p50"):
+        exits = len(json.loads((finished / "students" / name / "arch.json").read_text())["exits"])
+        cut = {other.removeprefix(f"{name}-x") for other in stages if other.startswith(f"{name}-x")}
+        assert cut >= ({"0", str(exits - 1)} if exits > 1 else set()), "cut at its first exit, and without early exits"
     assert {row["student"] for row in report["searched"]} == {n for n, stage in stages.items() if stage != "pruned"}
 
 
@@ -197,7 +203,9 @@ def test_the_baselines_are_there(report):
 def test_pareto_csv_has_a_line_for_every_point(finished, report):
     with (finished / "pareto.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(report["points"]) + len(report["baselines"]) + 1
+    files = {point["file"] for point in report["points"]}
+    others = [point for point in report["baselines"] if point["file"] not in files]  # the rest are students as well
+    assert len(rows) == len(report["points"]) + len(others) + 1
     for point in report["points"]:
         assert any(
             row["student"] == point["student"]
@@ -217,7 +225,8 @@ def test_files_are_where_the_points_say(finished, measured_points):
 
 def test_measured_points_survive_their_file(finished, report):
     found = read_measured(RunStore(finished))
-    again = [from_json(Point, point) for point in report["baselines"]]
+    judged = {"offered": True, "reason": "", "dominated": False, "remarks": ()}
+    again = [replace(from_json(Point, point), **judged) for point in report["baselines"]]
     assert list(found.baselines) == again
     assert found.teacher == from_json(Point, report["teacher"])
 

@@ -19,6 +19,7 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, drop_early_exits
 from erde_nas.networks.weights import load_network
+from erde_nas.onnx_files.curve import curve_path
 from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
@@ -198,7 +199,15 @@ def measure_networks(
                 found_points += points_of(file, context, timings, run.store.folder, left_out)
         points += found_points
         unfirm |= _not_standing(tried, found_points, run, final.lost)
+    _remove([file for file in files if str(file.path) not in {path for path, _ in measured}])
     return points, screened
+
+
+def _remove(files: Sequence[NetworkFile]) -> None:
+    """The files that were only timed briefly: they have no thresholds, and nobody is to run them."""
+    for file in files:
+        file.path.unlink(missing_ok=True)
+        curve_path(file.path).unlink(missing_ok=True)
 
 
 def _all_files(networks: Sequence[TrainedNetwork], run: RunContext, left_out: LeftOut) -> list[NetworkFile]:
