@@ -297,6 +297,7 @@ EXIT_RULES: Registry[Any] = Registry(
         "entropy": "erde_nas.device.exit_rules:ENTROPY",
         "max-prob": "erde_nas.device.exit_rules:MAX_PROB",
         "margin": "erde_nas.device.exit_rules:MARGIN",
+        "learned": "erde_nas.device.learned_rule:LEARNED",
     },
     a="erde_nas.device.exit_rules:ExitRule",
 )

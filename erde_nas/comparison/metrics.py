@@ -49,11 +49,10 @@ def budget_curve(
 
     Budgets below the first exit's MACs get that exit for all images.
     """
-    costs = np.array(run.macs_per_exit, float)
-    points = operating_curve(
-        run.validation.astype(np.float32), validation_labels, run.macs_per_exit, rule
-    )  # by rising cost and accuracy
-    score, correct = scores(rule, run.test), run.test.argmax(-1) == test_labels
+    costs, validation = np.array(run.macs_per_exit, float), run.validation.astype(np.float32)
+    points = operating_curve(validation, validation_labels, run.macs_per_exit, rule)  # by rising cost and accuracy
+    score = scores(rule.fitted(validation, validation_labels), run.test)
+    correct = run.test.argmax(-1) == test_labels
     spent, accuracy = [], []
     for point in points:
         taken = exit_indices(score, point.thresholds)

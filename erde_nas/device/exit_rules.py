@@ -6,7 +6,7 @@ under the entry point `erde_nas.exit_rules` (docs/exit_rules.md).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from erde_nas.registry import EXIT_RULES
 
 Score = Callable[[Sequence[np.ndarray]], np.ndarray]
 """The logits of the exits so far, each (n, classes), this exit's last -> scores (n,), in the logits' precision."""
+
+Graph = str | Callable[[int], str]
+"""A graph in the text form of ONNX, or one for each exit, by its number."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,66 @@ class ExitRule:
     name: str
     text: str  # what the score is, to stand behind "the"
     score: Score
-    graph: str
-    single: str = ""  # the same for one image alone, where that takes fewer nodes
+    graph: Graph
+    single: Graph = ""  # the same for one image alone, where that takes fewer nodes
     unit: str = ""  # of the score; empty: it has none
     resolution: float = 0.0  # scores that differ by less are equal: what rounding makes of 1 - p, where p is close to 1
+    fitting: "Fitting | None" = None  # how it gets parameters of each student's own; until then it has those of nobody
+    parameters: str = ""  # those that it has got
+
+    @property
+    def record(self) -> str:
+        """What a file says of its rule, as `exit_rule` reads it: the name, and behind a space the parameters."""
+        return f"{self.name} {self.parameters}".rstrip()
+
+    def graph_at(self, number: int, single: bool = False) -> str:
+        """The graph at exit `number`, for one image alone where that is wanted and there is one."""
+        graph = self.single if single and self.single else self.graph
+        return graph if isinstance(graph, str) else graph(number)
+
+    def fitted(self, logits: np.ndarray, labels: np.ndarray) -> "ExitRule":
+        """The rule with parameters for a student that answers like this: logits (exits, n, classes), labels (n,), of
+        images that it was not trained on. Itself where there is nothing to fit, or that is done."""
+        if self.fitting is None or self.parameters:
+            return self
+        return self.with_parameters(self.fitting.fit(logits.astype(np.float64), labels))
+
+    def with_parameters(self, parameters: str) -> "ExitRule":
+        """The rule with what `fit` wrote. Raises ValueError for anything else."""
+        if self.fitting is None:
+            raise ValueError("it takes none")
+        return replace(self.fitting.rule(parameters), parameters=parameters)
 
 
-def exit_rule(name: str) -> ExitRule:
-    """The rule of that name. Raises UserError where there is none, or a plug-in's calls itself otherwise."""
+@dataclass(frozen=True)
+class Fitting:
+    """How a rule gets parameters for a student. They are one line of text, which the student's file keeps.
+
+    `fit` never runs on a device, so it may import more than numpy, inside itself. It has to do with few images, and
+    with ones that every exit is right on.
+    """
+
+    fit: Callable[[np.ndarray, np.ndarray], str]  # logits (exits, n, classes) float64, labels (n,) -> parameters
+    rule: Callable[[str], ExitRule]  # the rule with these parameters; raises ValueError for what `fit` did not write
+
+
+def exit_rule(record: str) -> ExitRule:
+    """The rule of that name, with the parameters behind it where a file says some.
+
+    Raises UserError where there is none, a plug-in's calls itself otherwise, or the parameters are not the rule's.
+    """
+    name, _, parameters = record.partition(" ")
     rule = EXIT_RULES[name]
     if not isinstance(rule, ExitRule) or rule.name != name:
         raise UserError(f"the exit rule '{name}' must be an ExitRule of that name, but its plug-in brings {rule!r}")
-    return rule
+    if not parameters:
+        return rule
+    try:
+        return rule.with_parameters(parameters)
+    except ValueError as error:
+        raise UserError(
+            f"the exit rule '{name}' cannot have the parameters {parameters!r}: {error}; export the student again"
+        ) from error
 
 
 def entropy(logits: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from erde_nas.pareto import non_dominated
 from erde_nas.report_data.objectives import expected_cost
 
 COMBINATIONS = 1024  # more would fit the validation split's noise
+FOLDS = 5  # of the images that a rule is fitted to
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,19 @@ def scores(rule: ExitRule, logits: np.ndarray) -> np.ndarray:
     return np.reshape(found, (exits - 1, count))
 
 
+def held_out_scores(rule: ExitRule, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """As `scores`; those of a rule that is still to be fitted come from as many rules as there are folds, each fitted
+    without the images that it scores (cross-fitting): what thresholds promise on them holds for new images, too."""
+    if rule.fitting is None or rule.parameters:
+        return scores(rule, logits)
+    fold = np.arange(len(labels)) % FOLDS
+    found = np.empty((len(logits) - 1, len(labels)))
+    for number in range(FOLDS):
+        own = fold == number
+        found[:, own] = scores(rule.fitted(logits[:, ~own], labels[~own]), logits[:, own])
+    return found
+
+
 def exit_indices(score: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     """The exit (n,) at which each image leaves: score is (exits, n) or (exits - 1, n), thresholds one per exit but the
     last, which answers always."""
@@ -99,9 +113,10 @@ def operating_curve(
     """The non-dominated operating points by rising cost, which is that of a profile's `objective`; equal ones once.
 
     Thresholds lie halfway between neighbouring scores seen at the exit, at evenly spaced quantiles, or are 0 (nobody
-    leaves). Logits (exits, n, classes), labels (n,), cost per exit.
+    leaves). Logits (exits, n, classes), labels (n,), cost per exit. Of a rule that is still to be fitted, the points
+    are those of `rule.fitted(logits, labels)`, judged by `held_out_scores`.
     """
-    score = scores(rule, logits)
+    score = held_out_scores(rule, logits, labels)
     correct = logits.argmax(-1) == labels
     exits = len(logits)
     levels = max(2, math.floor(COMBINATIONS ** (1 / max(1, exits - 1)) + 1e-9))

@@ -45,7 +45,7 @@ def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: Exit
         producer_name=PRODUCER,
     )
     if thresholds and rule != ENTROPY:
-        helper.set_model_props(model, {EXIT_RULE: rule.name})
+        helper.set_model_props(model, {EXIT_RULE: rule.record})
     onnx.checker.check_model(model)
     return model
 
@@ -113,7 +113,7 @@ def _leaves(number: int, early_exits: int, rule: ExitRule) -> tuple[list[NodePro
         threshold = f"{at}/threshold"
         nodes.append(helper.make_node("Gather", ["thresholds", f"{at}/number"], [threshold], axis=0))
         constants.append(numpy_helper.from_array(np.array(number, np.int64), f"{at}/number"))
-    scored = rule_nodes(rule.single or rule.graph, f"{at}/", number)
+    scored = rule_nodes(rule.graph_at(number, single=True), f"{at}/", number)
     nodes += [*scored.nodes, helper.make_node("Less", [scored.score, threshold], [f"{at}/leaves"])]
     for node in nodes:
         node.name = node.output[0]
@@ -197,5 +197,5 @@ def thresholds_of(model: ModelProto) -> tuple[float, ...]:
 
 
 def exit_rule_of(model: ModelProto) -> str:
-    """The name of a nested file's exit rule. Files of earlier versions do not say it: it is entropy."""
+    """A nested file's exit rule, as `exit_rule` reads it. Files of earlier versions do not say it: it is entropy."""
     return next((entry.value for entry in model.metadata_props if entry.key == EXIT_RULE), ENTROPY.name)

@@ -54,7 +54,7 @@ def with_score(segment: ModelProto, number: int, rule: ExitRule) -> ModelProto:
     """
     copy, name = ModelProto(), f"score{number}"
     copy.CopyFrom(segment)
-    scored = rule_nodes(rule.graph, f"{name}/", number)
+    scored = rule_nodes(rule.graph_at(number), f"{name}/", number)
     shape = numpy_helper.from_array(np.array([-1], np.int64), f"{name}/shape")
     copy.graph.node.extend([*scored.nodes, helper.make_node("Reshape", [scored.score, shape.name], [name], name=name)])
     copy.graph.initializer.extend([*scored.constants, shape])

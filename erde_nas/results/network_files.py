@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from erde_nas.compression.int8 import Quantized, accurate, calibration_images, quantized
+from erde_nas.device.exit_rules import ExitRule
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
 from erde_nas.measurement.candidate_latency import QUICK
@@ -76,6 +77,10 @@ class NetworkFile:
     @property
     def is_student(self) -> bool:
         return self.trained.role == "student" and isinstance(self.trained.network, EarlyExitNetwork | Cascade)
+
+    def exit_rule(self, context: TrainingContext) -> ExitRule:
+        """The run's, fitted to what this file answers where it is one that is fitted."""
+        return context.exit_rule.fitted(self.val_logits, context.dataset.validation.labels)
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -156,7 +161,7 @@ def with_thresholds(file: NetworkFile, context: TrainingContext) -> NetworkFile:
         "exit_fractions": " ".join(f"{share:.4f}" for share in default.exit_fractions),
         **({} if file.quantized is None else {"instructions": " ".join(file.instructions)}),
     }
-    rule, images = context.exit_rule, context.dataset.validation.images
+    rule, images = file.exit_rule(context), context.dataset.validation.images
     write_file(file.segments, default.thresholds, file.path, metadata, rule)
     write_curve(file.path, file.curve)
     if file.kind == FP32:

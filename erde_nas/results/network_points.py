@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from erde_nas.data.dataset import Dataset
+from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.distil.context import TrainingContext
 from erde_nas.measurement.failures import LeftOut
 from erde_nas.measurement.latency import latency_record
@@ -42,9 +43,9 @@ def points_of(
     obstacle = file.mismatch or "; ".join(f"{name}: {why}" for name, why in wrong.items())
     if wrong and file.trained.role != "student":
         left_out[file.key] = obstacle
-    points = []
+    points, rule = [], file.exit_rule(context)
     for number, chosen in enumerate(file.points):
-        point = _tested(file.trained, chosen, test_logits, context)
+        point = _tested(file.trained, chosen, test_logits, context, rule)
         latency = {p.name: _latency(timings[p.name], file, number, p) for p in served if p.name not in wrong}
         points.append(
             replace(
@@ -62,10 +63,16 @@ def points_of(
     return points
 
 
-def _tested(trained: TrainedNetwork, chosen: OperatingPoint, logits: np.ndarray, context: TrainingContext) -> Point:
+def _tested(
+    trained: TrainedNetwork,
+    chosen: OperatingPoint,
+    logits: np.ndarray,
+    context: TrainingContext,
+    rule: ExitRule = ENTROPY,
+) -> Point:
     """An operating point that was chosen on validation, with its accuracy on test; of its file nothing is known yet."""
     labels = context.dataset.test.labels
-    accuracy = operate(logits, labels, trained.macs_per_exit, chosen.thresholds, context.exit_rule).accuracy
+    accuracy = operate(logits, labels, trained.macs_per_exit, chosen.thresholds, rule).accuracy
     return Point(
         student=trained.name,
         stage=trained.stage,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from erde_nas.distil.context import TrainingContext
@@ -14,7 +15,7 @@ from erde_nas.networks.health import check_exits
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import exit_macs, parameter_count
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.operating_points import accuracy_per_exit, cheapest_within, operate, operating_curve
+from erde_nas.networks.operating_points import accuracy_per_exit, cheapest_within, operating_curve
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.searching.objectives import cost_of_exits, limits_exceeded, objective_values, timed
 from erde_nas.space.findings import Findings, Judged
@@ -88,12 +89,10 @@ def judge(network: EarlyExitNetwork, per_exit_ms: Mapping[str, Sequence[float]],
     check_exits(logits)
     macs = exit_macs(network.arch)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
-    rule = context.exit_rule
-    curve = operating_curve(logits, validation.labels, costs[cost_of_exits(search, context.profiles)], rule)
+    cost_per_exit = costs[cost_of_exits(search, context.profiles)]
+    curve = operating_curve(logits, validation.labels, cost_per_exit, context.exit_rule)
     point = cheapest_within(curve, search.accuracy_tolerance)
-    expected = {
-        name: operate(logits, validation.labels, cost, point.thresholds, rule).cost for name, cost in costs.items()
-    }
+    expected = {name: float(np.dot(point.exit_fractions, cost)) for name, cost in costs.items()}
     params = parameter_count(network)
     return Judged(
         val_accuracy=point.accuracy,

@@ -21,7 +21,7 @@ from erde_nas.onnx_files.metadata import read_metadata
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import Quantization, quantize_segments
 from erde_nas.onnx_files.segments import export_segments
-from tests.exit_rules import SO_FAR
+from tests.exit_rules import FITTED, SO_FAR
 from tests.networks.builders import METADATA, build, digits, medians, small_arch, write_onnx
 
 IMAGES, NEEDS = digits()[0][:24], set(EXACT_INT8)
@@ -62,13 +62,13 @@ def test_predictions_are_those_of_pytorch(model, folder, network, thresholds):
     np.testing.assert_allclose([row["logits"] for row in rows], logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", [MAX_PROB, MARGIN, SO_FAR], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [MAX_PROB, MARGIN, SO_FAR, FITTED], ids=lambda rule: rule.name)
 def test_a_file_decides_by_its_own_rule_which_need_not_be_installed(network, folder, tmp_path, rule):
     thresholds = medians(network, IMAGES, rule)
     rows = predict_files(write_onnx(network, thresholds, tmp_path / "other.onnx", rule), [folder])
     score = rule.score([all_logits(network, IMAGES)[0]])
     assert [row["exit"] for row in rows] == [0 if value < thresholds[0] else 1 for value in score]
-    assert read_metadata(tmp_path / "other.onnx").exit_rule == rule.name
+    assert read_metadata(tmp_path / "other.onnx").exit_rule == rule.record
 
 
 def test_images_of_another_size_and_colour_are_fitted_where_that_is_wanted(model, tmp_path):

@@ -20,7 +20,7 @@ from erde_nas.onnx_files.names import input_name, output_names
 from erde_nas.onnx_files.nest import exit_rule_of, nest, split
 from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.registry import EXIT_RULES
-from tests.exit_rules import SO_FAR
+from tests.exit_rules import FITTED, SO_FAR
 
 RULES = list(EXIT_RULES)
 EXITS, CLASSES = 3, 4
@@ -35,6 +35,7 @@ BY_HAND = {  # of the likelihoods p
     "entropy": lambda p: -math.fsum(q * math.log(q) for q in p if q),
     "max-prob": lambda p: math.fsum(sorted(p)[:-1]),
     "margin": lambda p: 1 - sorted(p)[-1] + sorted(p)[-2],
+    "learned": lambda p: sorted(p)[-2] / (sorted(p)[-1] + sorted(p)[-2]),  # until it is fitted
 }
 
 
@@ -127,13 +128,13 @@ def test_scores_are_small_where_sure_and_never_negative(name, scale):
     assert rule.score([sure])[0] < 1e-6 < rule.score([unsure])[0]
 
 
-@pytest.mark.parametrize("rule", [*map(exit_rule, RULES), SO_FAR], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*map(exit_rule, RULES), SO_FAR, FITTED], ids=lambda rule: rule.record)
 def test_every_form_of_a_file_decides_as_numpy_does(rule):
     images = pixels(2)
     logits = logits_of(images)
     model = nest(segments(), [0.5, 0.5], rule)
     onnx.checker.check_model(model, full_check=True)
-    assert exit_rule_of(onnx.load_from_string(model.SerializeToString())) == rule.name
+    assert exit_rule_of(onnx.load_from_string(model.SerializeToString())) == rule.record
     parts = split(model)
     batched = Compacting([as_segment(session(part)) for part in parts], rule)
     scored = [session(with_score(part, n, rule) if n < EXITS - 1 else part) for n, part in enumerate(parts)]
@@ -165,7 +166,7 @@ def test_thresholds_that_nobody_meets_and_everybody(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_image_at_its_threshold_stays(name):
-    """Equal logits have a score that every precision and library gives, but for the entropy, which is a logarithm."""
+    """Equal logits have a score that every precision and library gives, but for those with logarithms in them."""
     rule, image = exit_rule(name), np.zeros((1, 1, EXITS, CLASSES), np.uint8)
     model = nest(segments(), [0.0, 0.0], rule)
     batched = Compacting([as_segment(session(part)) for part in split(model)], rule)
@@ -173,7 +174,7 @@ def test_an_image_at_its_threshold_stays(name):
     for level, exit_ in ((score, 2), (np.nextafter(score, np.float32(9)), 0)):
         levels = np.array([level, -1], np.float32)
         assert batched.run(image, levels)[1].tolist() == [exit_]
-        if name != "entropy":
+        if name in ("max-prob", "margin"):
             assert score == {"max-prob": 0.75, "margin": 1.0}[name]
             assert one_by_one(model, image, levels) == [exit_]
             assert exit_indices(scores(rule, logits_of(image)), levels.tolist()).tolist() == [exit_]
@@ -211,7 +212,9 @@ def test_a_plug_in_must_bring_a_rule_of_its_own_name():
     text = r"the exit rule 'mine' must be an ExitRule of that name, but its plug-in brings ExitRule\(name='margin'"
     with EXIT_RULES.registered("mine", "erde_nas.device.exit_rules:MARGIN"), pytest.raises(UserError, match=text):
         exit_rule("mine")
-    with pytest.raises(UserError, match="unknown exit rule 'entropi': choose one of entropy, max-prob, margin"):
+    with pytest.raises(
+        UserError, match="unknown exit rule 'entropi': choose one of entropy, max-prob, margin, learned"
+    ):
         exit_rule("entropi")
 
 

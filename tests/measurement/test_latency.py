@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from erde_nas.device.agent.job import Answer, Disturbance, Interruptions, StreamTimes, Times
-from erde_nas.device.exit_rules import exit_rule
+from erde_nas.device.exit_rules import MARGIN
 from erde_nas.errors import UserError
 from erde_nas.measurement import latency
 from erde_nas.measurement.latency import Effort, Workload, latency_record, measure
@@ -16,6 +16,7 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.recipe.profile import HardwareProfile, MeasureSection
+from tests.exit_rules import FITTED
 from tests.networks.builders import build, digits, medians, small_arch, write_onnx
 
 IMAGES = digits()[0][:40]
@@ -54,9 +55,9 @@ def test_stream_leaves_where_pytorch_leaves(student, batch_size, streamed):
         assert stream.mean > 0
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
-def test_stream_leaves_by_the_rule_that_the_file_names(tmp_path, student, batch_size):
-    network, rule = student[0], exit_rule("margin")
+@pytest.mark.parametrize(("batch_size", "rule"), [(1, MARGIN), (8, MARGIN), (8, FITTED)])
+def test_stream_leaves_by_the_rule_that_the_file_names(tmp_path, student, batch_size, rule):
+    network = student[0]
     levels = tuple(medians(network, IMAGES[:32], rule))
     _, taken = network.forward_until_exit(torch.from_numpy(IMAGES[:32]), levels, rule)
     wanted = tuple(np.bincount(taken, minlength=3) / 32)

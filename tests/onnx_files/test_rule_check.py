@@ -8,10 +8,10 @@ from erde_nas.device.exit_rules import MARGIN, MAX_PROB, exit_rule
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.rule_check import check_rule
 from erde_nas.registry import EXIT_RULES
-from tests.exit_rules import SO_FAR
+from tests.exit_rules import FITTED, SO_FAR
 
 
-@pytest.mark.parametrize("rule", [*map(exit_rule, EXIT_RULES), SO_FAR], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*map(exit_rule, EXIT_RULES), SO_FAR, FITTED], ids=lambda rule: rule.record)
 def test_a_rule_that_agrees_with_itself_passes(rule):
     check_rule(rule)
 

@@ -220,7 +220,9 @@ def test_the_exit_rule_is_one_of_the_registry_and_changes_no_hash_of_earlier_rec
     assert load(tmp_path, {"exit_rule": "entropy"}).model_dump() == plain.model_dump()
     other = load(tmp_path, {"exit_rule": "margin"})
     assert other.model_dump(mode="json") == {**plain.model_dump(mode="json"), "exit_rule": "margin"}
-    with pytest.raises(UserError, match=r"exit_rule: should be 'entropy', 'max-prob' or 'margin' \(got \"sure\"\)"):
+    with pytest.raises(
+        UserError, match=r"exit_rule: should be 'entropy', 'max-prob', 'margin' or 'learned' \(got \"sure\"\)"
+    ):
         load(tmp_path, {"exit_rule": "sure"})
 
 

@@ -30,11 +30,11 @@ class Setting:
     precision: str = "fp32"
     batch_size: int = 1
     provider: str | None = None  # of ONNX Runtime, where it is not that of the device
-    exit_rule: str = "entropy"  # a name of registry.EXIT_RULES
+    exit_rule: str = "entropy"  # a name of registry.EXIT_RULES, with the parameters of a fitted one
 
     @property
     def rule(self) -> ExitRule:
-        """The exit rule of that name."""
+        """The exit rule that it says."""
         return exit_rule(self.exit_rule)
 
 

@@ -24,6 +24,7 @@ from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.quantize import quantize_segments
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.registry import RUNTIMES
+from tests.exit_rules import FITTED
 from tests.networks.builders import build, digits, medians, small_arch
 
 IMAGES = digits()[0][:48]
@@ -116,7 +117,9 @@ def test_exits_and_logits_are_those_of_pytorch(load, name, precision, batch_size
 
 
 @pytest.mark.parametrize("name", [pytest.param(c.values[0], marks=c.marks) for c in CASES if c.values[1] == "fp32"])
-@pytest.mark.parametrize(("batch_size", "chosen"), [(1, "margin"), (BATCH, "max-prob")])
+@pytest.mark.parametrize(
+    ("batch_size", "chosen"), [(1, "margin"), (BATCH, "max-prob"), (1, FITTED.record), (BATCH, FITTED.record)]
+)
 def test_every_runtime_keeps_the_exit_rule(load, name, batch_size, chosen):
     """Each decides by the rule that the file, or else the setting, names."""
     rule, wanted = exit_rule(chosen), expected("fp32")
