@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True, help="where the official binary files are")
     parser.add_argument("--work", type=Path, required=True, help="folder for the logits; kept")
     parser.add_argument("--shape", choices=SHAPES, action="append", help="repeatable; all without it")
-    parser.add_argument("--data", choices=("cifar10", "cifar100"), default="cifar10")
+    parser.add_argument("--data", choices=("cifar10", "cifar100", "fashion-mnist-small"), default="cifar10")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()

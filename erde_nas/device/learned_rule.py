@@ -1,7 +1,10 @@
-"""The exit rule that each student learns: how likely going on is to mend the answer, from the logits so far.
+"""The exit rule that each student learns: what going on is expected to gain.
 
-Early-exit failure prediction (arXiv 2508.21495) as one logistic regression per exit. Its features are the logarithms of
-the largest probabilities, the entropy, and how far the exit before agrees. Needs numpy alone, but for `fit`.
+For every exit but the last, two logistic regressions on the lead of its largest logit over the second: how likely the
+last exit mends a wrong answer of this one, and how likely it spoils a right one (early-exit failure prediction, arXiv
+2508.21495, of which an exit's own mistakes are only half: what no exit gets right, or a later one gets wrong, is no
+reason to go on). Entropy, largest probability, further logits and agreement with the exit before were tried as well and
+added nothing: docs/exit_rules.md. Needs numpy alone.
 """
 
 import json
@@ -13,130 +16,115 @@ import numpy as np
 
 from erde_nas.device.exit_rules import ExitRule, Fitting
 
-LARGEST = 3  # probabilities that are looked at
-PULL = 1.0  # of a coefficient towards 0, where its feature has a standard deviation of 1: log-likelihood per square / 2
-FREE = 0.01  # times as much is the pull on the margin's: with few images the rule orders them as the margin does
+Line = tuple[float, float]
+"""log(p / (1 - p)) of a chance p: at a lead of 0, and per unit of the lead."""
+
+STEPS, ENOUGH = 100, 1e-9  # of Newton's method
 
 
 @dataclass(frozen=True)
-class ExitWeights:
-    """What log(score / (1 - score)) at an exit is made of: weights of the largest log-probabilities in falling order,
-    of the entropy, and of Σ p q, where p is this exit's softmax and q that of the exit before; at exit 0 that is none.
-    """
+class Chances:
+    """That going on from an exit mends its answer, and that it spoils it."""
 
-    bias: float
-    entropy: float
-    agreement: float
-    largest: tuple[float, ...]
+    mends: Line
+    spoils: Line
 
 
-NOBODYS = ExitWeights(0.0, 0.0, 0.0, (-1.0, 1.0))  # the second's share of the two likeliest
+@dataclass(frozen=True)
+class Prior:
+    """Independent normal distributions of a line's two numbers, per standard deviation of the lead: what counts where
+    there are few images. Means are near what CIFAR's networks have; with thousands of images they change nothing."""
+
+    mean: Line
+    deviation: Line
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in the precision of `logits`."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+MENDS = Prior((-0.5, -2.0), (2.0, 0.5))
+SPOILS = Prior((-3.0, -2.0), (0.5, 0.5))
+NOBODYS = Chances((0.0, -1.0), (-50.0, 0.0))  # the second's share of the two likeliest, and never
 
 
-def features(so_far: Sequence[np.ndarray], largest: int = LARGEST) -> np.ndarray:
-    """Logits of the exits so far, each (n, classes) -> (n, 2 + largest): entropy, agreement, largest log p."""
-    log_p = log_softmax(so_far[-1])
-    p, sorted_ = np.exp(log_p), np.sort(log_p, -1)[:, ::-1]
-    agreement = (p * np.exp(log_softmax(so_far[-2]))).sum(-1) if len(so_far) > 1 else np.zeros_like(p[:, 0])
-    return np.column_stack([-(p * log_p).sum(-1), agreement, sorted_[:, :largest]])
+def lead(logits: np.ndarray) -> np.ndarray:
+    """(n, classes) -> (n,), how far the largest lies above the second."""
+    second, first = np.moveaxis(np.partition(logits, -2, axis=-1)[..., -2:], -1, 0)
+    return first - second
 
 
-def _at(weights: Sequence[ExitWeights], number: int) -> ExitWeights:
-    return weights[number] if number < len(weights) else NOBODYS
+def _chance(line: Line, ahead: np.ndarray) -> np.ndarray:
+    at_zero, slope = (ahead.dtype.type(value) for value in line)
+    return np.exp(-np.logaddexp(0, -(at_zero + slope * ahead)))
 
 
-def _score(weights: Sequence[ExitWeights], so_far: Sequence[np.ndarray]) -> np.ndarray:
-    at = _at(weights, len(so_far) - 1)
-    found = features(so_far, len(at.largest))
-    odds = found @ np.array([at.entropy, at.agreement, *at.largest], found.dtype) + found.dtype.type(at.bias)
-    return np.exp(-np.logaddexp(0, -odds))
+def _at(exits: Sequence[Chances], number: int) -> Chances:
+    return exits[number] if number < len(exits) else NOBODYS
 
 
-def _graph(weights: Sequence[ExitWeights], single: bool, number: int) -> str:
-    at = _at(weights, number)
-    shape = "float[1, c]" if single else "float[n, c]"
-    before = f"{shape} logits{number - 1}, " if number else ""
-    column = ", ".join(f"{value:.9f}" for value in at.largest)
-    body = ["log_p = LogSoftmax <axis = -1> (logits)", "p = Exp (log_p)"]
-    body += ["top, index = TopK <axis = -1> (log_p, count)", "of_top = Gemm (top, weights, bias)"]
-    body += _product("with_entropy", "p", "log_p", "of_top", -at.entropy, single)
-    if number:
-        body.append(f"before = Softmax <axis = -1> (logits{number - 1})")
-        body += _product("with_agreement", "p", "before", "with_entropy", at.agreement, single)
-    body.append(f"score = Sigmoid ({'with_agreement' if number else 'with_entropy'})")
-    return f"""learned ({before}{shape} logits) => (float[n, 1] score)
-    <int64[1] count = {{{len(at.largest)}}}, float[{len(at.largest)}, 1] weights = {{{column}}},
-    float[1] bias = {{{at.bias:.9f}}}, int64[1] last = {{-1}}> {{ {" ".join(body)} }}"""
+def _score(exits: Sequence[Chances], so_far: Sequence[np.ndarray]) -> np.ndarray:
+    at, ahead = _at(exits, len(so_far) - 1), lead(so_far[-1])
+    return np.maximum(_chance(at.mends, ahead) - _chance(at.spoils, ahead), 0)
 
 
-def _product(name: str, a: str, b: str, added: str, factor: float, single: bool) -> list[str]:
-    """Nodes for added + factor · Σ a b over the classes; for one image alone that is one."""
-    if single:
-        return [f"{name} = Gemm <alpha = {factor:.9f}, transB = 1> ({a}, {b}, {added})"]
-    return [
-        f"{name}_products = Mul ({a}, {b})",
-        f"{name}_sum = ReduceSum <keepdims = 1> ({name}_products, last)",
-        f"{name}_factor = Constant <value_float = {factor:.9f}> ()",
-        f"{name}_part = Mul ({name}_sum, {name}_factor)",
-        f"{name} = Add ({added}, {name}_part)",
-    ]
+def _graph(exits: Sequence[Chances], number: int) -> str:
+    at = _at(exits, number)
+    rows = [[*at.mends], [*at.spoils]]
+    zero, slope = (", ".join(f"{row[i]:.9f}" for row in rows) for i in (0, 1))
+    minus = ", ".join(f"{-row[1]:.9f}" for row in rows)
+    return f"""learned (float[n, c] logits) => (float[n, 1] gain)
+    <int64[1] two = {{2}}, float[2, 2] slopes = {{{slope}, {minus}}}, float[2] at_zero = {{{zero}}},
+    float[2, 1] signs = {{1.0, -1.0}}> {{
+        top, index = TopK <axis = -1> (logits, two)
+        odds = Gemm (top, slopes, at_zero)
+        chances = Sigmoid (odds)
+        difference = MatMul (chances, signs)
+        gain = Relu (difference)
+    }}"""
 
 
 def _fit(logits: np.ndarray, labels: np.ndarray) -> str:
-    """Logits (exits, n, classes), labels (n,) -> the weights of every exit but the last, as JSON."""
+    """Logits (exits, n, classes), labels (n,) -> the chances at every exit but the last, as JSON."""
     right = logits.argmax(-1) == labels
-    fitted = [_fit_exit(logits[: i + 1], ~right[i] & right[-1]) for i in range(len(logits) - 1)]
-    rows = [[weights.bias, weights.entropy, weights.agreement, *weights.largest] for weights in fitted]
-    return json.dumps(rows, separators=(",", ":"))
+    rows = []
+    for answers, here in zip(logits[:-1], right[:-1], strict=True):
+        ahead = lead(answers)
+        rows.append([*most_likely(ahead, ~here & right[-1], MENDS), *most_likely(ahead, here & ~right[-1], SPOILS)])
+    return json.dumps([[float(f"{value:.6g}") for value in row] for row in rows], separators=(",", ":"))
 
 
-def _fit_exit(so_far: np.ndarray, mended: np.ndarray) -> ExitWeights:
-    """Logits (exits so far, n, classes), and which images (n,) going on would mend."""
-    from sklearn.linear_model import LogisticRegression  # not on devices
-
-    if mended.all() or not mended.any():
-        return NOBODYS
-    largest = min(LARGEST, so_far.shape[-1])
-    entropy, agreement, first, second, *rest = features(list(so_far), largest).T
-    columns = np.column_stack([second - first, entropy, agreement, first, *rest])
-    scale = columns.std(0)
-    scale[scale < 1e-9] = np.inf  # it says nothing
-    scale[0] *= np.sqrt(FREE)
-    model = LogisticRegression(C=1 / PULL, solver="newton-cholesky", max_iter=1000)
-    model.fit(columns / scale, mended)
-    margin, of_entropy, of_agreement, of_first, *others = (float(w) for w in model.coef_[0] / scale)
-    return _weights([float(model.intercept_[0]), of_entropy, of_agreement, of_first - margin, margin, *others])
-
-
-def _weights(row: Sequence[float]) -> ExitWeights:
-    """From what a file keeps of an exit, to six digits."""
-    bias, entropy, agreement, *largest = (float(f"{value:.6g}") for value in row)
-    return ExitWeights(bias, entropy, agreement, tuple(largest))
-
-
-def _learned(weights: Sequence[ExitWeights]) -> ExitRule:
-    return ExitRule(
-        name="learned",
-        text="probability that going on mends its answer",
-        score=partial(_score, weights),
-        graph=partial(_graph, weights, False),
-        single=partial(_graph, weights, True),
-        fitting=Fitting(_fit, _read),
-    )
+def most_likely(ahead: np.ndarray, happened: np.ndarray, prior: Prior) -> Line:
+    """The line of largest posterior density, of leads (n,) and what happened (n,), by Newton's method."""
+    scale = float(ahead.std()) if len(ahead) else 0.0
+    x = np.column_stack([np.ones(len(ahead)), ahead / (scale or 1.0)])
+    mean, precision = np.array(prior.mean), np.diag(1 / np.square(prior.deviation))
+    line = mean.copy()
+    for _ in range(STEPS):
+        chance = np.exp(-np.logaddexp(0, -x @ line))
+        uphill = x.T @ (happened - chance) - precision @ (line - mean)
+        curvature = (x * (chance * (1 - chance))[:, None]).T @ x + precision
+        step = np.linalg.solve(curvature, uphill)
+        line += step / max(1.0, np.abs(step).max())  # at most 1, where a full step could overshoot
+        if np.abs(step).max() < ENOUGH:
+            break
+    return float(line[0]), float(line[1] / (scale or 1.0))
 
 
 def _read(parameters: str) -> ExitRule:
-    """The rule with the weights that `_fit` wrote."""
+    """The rule with the chances that `_fit` wrote."""
     try:
-        return _learned([_weights(row) for row in json.loads(parameters)])
+        rows = [[float(value) for value in row] for row in json.loads(parameters)]
+        return _learned([Chances((a, b), (c, d)) for a, b, c, d in rows])
     except (TypeError, ValueError) as error:
-        raise ValueError("they are no list of weights for each exit") from error
+        raise ValueError("they are not four numbers for each exit") from error
+
+
+def _learned(exits: Sequence[Chances]) -> ExitRule:
+    return ExitRule(
+        name="learned",
+        text="share of right answers that going on is expected to gain",
+        score=partial(_score, exits),
+        graph=partial(_graph, exits),
+        fitting=Fitting(_fit, _read),
+        resolution=1e-6,
+    )
 
 
 LEARNED = _learned(())
