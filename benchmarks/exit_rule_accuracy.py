@@ -99,7 +99,7 @@ def few_images(path: Path) -> list[list[str]]:
     with np.load(path) as arrays:
         network = dict(arrays)
     rows = []
-    for count in FEW:
+    for count in (few for few in FEW if few < len(network["validation_labels"])):
         rng, areas = np.random.default_rng(0), {name: list[float]() for name in EXIT_RULES}
         for _ in range(DRAWS):
             drawn = rng.choice(len(network["validation_labels"]), count, replace=False)
