@@ -87,6 +87,12 @@ def find_student(run: Path, name: str, report: Report) -> MeasuredStudent:
     """The student to ship. Raises UserError, with the students that there are, for one without a file."""
     student = MeasuredStudent(run, name, report)
     if not student.files:
+        ruled_out = next((point.reason for point in report.screened if point.student == name), "")
+        if ruled_out:
+            raise UserError(
+                f"{run} has no deployable file of '{name}', which a brief measurement ruled out: {ruled_out}; "
+                f"`erde-nas compress {run} --student {name.split('-')[0]}` makes and measures one"
+            )
         names = sorted({point.student for point in report.points if _onnx_file(point)})
         raise UserError(
             f"{run} has no deployable file of '{name}'; it has those of {', '.join(names) or 'none'}. Another "

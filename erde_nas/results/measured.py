@@ -56,7 +56,8 @@ def measure_run(
     """Deploy, measure and test the students with teacher and baselines, unless that is done and not wanted `again`.
 
     Profiles whose device is lost stay without numbers; the next call measures those. With a `goal`, the operating
-    points that it asks for are among those measured, and so are those of the students `asked` for.
+    points that it asks for are among those measured, and so are those of the students `asked` for and of what was made
+    of them.
     """
     before = read_measured(run.store)
     if set(before.students) == set(students) and not before.unmeasured and not again:
@@ -67,7 +68,8 @@ def measure_run(
     whole = ""
     with leaving_out(left_out, ROLE_NAMES["student_without_exits"]):
         whole = _without_exits(run, networks)
-    wanted = Wanted(goal, frozenset(asked) | {whole})
+    made = {name for name in students if (record := run.store.record(name)) and record.origin in asked}
+    wanted = Wanted(goal, frozenset({*asked, *made, whole}))
     points, screened = measure_networks([teacher, *baselines, *networks], run, final, left_out, wanted)
     compared = [point for point in points if point.role != "student"]
     if all(point.role != "teacher" or point.stage == "quantized" for point in compared):

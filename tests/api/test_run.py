@@ -86,7 +86,7 @@ def test_it_shows_itself(run, cli, folder):
     assert repr(best) == str(best)
     html = run._repr_html_()
     assert html.count("<table>") == html.count("</table>") == 1
-    assert f"<td>{best.name}</td>" in html.replace(' style="text-align: right"', "")
+    assert f"<td>{best.name}</td>" in html.replace(' style="text-align: right"', "").replace("<br>", "")
     rows = run.points()._repr_html_().count("<tr>")
     assert rows == len(run.points()) + 1, "one per point and the header"
 
