@@ -6,6 +6,9 @@ with a NaN is no point: it is never on the front, ranks behind every other row a
 moocore: https://multi-objective.github.io/moocore/python/
 """
 
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +73,45 @@ def select(points: ArrayLike, k: int) -> NDArray[np.int64]:
         members = rank == front
         distance[members] = crowding_distance(points[members])
     return np.lexsort((-distance, rank))[:k]
+
+
+def select_curves(curves: Sequence[ArrayLike], k: int) -> NDArray[np.int64]:
+    """Indices of the best `k` of n curves (all, if n < k), each an array (points, m) of what one candidate can be.
+
+    The next is always the one that adds the most hypervolume to those before, so that one which does everything that
+    another does comes first. Where none adds anything, it begins anew with the rest, as ranks do. Objectives are scaled
+    to the range of all points, and the reference point lies a tenth beyond their worst. Curves of a single point each
+    are chosen by `select`. Raises ValueError for k < 0, and for points that are not finite where curves have several.
+    """
+    arrays = [_as_points(curve) for curve in curves]
+    if all(len(curve) == 1 for curve in arrays):
+        return select(np.concatenate(arrays) if arrays else [], k)
+    if k < 0 or not all(np.isfinite(curve).all() for curve in arrays):
+        raise ValueError(f"k must be 0 or more and all points finite, but got {k} and {arrays}")
+    low, span = (of(np.concatenate(arrays), axis=0) for of in (np.min, np.ptp))
+    arrays = [(curve - low) / np.where(span > 0, span, 1.0) for curve in arrays]
+    reference, chosen = np.full(len(low), 1.1), list[int]()
+    while len(chosen) < min(k, len(arrays)):
+        chosen += _by_added_volume(arrays, [i for i in range(len(arrays)) if i not in chosen], reference)
+    return np.array(chosen[:k], dtype=np.int64)
+
+
+def _by_added_volume(curves: Sequence[Floats], of: Sequence[int], reference: Floats) -> list[int]:
+    """Those `of` the curves that add something, by what they add to those before. What a curve adds only shrinks, so
+    none is looked at again while another is known to add more (lazy greedy, Minoux 1978)."""
+    front, volume, chosen = np.empty((0, len(reference))), 0.0, list[int]()
+    waiting = [(-hypervolume(curves[index], reference), index) for index in of]
+    heapify(waiting)
+    while waiting:
+        index = heappop(waiting)[1]
+        joint = np.concatenate([front, curves[index]])
+        added = hypervolume(joint, reference) - volume
+        if waiting and -added > waiting[0][0]:
+            heappush(waiting, (-added, index))
+        elif added > 1e-9 or not chosen:
+            front, volume = joint[non_dominated(joint)], volume + added
+            chosen.append(index)
+    return chosen
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from erde_nas.pareto import crowding_distance, hypervolume, non_dominated, ranks, select
+from erde_nas.pareto import crowding_distance, hypervolume, non_dominated, ranks, select, select_curves
 
 # Few distinct values, so that ties and duplicates abound; both zeros, infinities and NaN among them.
 coarse = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.0, np.inf, -np.inf, np.nan])
@@ -191,3 +191,49 @@ def test_hypervolume_refuses_what_does_not_fit():
         hypervolume([[1.0, 2.0]], [3.0, 3.0, 3.0])
     with pytest.raises(ValueError, match=r"finite values, but got \[inf, 1\.0\]"):
         hypervolume([[1.0, 2.0]], [np.inf, 1.0])
+
+
+def greedy(curves, k):
+    """`select_curves` by its definition."""
+    points = np.concatenate(curves)
+    low, span = points.min(0), np.ptp(points, axis=0)
+    scaled = [(curve - low) / span for curve in curves]
+    chosen, front, left = [], [], list(range(len(curves)))
+    while left and len(chosen) < k:
+        volume = hypervolume(np.concatenate(front), [1.1, 1.1]) if front else 0.0
+        added = [hypervolume(np.concatenate([*front, scaled[i]]), [1.1, 1.1]) - volume for i in left]
+        if max(added) <= 1e-9 and front:
+            front = []
+            continue
+        best = left.pop(int(np.argmax(added)))
+        chosen.append(best)
+        front.append(scaled[best])
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_curves_are_selected_by_what_they_add(seed):
+    rng = np.random.default_rng(seed)
+    curves = [rng.random((rng.integers(1, 5), 2)) * [1, 1e6] for _ in range(12)]
+    for k in (0, 1, 5, 12, 20):
+        assert select_curves(curves, k).tolist() == greedy(curves, k)
+
+
+def test_one_that_does_what_two_others_do_comes_first_and_the_rest_begins_anew():
+    all_of_it = [[0.1, 4.0], [0.3, 2.0], [0.5, 1.0]]
+    curves = [[[0.1, 4.0]], [[0.5, 1.0]], all_of_it, [[0.6, 5.0]]]
+    assert select_curves(curves, 1).tolist() == [2]
+    chosen = select_curves(curves, 4).tolist()
+    assert chosen[0] == 2
+    assert set(chosen[1:3]) == {0, 1}, "they add nothing to it, but lead among the rest"
+
+
+def test_curves_of_one_point_are_selected_as_points():
+    points = np.random.default_rng(0).random((20, 3))
+    assert select_curves(points[:, None], 7).tolist() == select(points, 7).tolist()
+    assert select_curves([], 3).tolist() == []
+
+
+def test_curves_with_holes_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        select_curves([[[0.1, np.nan], [0.2, 1.0]]], 1)

@@ -16,13 +16,15 @@ OLD = {"arch", "latency_per_exit_ms"}  # stood beside `stage`, with all of `sear
 
 @dataclass(frozen=True)
 class RungResult:
-    """What a student was after one rung of its finishing: its epochs, accuracy on validation, and objectives."""
+    """What a student was after one rung of its finishing: its epochs, accuracy on validation, and objectives.
+    `curve` is that of `Judged`."""
 
     __pydantic_config__ = STRICT
 
     epochs: int
     val_accuracy: float
     objectives: tuple[float, ...]
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 def _findings(value: Any) -> Any:

@@ -5,12 +5,10 @@ A student's weights are kept after every rung, so that whatever is cut short goe
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import load_network, save_network, save_weights
-from erde_nas.pareto import select
+from erde_nas.pareto import select_curves
 from erde_nas.run.context import RunContext
 from erde_nas.run.manifest import Halving
 from erde_nas.run.students import RungResult, StudentRecord
@@ -20,7 +18,7 @@ from erde_nas.searching.halving import Rung, rungs
 from erde_nas.searching.limits import nothing_feasible
 from erde_nas.searching.objectives import objective_values
 from erde_nas.searching.supernet.evaluator import candidate_maker
-from erde_nas.space.trial import Trial
+from erde_nas.space.trial import Trial, operating_objectives
 
 
 def finish_shortlist(run: RunContext) -> list[str]:
@@ -61,13 +59,14 @@ def _candidates(run: RunContext) -> list[Trial]:
 
 
 def _best(run: RunContext, names: Sequence[str], rung: Rung) -> list[str]:
-    """The students for a rung, by non-dominated rank and crowding, as they were judged before it."""
-    searched = {trial.student: trial.objectives for trial in run.store.trials() if trial.state == "complete"}
+    """The students for a rung, by what their operating points add to the front, as they were judged before it."""
     if rung.number:
-        objectives = [_record(run, name).rungs[rung.number - 1].objectives for name in names]
+        before = [_record(run, name).rungs[rung.number - 1] for name in names]
+        curves = [operating_objectives(result.objectives, result.curve) for result in before]
     else:
-        objectives = [searched[name] for name in names]
-    return [names[i] for i in select(np.array(objectives), rung.students)]
+        searched = {trial.student: trial.points for trial in run.store.trials() if trial.state == "complete"}
+        curves = [searched[name] for name in names]
+    return [names[i] for i in select_curves(curves, rung.students)]
 
 
 def _climb(run: RunContext, names: Sequence[str], rung: Rung, last: bool) -> list[str]:
@@ -113,7 +112,7 @@ def _keep(run: RunContext, name: str, network: EarlyExitNetwork, rung: Rung, las
     objectives = objective_values(judged, context.recipe.search, context.profiles)
     if last:
         save_weights(network, folder / "weights.safetensors")
-    rungs = (*record.rungs, RungResult(rung.epochs, judged.val_accuracy, objectives))
+    rungs = (*record.rungs, RungResult(rung.epochs, judged.val_accuracy, objectives, judged.curve))
     run.store.update_student(name, stage="finished" if last else "searched", rungs=rungs)
 
 

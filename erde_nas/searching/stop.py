@@ -42,8 +42,8 @@ def stalled(trials: Sequence[Trial], patience: int) -> bool:
 
 
 def _objectives(trials: Sequence[Trial]) -> np.ndarray:
-    feasible = [trial.objectives for trial in trials if trial.feasible]
-    return np.array(feasible)
+    """Of all operating points of the feasible trials."""
+    return np.array([point for trial in trials if trial.feasible for point in trial.points])
 
 
 def expected_trials(section: SearchSection, done: int, unit_s: float, left_s: float) -> int:

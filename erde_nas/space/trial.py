@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from math import isclose
 from typing import Any, Literal
 
 from erde_nas.space.findings import Findings, Judged
@@ -40,9 +42,29 @@ class Trial:
         return self.state == "complete" and all(excess <= 0 for excess in self.constraints)
 
     @property
+    def points(self) -> tuple[tuple[float, ...], ...]:
+        """The objectives of all its operating points worth having, as far as they are known to keep the limits; of at
+        least the one that is told."""
+        curve = () if self.constraints or self.judged is None else self.judged.curve
+        return operating_objectives(self.objectives, curve)
+
+    @property
     def judged(self) -> Judged | None:
         """What its trained network is; None where it failed."""
         return None if self.findings is None else self.findings.judged
+
+
+def operating_objectives(
+    told: tuple[float, ...], curve: Iterable[tuple[float, float]]
+) -> tuple[tuple[float, ...], ...]:
+    """The objectives of the points of a curve (accuracy, cost), if those are error and that cost, in either order:
+    then the point that is `told` lies on it. Otherwise `told` alone."""
+    same = partial(isclose, rel_tol=1e-6)
+    errors = [(1 - accuracy, cost) for accuracy, cost in curve]
+    for points in (errors, [(cost, error) for error, cost in errors]):
+        if any(all(map(same, point, told)) for point in points if len(told) == 2):
+            return tuple(points)
+    return (told,)
 
 
 def judged_students(trials: Iterable[Trial]) -> dict[str, Judged]:

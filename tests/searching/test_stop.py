@@ -1,10 +1,13 @@
 """When a search ends, on histories whose fronts are known by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from erde_nas.recipe.recipe import SearchSection
 from erde_nas.searching.stop import expected_trials, spent, stalled
 from erde_nas.space.trial import Trial
+from tests.space.builders import findings, judged
 
 
 def history(*points: tuple[float, float] | None) -> list[Trial]:
@@ -36,6 +39,13 @@ def test_a_new_extreme_is_progress_although_the_reference_moves() -> None:
 def test_a_trial_beyond_a_limit_is_on_no_front() -> None:
     beyond = Trial(3, "s3", {}, "complete", (0.0, 0.0), constraints=(0.1,))
     assert stalled([*history(*FRONT), beyond], 1)
+
+
+def test_operating_points_that_were_not_told_count() -> None:
+    """The new student's told point is dominated, and its cheapest one is new."""
+    told = Trial(3, "s3", {}, "complete", (0.2, 5.0), findings=findings(judged(curve=((0.4, 0.5), (0.8, 5.0)))))
+    assert not stalled([*history(*FRONT), told], 1)
+    assert stalled([*history(*FRONT), replace(told, findings=None)], 1)
 
 
 def test_nothing_has_stalled_before_there_is_something() -> None:
