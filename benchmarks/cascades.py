@@ -5,8 +5,8 @@
 Each file holds a trained network: `macs` per exit, the logits of every exit on `validation` and `test` (exits, n,
 classes), and their labels; `benchmarks/exit_rules_networks.py` trains such networks. For every budget of mean MACs the
 operating point of each kind that is most accurate on validation is chosen, and its test accuracy given: a network cut
-to one exit, a network with its exits, a cascade of two networks (each cut to any of its exits), and one with averaged
-answers.
+to one exit, a network with its exits, and cascades of two networks (each cut to any of its exits) with a share of the
+first network in the answers of the second.
 """
 
 import argparse
@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.networks.cascade import cascade_costs, cascade_logits
+from erde_nas.networks.cascade_choice import SHARES
 from erde_nas.networks.operating_points import OperatingPoint, operate, operating_curve
 
-KINDS = ("one exit", "its exits", "cascade", "averaged cascade")
+KINDS = ("one exit", "its exits", *(f"cascade with {share:.0%} of the first" for share in SHARES))
 Network = tuple[str, np.ndarray, np.ndarray, tuple[float, ...]]  # name, validation and test logits, MACs per exit
 
 
@@ -50,9 +51,9 @@ def candidates(found: list[Network]) -> Iterator[tuple[str, Network]]:
         for second in single:
             if first[0].split(" at ")[0] != second[0].split(" at ")[0] and first[3][0] < second[3][0]:
                 costs = cascade_costs(first[3], second[3])
-                for averaged in (False, True):
-                    logits = [cascade_logits(a, b, averaged) for a, b in zip(first[1:3], second[1:3], strict=True)]
-                    yield KINDS[2 + averaged], (f"{first[0]} + {second[0]}", *logits, costs)
+                for number, share in enumerate(SHARES):
+                    logits = [cascade_logits(a, b, share) for a, b in zip(first[1:3], second[1:3], strict=True)]
+                    yield KINDS[2 + number], (f"{first[0]} + {second[0]}", *logits, costs)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def _joined(student: StudentFile) -> str:
     first = len(student.arch["cascade"][0]["exits"])
     exits = f"exit {first - 1} is" if first == 1 else f"exits 0 to {first - 1} are"
     averaged = student.arch["averaged"]
-    mean = " and answers with the mean of both networks'\nlogits" if averaged else ""
+    mean = f" and answers with a mean of\nboth networks' logits ({averaged:.0%} the first's)" if averaged else ""
     return (
         f" It is a cascade of two networks: {exits} the first\nnetwork's, the second starts from the image again{mean}."
     )

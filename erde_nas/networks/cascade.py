@@ -2,7 +2,7 @@
 
 The second network starts from the image again, so that nothing has to be trained (Viola and Jones, CVPR 2001; for
 classifiers of several sizes: Wang et al., "Wisdom of Committees", arXiv 2012.01988). Where their answers are
-`averaged`, an exit of the second answers with the mean of its logits and those of the first network's last exit: up
+`averaged`, an exit of the second answers with a mean of its logits and those of the first network's last exit: up
 to a constant per image that is the mean of their log-probabilities.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from erde_nas.networks.arch import Arch
@@ -19,9 +18,12 @@ from erde_nas.networks.network import EarlyExitNetwork, blank
 
 class Cascade(nn.Module):
     """Two networks for the same images and classes. Its exits are those of the first, then those of the second, which
-    may be any module that maps images to a list of logits: a teacher of the user's own, of which the last count."""
+    may be any module that maps images to a list of logits: a teacher of the user's own, of which the last count.
 
-    def __init__(self, first: EarlyExitNetwork, second: nn.Module, averaged: bool = False) -> None:
+    `averaged` is the share of the first network's last logits in the answers of the second network's exits; 0: none.
+    """
+
+    def __init__(self, first: EarlyExitNetwork, second: nn.Module, averaged: float = 0.0) -> None:
         super().__init__()
         self.first, self.second, self.averaged = first, second, averaged
 
@@ -35,7 +37,7 @@ class Cascade(nn.Module):
         first, second = self.first(images), list(self.second(images))
         second = second if isinstance(self.second, EarlyExitNetwork) else second[-1:]
         if self.averaged:
-            second = [torch.add(first[-1], logits) / 2 for logits in second]
+            second = [mix(first[-1], logits, self.averaged) for logits in second]
         return [*first, *second]
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,9 +52,15 @@ class Cascade(nn.Module):
         return cls(first, second, values["averaged"])
 
 
-def cascade_logits(first: np.ndarray, second: np.ndarray, averaged: bool) -> np.ndarray:
+def mix(earlier: Tensor, logits: Tensor, averaged: float) -> Tensor:
+    """The mean of logits (batch, classes) each, in which the earlier ones have the share `averaged`."""
+    return averaged * earlier + (1 - averaged) * logits
+
+
+def cascade_logits(first: np.ndarray, second: np.ndarray, averaged: float) -> np.ndarray:
     """What a cascade answers, of what its networks do: (exits, n, classes) each."""
-    return np.concatenate([first, (second + first[-1:]) / 2 if averaged else second])
+    mean = (1 - averaged) * second + averaged * first[-1:]
+    return np.concatenate([first, mean.astype(second.dtype) if averaged else second])
 
 
 def cascade_costs(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from erde_nas.networks.operating_points import OperatingPoint, operating_curve
 from erde_nas.pareto import hypervolume, non_dominated
 
 LEAST_SHARE = 0.02  # of the images in either network: with fewer, a pair is its other network
+SHARES = (0.0, 0.25, 0.5)  # of the first network in averaged answers; none is the best for every pair
 MARGIN = 0.5  # standard errors of a pair's accuracy
 
 
@@ -35,7 +36,7 @@ class Pair:
 
     first: str
     second: str
-    averaged: bool
+    averaged: float  # share of the first network's answer in those of the second
     points: tuple[OperatingPoint, ...]
 
 
@@ -49,7 +50,7 @@ def promising(
     """At most `most` pairs that add to the front of what is `known`, the one that adds most first.
 
     Each is chosen by the area that its points add, in error and the logarithm of the cost, to what is known and chosen
-    already. Of two names at most one pair is made: averaged or not. Labels are (n,); costs are above 0.
+    already. Of two names at most one pair is made, averaged in one way. Labels are (n,); costs are above 0.
     """
     front, left, chosen = _front(known), list(all_pairs(members, labels, rule)), list[Pair]()
     while len(chosen) < most:
@@ -86,7 +87,7 @@ def all_pairs(members: Sequence[Member], labels: np.ndarray, rule: ExitRule = EN
             if first.name == second.name or first.costs[0] >= second.costs[-1]:
                 continue
             costs, exits = cascade_costs(first.costs, second.costs), len(first.costs)
-            for averaged in (False, True):
+            for averaged in SHARES:
                 logits = cascade_logits(first.logits, second.logits, averaged)
                 curve = operating_curve(logits, labels, costs, rule)
                 used = [p for p in curve if LEAST_SHARE <= sum(p.exit_fractions[:exits]) <= 1 - LEAST_SHARE]

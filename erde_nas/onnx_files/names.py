@@ -1,5 +1,8 @@
 """What segments call their inputs and outputs, so that they can be put in a row. Needs nothing."""
 
+SECOND = "second/"  # how all names in the segments of a cascade's second network begin
+MEAN = f"{SECOND}mean_"  # and the node in them that gives averaged logits
+
 
 def input_name(number: int) -> str:
     """The input of segment `number`."""

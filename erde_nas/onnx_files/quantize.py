@@ -20,6 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from erde_nas.device.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8
 from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import SERIOUS
+from erde_nas.onnx_files.names import MEAN
 from erde_nas.onnx_files.segments import own_names
 
 Inputs = dict[str, np.ndarray]  # of a segment, by name: (n, ...) each
@@ -111,7 +112,7 @@ def _quantize(segment: ModelProto, inputs: Inputs, how: Quantization) -> ModelPr
     fixed = segment.graph.input[0].type.tensor_type.shape.dim[0].dim_value  # 0 where any batch will do
     kept = [node.name for node in nodes if node.op_type in ("Cast", "Mul") or (_in_head(node) and not how.heads)]
     kept += [node.name for node in nodes if node.op_type == "Add" and _is_shift(segment, node)]
-    kept += [node.name for node in nodes if node.name in how.kept]
+    kept += [node.name for node in nodes if node.name in how.kept or node.name.startswith(MEAN)]
     logger = logging.getLogger()
     level = logger.level
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:

@@ -16,7 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from erde_nas.networks.cascade import Cascade
+from erde_nas.networks.cascade import Cascade, mix
 from erde_nas.networks.network import EarlyExitNetwork, Segment
 from erde_nas.onnx_files.names import input_name, output_names
 
@@ -100,7 +100,7 @@ class _LastLogits(nn.Module):
 class _OfSecond(nn.Module):
     """Segment `number` of a cascade's second network, behind `first` segments of the first."""
 
-    def __init__(self, module: nn.Module, number: int, first: int, averaged: bool) -> None:
+    def __init__(self, module: nn.Module, number: int, first: int, averaged: float) -> None:
         super().__init__()
         self.module, self.averaged = module.eval(), averaged
         takes = input_name(first + number) if number else input_name(0)
@@ -114,7 +114,7 @@ class _OfSecond(nn.Module):
             return outputs
         logits, *features = outputs if isinstance(outputs, tuple) else (outputs,)
         assert earlier is not None
-        mean = torch.add(logits, earlier) / 2
+        mean = mix(earlier, logits, self.averaged)
         return (mean, *features) if features else mean
 
 

@@ -41,7 +41,7 @@ class Point:
     file: str | None
     role: Role = "student"
     cascade: tuple[str, ...] = ()  # its two networks by name, where it is made of two: arch is null then
-    averaged: bool = False  # a cascade whose later exits answer with the mean of both networks' logits
+    averaged: float = 0.0  # the share of a cascade's first network in the logits of the second network's exits
     offered: bool = True
     reason: str = ""  # why it is not offered, for a reader; empty where it is
     dominated: bool = False  # it is not offered, and that others are better is the only reason

@@ -40,7 +40,7 @@ def cascade_files(
     for file in files:
         if file.key in quick and file.trained.role in ("student", "teacher"):
             by_kind.setdefault(file.kind, {}).setdefault(file.trained.name, file)
-    pairs: dict[tuple[str, str], bool] = {}
+    pairs: dict[tuple[str, str], float] = {}
     for kind, found in by_kind.items():
         for first, second, averaged in _chosen(kind, found, quick, run):
             pairs.setdefault((first, second), averaged)
@@ -54,7 +54,7 @@ def cascade_files(
     return made
 
 
-def _chosen(kind: FileKind, files: Files, quick: Timings, run: RunContext) -> list[tuple[str, str, bool]]:
+def _chosen(kind: FileKind, files: Files, quick: Timings, run: RunContext) -> list[tuple[str, str, float]]:
     labels, rule = run.context.dataset.validation.labels, run.context.exit_rule
     by_latency = {name: quick[file.key].per_exit for name, file in files.items()}
     by_macs = {name: file.trained.macs_per_exit for name, file in files.items()}
@@ -67,7 +67,7 @@ def _chosen(kind: FileKind, files: Files, quick: Timings, run: RunContext) -> li
     return [pair for pair in chosen if isinstance(files[pair[0]].trained.network, EarlyExitNetwork)]
 
 
-def _trained(first: TrainedNetwork, second: TrainedNetwork, averaged: bool, run: RunContext) -> TrainedNetwork:
+def _trained(first: TrainedNetwork, second: TrainedNetwork, averaged: float, run: RunContext) -> TrainedNetwork:
     """The cascade of two networks, whose weights are kept in a folder of its own."""
     assert isinstance(first.network, EarlyExitNetwork)
     name = f"{first.name}+{second.name}"

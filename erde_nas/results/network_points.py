@@ -90,7 +90,7 @@ def _tested(
         file=None,
         role=trained.role,
         cascade=trained.cascade,
-        averaged=isinstance(trained.network, Cascade) and trained.network.averaged,
+        averaged=trained.network.averaged if isinstance(trained.network, Cascade) else 0.0,
         offered=False,
         exit_accuracy=accuracy_per_exit(logits, labels),
     )

@@ -60,7 +60,7 @@ def test_its_points_say_what_it_is_made_of_and_what_the_files_do(run, points, im
     logits = all_logits(network, images.images)
     for point in points:
         assert "+".join(point["cascade"]) == name
-        assert point["averaged"] is network.averaged
+        assert point["averaged"] == network.averaged
         assert point["arch"] is None
         assert point["macs_per_exit"] == list(macs_per_exit(network))
         assert point["params"] == sum(parameter.numel() for parameter in network.parameters())

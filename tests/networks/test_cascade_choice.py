@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from erde_nas.networks.cascade import Cascade
-from erde_nas.networks.cascade_choice import MARGIN, Member, all_pairs, promising
+from erde_nas.networks.cascade_choice import MARGIN, SHARES, Member, all_pairs, promising
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.operating_points import operating_curve
 from tests.networks.builders import build, small_arch
@@ -39,7 +39,7 @@ def by_hand(first, second, averaged, thresholds):
     for image, label in enumerate(labels):
         exits = [(row[image], c) for row, c in zip(first.logits, first.costs, strict=True)]
         for row, c in zip(second.logits, second.costs, strict=True):
-            answer = (row[image] + first.logits[-1, image]) / 2 if averaged else row[image]
+            answer = (1 - averaged) * row[image] + averaged * first.logits[-1, image]
             exits.append((answer, first.costs[-1] + c))
         for number, (logits, paid) in enumerate(exits):
             p = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum()
@@ -55,7 +55,7 @@ def test_every_point_of_every_pair_is_what_a_slow_loop_finds():
     pairs = list(all_pairs(members(), network(0, 0)[1]))
     tried = {(p.first, p.second, p.averaged) for p in pairs}
     wanted = [("a", "b"), ("a", "c"), ("c", "b")]  # b and c never answer for less than what would follow them costs
-    assert tried == {(*names, averaged) for names in wanted for averaged in (False, True)}
+    assert tried == {(*names, averaged) for names in wanted for averaged in SHARES}
     for pair in pairs:
         assert pair.points
         for point in pair.points:
@@ -117,4 +117,4 @@ def test_macs_of_a_cascade_are_all_that_runs():
     first, second = build(small_arch("resnet", ("gap", "erde"))), build(small_arch("vgg", ("gap",), width=16))
     a, b = macs_per_exit(first), macs_per_exit(second)
     assert macs_per_exit(Cascade(first, second)) == (*a, a[-1] + b[0])
-    assert list(itertools.accumulate([a[0], a[1] - a[0], b[0]])) == list(macs_per_exit(Cascade(first, second, True)))
+    assert list(itertools.accumulate([a[0], a[1] - a[0], b[0]])) == list(macs_per_exit(Cascade(first, second, 0.5)))

@@ -25,9 +25,7 @@ from tests.networks.builders import METADATA, build, digits, medians, small_arch
 from tests.onnx_files.test_nest import executed
 
 IMAGES = digits()[0][:48]
-CASES = pytest.mark.parametrize(
-    ("exits", "averaged"), [((1, 1), False), ((1, 1), True), ((2, 2), False), ((2, 3), True)]
-)
+CASES = pytest.mark.parametrize(("exits", "averaged"), [((1, 1), 0.0), ((1, 1), 0.5), ((2, 2), 0.0), ((2, 3), 0.25)])
 
 
 @cache
@@ -48,14 +46,14 @@ def models(exits, averaged, kind=FP32):
 def test_a_cascade_is_its_networks(exits, averaged):
     network, _ = cascade(exits, averaged)
     first, second = (all_logits(member, IMAGES) for member in network.members)
-    expected = [*first, *((logits + first[-1]) / 2 if averaged else logits for logits in second)]
+    expected = [*first, *((1 - averaged) * logits + averaged * first[-1] for logits in second)]
     np.testing.assert_allclose(all_logits(network, IMAGES), expected, atol=1e-5)
     np.testing.assert_allclose(cascade_logits(first, second, averaged), expected, atol=1e-5)
 
 
 def test_the_mean_of_logits_is_that_of_log_probabilities():
     """Up to a constant per image: the same classes, the same probabilities after softmax."""
-    first, second = (all_logits(member, IMAGES)[-1] for member in cascade((1, 1), True)[0].members)
+    first, second = (all_logits(member, IMAGES)[-1] for member in cascade((1, 1), 0.5)[0].members)
 
     def log_p(logits):
         return (
@@ -65,7 +63,7 @@ def test_the_mean_of_logits_is_that_of_log_probabilities():
         )
 
     mean = (log_p(first) + log_p(second)) / 2
-    np.testing.assert_allclose(log_p(cascade_logits(first[None], second[None], True)[1]), log_p(mean), atol=1e-5)
+    np.testing.assert_allclose(log_p(cascade_logits(first[None], second[None], 0.5)[1]), log_p(mean), atol=1e-5)
 
 
 @CASES
@@ -79,8 +77,8 @@ def test_one_file_answers_as_pytorch_does(tmp_path, exits, averaged, rule):
 
 
 def test_a_file_of_other_networks_is_noticed(tmp_path):
-    network, thresholds = cascade((1, 1), True)
-    write_file(models((1, 1), False), thresholds, tmp_path / "model.onnx", METADATA)
+    network, thresholds = cascade((1, 1), 0.5)
+    write_file(models((1, 1), 0.0), thresholds, tmp_path / "model.onnx", METADATA)
     with pytest.raises(ExportMismatch):
         check_export(tmp_path / "model.onnx", network, IMAGES, thresholds)
 
@@ -169,7 +167,7 @@ def test_the_runner_of_a_bundle_takes_batches(exits, averaged):
 
 
 def test_the_second_network_does_not_run_for_what_the_first_answers(tmp_path):
-    made = models((1, 1), True).models
+    made = models((1, 1), 0.5).models
     convolutions = [[node.name for node in model.graph.node if node.op_type == "Conv"] for model in made]
     for exit_ in range(2):
         ran = executed(nest(made, [0.0]), IMAGES[0], forced(exit_, 2), tmp_path)
@@ -177,10 +175,10 @@ def test_the_second_network_does_not_run_for_what_the_first_answers(tmp_path):
 
 
 def test_weights_and_shapes_come_back(tmp_path):
-    network, _ = cascade((2, 3), True)
+    network, _ = cascade((2, 3), 0.25)
     save_network(network, tmp_path)
     loaded = load_deployed(tmp_path / "weights.safetensors")
-    assert loaded.averaged
+    assert loaded.averaged == 0.25
     np.testing.assert_array_equal(all_logits(loaded, IMAGES), all_logits(network, IMAGES))
     alone = drop_early_exits(network.first)
     save_network(alone, tmp_path / "alone")
