@@ -19,7 +19,6 @@ from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.schedule import group_rates, make_optimizer, trained_of
 from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.errors import UserError
-from erde_nas.networks.families import family_of
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.seeded import seeded
@@ -27,7 +26,7 @@ from erde_nas.networks.whitening import whiten_
 from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save
 from erde_nas.searching.supernet.sandwich import Sandwich
 from erde_nas.searching.supernet.subnetworks import Subnetworks
-from erde_nas.searching.supernet.weights import Weights, union
+from erde_nas.searching.supernet.weights import Weights, shared_names, union
 
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""
@@ -44,7 +43,7 @@ def train_family(family: Subnetworks, context: TrainingContext, path: Path, prog
     options, steps = section.train, steps_per_epoch(context.views, section.train)
     begun = load(path)
     weights = _fresh(family, context) if begun is None else begun.weights
-    fixed = {"stem.0.weight"} if family_of(family.name).whitened else set()
+    fixed = _fixed(family)
     weights = {n: tensor.to(context.device).requires_grad_(n not in fixed) for n, tensor in weights.items()}
     first = 0 if begun is None else begun.epochs
     progress(first, options.epochs)
@@ -94,6 +93,12 @@ def _fresh(family: Subnetworks, context: TrainingContext) -> Weights:
     with seeded(_seed(family, context)):
         networks = [EarlyExitNetwork(arch, dataset.mean, dataset.std) for arch in family.covering()]
     return union(whiten_(network, context.views.patch_covariance) for network in networks)
+
+
+def _fixed(family: Subnetworks) -> set[str]:
+    """The shared tensors that the family does not train."""
+    network = EarlyExitNetwork(family.covering()[-1], [0.5], [0.5])
+    return {name for own, name in shared_names(network).items() if not network.get_parameter(own).requires_grad}
 
 
 def _term(family: Subnetworks, context: TrainingContext) -> Term | None:

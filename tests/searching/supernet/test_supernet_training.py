@@ -42,6 +42,21 @@ def quiet(done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
+def test_what_a_family_does_not_train_stays(context: TrainingContext, tmp_path: Path) -> None:
+    """airbench's filters are those of the images, and its norms keep their scale of 1."""
+    section = context.recipe.space.model_copy(update={"families": ("airbench",), "heads": ("max",)})
+    family, path = Subnetworks(Space(section, (1, 8, 8), 3), "airbench"), tmp_path / "airbench.safetensors"
+    train_family(family, with_training(context, epochs=1), path, quiet)
+    weights = load(path).weights
+    student = context.build(family.covering()[-1])
+    assert torch.equal(weights["stem.0.weight"], student.parts[0].body[1][0].weight)
+    assert torch.equal(student.parts[0].body[1][0].weight[1::2], -student.parts[0].body[1][0].weight[::2])
+    scales = [tensor for name, tensor in weights.items() if name.endswith("norm.weight")]
+    assert all((scale == 1).all() for scale in scales)
+    assert scales
+    assert weights["block0.0.norm.bias"].abs().max() > 0
+
+
 def test_a_step_sums_the_losses_of_all_sub_networks(context: TrainingContext, space: Space) -> None:
     """Against ordinary networks with copied weights, each with its own backward pass."""
     family, draws = Subnetworks(space, "resnet"), np.random.default_rng(0)

@@ -137,7 +137,7 @@ def test_a_slice_with_a_tail_answers_as_the_shared_weights_do(name: str) -> None
     assert {name.split(".")[0] for name in weights if "head" in name} == {"head1", "head2"}, "no others are trained"
 
 
-@pytest.mark.parametrize("name", ["resnet", "wrn", "bottleneck", "vgg", "mobilenet"])
+@pytest.mark.parametrize("name", ["resnet", "wrn", "bottleneck", "vgg", "mobilenet", "airbench"])
 def test_every_family_can_be_sliced(name: str) -> None:
     section = SpaceSection(
         families=(name,), depths=((1, 2), (1, 2)), widths=((8, 32), (16, 40)), kernels=(3, 7), heads=("gap", "wide")
