@@ -94,7 +94,7 @@ class Groups:
         if how.importance == "taylor":
             if gradients is None:
                 raise ValueError("importance taylor needs gradients")
-            gradients(self._network)
+            gradients(self._network.requires_grad_())  # also of what is not trained: a channel is worth that as well
             self._network.eval()
         importance = _importance(how)
         names = {module: name for name, module in self._network.named_modules()}

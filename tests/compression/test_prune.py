@@ -208,6 +208,18 @@ def test_taylor_keeps_the_channels_that_the_loss_needs():
         prune(network, 0.5, Pruning(importance="taylor"))
 
 
+def test_taylor_also_prunes_what_is_not_trained():
+    """The filters of airbench's stem and the scales of its norms have no gradient in training."""
+    network = build(small_arch("airbench", ("max", "gap"), width=16, size=16))
+
+    def gradients(copied):
+        sum(out.square().sum() for out in copied(torch.rand(4, 1, 16, 16) * 255)).backward()
+
+    pruned, arch = prune(network, 0.5, Pruning(importance="taylor"), gradients)
+    assert [block.width for block in arch.blocks] == [8, 16]
+    assert not pruned.parts[0].body[1][0].weight.requires_grad
+
+
 def test_shapes_are_all_different_ones_with_their_least_share():
     network = build(small_arch("resnet", ("gap", "gap"), width=24))
     found = shapes(network)
