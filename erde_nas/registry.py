@@ -208,7 +208,6 @@ HEADS: Registry[Any] = Registry(
         "conv": "erde_nas.networks.heads:CONV",
         "pool2": "erde_nas.networks.heads:POOL2",
         "pool4": "erde_nas.networks.heads:POOL4",
-        "max2": "erde_nas.networks.heads:MAX2",
         "linear": "erde_nas.networks.heads:LINEAR",
         "wide": "erde_nas.networks.heads:WIDE",
         "max": "erde_nas.networks.heads:MAX",

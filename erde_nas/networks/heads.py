@@ -1,7 +1,7 @@
 """Exit heads: features of one block -> logits.
 
 `erde` is the head of the ERDE paper (arXiv 2510.04856); `gap` averages globally; `pool2` and `pool4` average into 2×2
-and 4×4 places, `max2` takes maxima in 2×2; `conv` looks once more at half the resolution. All these start with a batch
+and 4×4 places; `conv` looks once more at half the resolution. All these start with a batch
 norm and a ReLU, so that they suit the linear output of an inverted residual and of a pre-activation block too.
 Published networks end in `linear` (global averages alone), in `gap` (wide residual networks), or in `wide` (MobileNetV2
 and ShuffleNetV2: a 1×1 convolution to many channels first). `max` ends airbench's networks (arXiv 2404.00498): global
@@ -55,12 +55,12 @@ def _gap(channels: int, size: int, classes: int, width: int) -> Head:
     return Head(nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.AvgPool2d(size)), channels, classes)
 
 
-def _pooled(side: int, pool: type[nn.AvgPool2d | nn.MaxPool2d]) -> Callable[[int, int, int, int], Head]:
+def _pooled(side: int) -> Callable[[int, int, int, int], Head]:
     """Makes heads that keep `side` × `side` places, or more where that does not divide the features' side."""
 
     def make(channels: int, size: int, classes: int, width: int) -> Head:
         window = max(1, size // side)
-        features = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), pool(window))
+        features = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.AvgPool2d(window))
         return Head(features, channels * (size // window) ** 2, classes)
 
     return make
@@ -113,7 +113,7 @@ class HeadKind:
 
 
 ERDE, GAP, LINEAR, MAX = HeadKind(_erde), HeadKind(_gap), HeadKind(_linear), HeadKind(_max)
-POOL2, POOL4, MAX2 = (HeadKind(_pooled(*how)) for how in ((2, nn.AvgPool2d), (4, nn.AvgPool2d), (2, nn.MaxPool2d)))
+POOL2, POOL4 = HeadKind(_pooled(2)), HeadKind(_pooled(4))
 CONV, WIDE = HeadKind(_conv, width=1), HeadKind(_wide, width=4)
 
 
