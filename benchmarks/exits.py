@@ -82,8 +82,6 @@ def plain(macs: tuple[int, ...], **keys: object) -> Objective:
 VARIANTS: dict[str, Callable[[tuple[int, ...]], Objective]] = {
     "joint": plain,
     "two-step": plain,
-    "tail_gradient 0": partial(plain, tail_gradient=0.0),
-    "tail_gradient 0.3": partial(plain, tail_gradient=0.3),
     "head_gradient 0.3": partial(plain, head_gradient=0.3),
     "head_gradient 0": partial(plain, head_gradient=0.0),
     "gated, hard": partial(Gated, True),

@@ -42,9 +42,7 @@ def learns_from_teacher(section: DistilSection) -> bool:
 
 def cross_entropy_alone(section: DistilSection) -> DistilSection:
     """Cross-entropy with the section's weights of the exits, and as much of their gradient for the trunk."""
-    kept = {
-        key: getattr(section, key) for key in ("exit_weights", "gradient_rescaling", "head_gradient", "tail_gradient")
-    }
+    kept = {key: getattr(section, key) for key in ("exit_weights", "gradient_rescaling", "head_gradient")}
     return DistilSection.model_validate({"loss": "ce", **kept})
 
 

@@ -123,7 +123,7 @@ class EarlyExitNetwork(nn.Module):
                 logits.append(out)
                 if left == 1:
                     features.append(read)
-                x = scale_gradient(x, ((left - 1) / left if flow.rescaled and left > 1 else 1.0) * flow.tails)
+                x = scale_gradient(x, (left - 1) / left) if flow.rescaled and left > 1 else x
         return logits, features
 
     @torch.no_grad()

@@ -92,7 +92,6 @@ class DistilSection(Section):
         "preset",
         "options",
         "head_gradient",
-        "tail_gradient",
     )
 
     loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
@@ -112,7 +111,6 @@ class DistilSection(Section):
     exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
     gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
     head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: none
-    tail_gradient: Share = 1.0  # share that reaches an exit's features from behind it; 0: they learn from it alone
     teacher_exits: Literal["matching", "nearest", "last"] = "matching"  # which of the teacher's exits teaches an exit
 
     # ERDE alone
@@ -161,7 +159,7 @@ class DistilSection(Section):
     @property
     def gradient_flow(self) -> GradientFlow:
         """How much of each exit's gradient reaches the trunk."""
-        return GradientFlow(self.gradient_rescaling, self.head_gradient, self.tail_gradient)
+        return GradientFlow(self.gradient_rescaling, self.head_gradient)
 
     @property
     def method(self) -> Method:

@@ -255,17 +255,11 @@ def test_fcfd_reads_the_teacher_exits_that_the_logits_come_from(kind: str, expec
 
 
 def test_fcfd_takes_its_options_from_the_recipe() -> None:
-    keys = {
-        "temperature": 4.0,
-        "gradient_rescaling": True,
-        "logit_standardisation": True,
-        "head_gradient": 0.5,
-        "tail_gradient": 0.2,
-    }
+    keys = {"temperature": 4.0, "gradient_rescaling": True, "logit_standardisation": True, "head_gradient": 0.5}
     made = term("fcfd", network(STUDENTS["one exit"]), teacher(), **keys)
     assert isinstance(made, FCFD)
     plain = term("fcfd", network(STUDENTS["one exit"]), teacher())
     assert isinstance(plain, FCFD)
-    expected = replace(plain.options, temperature=4.0, flow=GradientFlow(True, 0.5, 0.2), standardised=True)
+    expected = replace(plain.options, temperature=4.0, flow=GradientFlow(True, 0.5), standardised=True)
     assert made.options == expected
     assert plain.options.temperature == 3.0

@@ -122,19 +122,6 @@ def test_the_trunk_gets_its_share_of_early_heads_gradients_and_heads_their_own(r
         assert got.any()
 
 
-@pytest.mark.parametrize("tails", [0.0, 0.3])
-def test_what_leads_to_an_exit_gets_its_share_of_the_gradients_from_behind(tails: float) -> None:
-    """Exit e's loss passes e - s tails on its way to segment s."""
-    made = network("resnet", (2, 2, 2), (0, 3, 5)).double()
-    separate = [gradients(loss, made) for loss in losses(made, GradientFlow(), of_features=False)]
-    together = gradients(sum(losses(made, GradientFlow(tails=tails), of_features=False)), made)
-    for name, got in together.items():
-        segment = int(name.split(".")[1])
-        expected = sum(tails ** (exit_ - segment) * separate[exit_][name] for exit_ in range(segment, 3))
-        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
-        assert got.any()
-
-
 @pytest.mark.parametrize("of_features", [False, True])
 def test_rescaled_gradients_are_the_mean_over_the_exits_behind(of_features: bool) -> None:
     """Segment n of L has L - n exits behind it. Exit e's loss comes back times 1/(L - e) and, at every exit k between
