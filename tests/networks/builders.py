@@ -70,10 +70,12 @@ def build(arch: Arch) -> EarlyExitNetwork:
 
 
 def medians(network: EarlyExitNetwork, images: np.ndarray, rule: ExitRule = ENTROPY) -> list[float]:
-    """Thresholds with which half of the images that reach an exit leave there."""
+    """Thresholds with which half of the images that reach an exit leave there; none lies on the score of an image, of
+    which rounding would decide."""
     score, thresholds = scores(rule, all_logits(network, images)), []
     for number in range(len(score)):
-        thresholds.append(float(np.median(score[number])))
+        ordered = np.sort(score[number])
+        thresholds.append(float(ordered[(len(ordered) - 1) // 2 :][:2].mean()))
         score = score[:, score[number] >= thresholds[-1]]
     return thresholds
 

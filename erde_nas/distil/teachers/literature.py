@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.distil.teachers.literature_names import layers
+from erde_nas.distil.teachers.literature_names import LAYERS, layers
 from erde_nas.distil.teachers.normalisation import normalisation_of
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch
@@ -36,6 +36,11 @@ def load_literature(section: TeacherSection, path: Path, dataset: Dataset) -> Ea
     classes.
     """
     assert section.model is not None
+    if not _has_public_weights(section.model):
+        raise UserError(
+            f"teacher.model {section.model} has no layers' names of a public code base, so {path} cannot be read; "
+            "give the weights.safetensors of a run, or a program of torch.export without model"
+        )
     if not isinstance(section.exits, str):
         raise UserError(
             f"teacher checkpoint {path} holds no early exits, but teacher.exits is {list(section.exits)}; "
@@ -119,9 +124,13 @@ def _check(state: Mapping[str, Tensor], arch: Arch, name: str, path: Path) -> No
             [f"{k} {found[k]} instead of {wanted[k]}" for k in wanted if k in found and found[k] != wanted[k]],
         ),
     ]
-    right = [other for other in MODELS if other != name and _fits(found, other, arch)]
+    right = [n for n in MODELS if n != name and _has_public_weights(n) and _fits(found, n, arch)]
     step = f"they are those of {' or '.join(right)}" if right else "correct teacher.model or the file"
     raise UserError(f"{path} holds no weights of {name}: {'; '.join(filter(None, parts))}; {step}")
+
+
+def _has_public_weights(model: str) -> bool:
+    return MODELS[model].family in LAYERS
 
 
 def _some(what: str, names: list[str]) -> str:

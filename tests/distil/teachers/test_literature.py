@@ -261,6 +261,8 @@ def test_what_is_wrong_is_named(colour: Dataset, tmp_path: Path) -> None:
         load("resnet8x4", saved(tmp_path / "c.pth", ten), colour)
     with pytest.raises(UserError, match=r"holds no early exits, but teacher\.exits is \[0, 1\]; write exits: last"):
         load("resnet8x4", file, colour, exits=(0, 1))
+    with pytest.raises(UserError, match=r"airbench94 has no layers' names of a public code base"):
+        load("airbench94", file, colour)
 
 
 def test_nothing_but_tensors_is_read(colour: Dataset, tmp_path: Path) -> None:
