@@ -45,7 +45,7 @@ def summary_sentence(report: Report) -> str:
     """What the best offered student gains, by measured latency, within 1 point of the teacher's test accuracy.
 
     Where no student is within 1 point, the sentence says so and describes the most accurate one. No gain over a teacher
-    is claimed that failed its check, or that is worse than the student beyond the latter's interval.
+    is claimed that failed its check. Where a student is more accurate than the teacher, beyond its interval, that is said.
     """
     teacher = teacher_row(report)
     if teacher is None or teacher.point.test_accuracy is None:
@@ -53,7 +53,7 @@ def summary_sentence(report: Report) -> str:
     candidates = _candidates(report)
     if not candidates:
         return "No offered student has been trained to the end and tested yet, so there is no gain to report."
-    if unfit := _unfit(report, teacher, candidates):
+    if unfit := _unfit(report, candidates):
         return unfit
     floor = teacher.point.test_accuracy - TOLERANCE - ROUNDING
     close = [candidate for candidate in candidates if candidate.accuracy >= floor]
@@ -61,7 +61,7 @@ def summary_sentence(report: Report) -> str:
         best = max(close, key=lambda candidate: (candidate.least, candidate.accuracy))
         return (
             f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}. {_leaving(best.row)}"
-            f"{_doubt(report, best)}"
+            f"{_doubt(report, best)}{_outdone(teacher, candidates)}"
         )
     best = max(candidates, key=lambda candidate: (candidate.accuracy, candidate.least))
     return (
@@ -71,13 +71,14 @@ def summary_sentence(report: Report) -> str:
     )
 
 
-def _unfit(report: Report, teacher: Row, candidates: list[Candidate]) -> str:
+def _unfit(report: Report, candidates: list[Candidate]) -> str:
     """The summary where the teacher is no measure: the cheapest student within 1 point of the most accurate one,
     without a comparison. Empty where it is one."""
-    accurate = max(candidates, key=lambda candidate: candidate.accuracy)
-    why = _why_unfit(report, teacher, accurate)
-    if not why:
+    check = report.teacher_check
+    if check is None or check.trusted:
         return ""
+    other = "" if check.student is None else f", a student that learnt without it on {percent(check.student)}%"
+    accurate = max(candidates, key=lambda candidate: candidate.accuracy)
     close = [one.row for one in candidates if one.accuracy >= accurate.accuracy - TOLERANCE - ROUNDING]
     row = min(close, key=lambda row: next((cost for name in profile_names(report) if (cost := row.cost(name))), inf))
     timed = [(name, latency) for name in profile_names(report) if (latency := row.latency(name)) and latency.mean]
@@ -89,19 +90,21 @@ def _unfit(report: Report, teacher: Row, candidates: list[Candidate]) -> str:
         takes = f" and takes {shown}{mark} (measured mean; profile {name})"
     return (
         f"Student {row.name} ({row.stage}) has a test accuracy of {_accuracy(row)}{takes}. {_leaving(row)} "
-        f"The teacher {why}, so no gain over it is claimed."
+        f"The teacher failed its check (right on {percent(check.teacher)}% of the validation images{other}), so no "
+        "gain over it is claimed."
     )
 
 
-def _why_unfit(report: Report, teacher: Row, accurate: Candidate) -> str:
-    """What is wrong with the teacher; empty where nothing is."""
-    check, interval = report.teacher_check, accurate.row.point.test_accuracy_ci95
-    if check is not None and not check.trusted:
-        other = "" if check.student is None else f", a student that learnt without it on {percent(check.student)}%"
-        return f"failed its check (right on {percent(check.teacher)}% of the validation images{other})"
-    if interval is not None and (teacher.point.test_accuracy or 0.0) < interval[0]:
-        return f"is less accurate than {accurate.row.name} ({_accuracy(teacher)} against {_accuracy(accurate.row)})"
-    return ""
+def _outdone(teacher: Row, candidates: list[Candidate]) -> str:
+    """A sentence where a student is more accurate than the teacher, beyond its interval; a cascade that ends in the
+    teacher is none."""
+    own = [one for one in candidates if teacher.point.student not in one.row.point.cascade] or candidates
+    accurate = max(own, key=lambda candidate: candidate.accuracy)
+    interval = accurate.row.point.test_accuracy_ci95
+    if interval is None or (teacher.point.test_accuracy or 0.0) >= interval[0]:
+        return ""
+    more = f"{accurate.row.name} is more accurate than the teacher ({_accuracy(accurate.row)})"
+    return f" {more}: a better one may teach more."
 
 
 def _leaving(row: Row) -> str:

@@ -73,7 +73,9 @@ def test_a_student_of_a_run(finished: Path, cli: Cli, tmp_path: Path) -> None:
 
 
 def test_other_grounds_are_refused(compared: Path, tiny: Tiny, cli: Cli, tmp_path: Path) -> None:
-    other = tiny.variant(tmp_path / "other", "cascades: false\n  train: {epochs: 2", "cascades: false\n  train: {epochs: 4")
+    other = tiny.variant(
+        tmp_path / "other", "cascades: false\n  train: {epochs: 2", "cascades: false\n  train: {epochs: 4"
+    )
     done = cli("distil", other.recipe, "--loss", "ce", "--seeds", 1, "--out", compared)
     assert done.code == 2
     assert "finish differ" in done.err
