@@ -45,7 +45,7 @@ def summary_sentence(report: Report) -> str:
     """What the best offered student gains, by measured latency, within 1 point of the teacher's test accuracy.
 
     Where no student is within 1 point, the sentence says so and describes the most accurate one. No gain over a teacher
-    is claimed that failed its check. Where a student is more accurate than the teacher, beyond its interval, that is said.
+    is claimed that failed its check. A student more accurate than the teacher, beyond its interval, is named.
     """
     teacher = teacher_row(report)
     if teacher is None or teacher.point.test_accuracy is None:
