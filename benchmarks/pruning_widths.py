@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from torch import nn
 from torch.nn import functional as F
 
@@ -46,7 +48,6 @@ from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe import shipped as resources
 from erde_nas.recipe.profile import load_profile
-from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
 
 SHARES = (0.5, 0.7)
 STUDENTS = (("cifar10", "resnet"), ("cifar10", "mobilenet"), ("fashion-mnist", "vgg"))

@@ -7,8 +7,10 @@ from typing import Any, Protocol, TypeAlias
 
 from erde_nas.errors import UserError
 from erde_nas.recipe import shipped
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile, load_profile
-from erde_nas.recipe.recipe import OptimizerSection, Recipe, SearchSection, load_recipe
+from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.recipe.search import SearchSection
 from erde_nas.recipe.strict_yaml import check_strict
 
 RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Recipe

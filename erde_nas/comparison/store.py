@@ -15,7 +15,7 @@ from pydantic import JsonValue, TypeAdapter
 from erde_nas.errors import UserError
 from erde_nas.files import problem, read_json, write_atomic, write_json
 from erde_nas.recipe.distil import DistilSection
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.space.findings import STRICT
 
 REVISED = {"mld": "2", "reviewkd": "2", "fcfd": "2"}  # terms whose values changed: runs of before are others

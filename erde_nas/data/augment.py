@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_nas.recipe.recipe import ViewsSection
+from erde_nas.recipe.images import ViewsSection
 
 FIRST_FLIPS = 2**63  # the key of no view
 

@@ -8,7 +8,7 @@ from PIL import Image
 from erde_nas.data.dataset import Split
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.raw import Raw
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 _SIDE = 16  # 8x8 would leave nothing after two strides
 _MAXIMUM = 16  # the digits count the inked pixels of 4x4 cells

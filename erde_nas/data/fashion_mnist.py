@@ -16,7 +16,7 @@ from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import file_in, locate
 from erde_nas.data.official import Remote, Source, damaged
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

@@ -15,7 +15,7 @@ from erde_nas.data.fashion_mnist import CLASSES
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.raw import Raw
 from erde_nas.errors import UserError
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 FILE = Path(__file__).parent / "embedded" / "fashion-mnist-small.xz"
 TRAIN, TEST = 640, 200  # images of each class

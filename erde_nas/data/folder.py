@@ -18,7 +18,7 @@ from erde_nas.data.raw import Raw
 from erde_nas.data.transparency import about_alpha, spread
 from erde_nas.device.bundle_runner import names
 from erde_nas.errors import DataMissing, UserError
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 _HEADERS = 2000  # images whose sizes are looked at, evenly over all
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from erde_nas.data.official import Source
 from erde_nas.data.raw import Raw
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.registry import DATASETS
 
 

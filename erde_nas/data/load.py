@@ -17,7 +17,7 @@ from erde_nas.data.raw import Raw
 from erde_nas.data.split import hold_out, shuffle
 from erde_nas.data.summary import images_per_class, odd_images
 from erde_nas.errors import UserError
-from erde_nas.recipe.recipe import DatasetSection, takers
+from erde_nas.recipe.images import DatasetSection, takers
 
 _CHUNK = 1024  # images whose pixels are counted at once; counting needs 8 bytes a pixel
 SEEN = 0.1  # of the training images: what stands for validation where nothing is kept back

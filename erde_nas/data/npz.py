@@ -19,7 +19,7 @@ from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
 from erde_nas.device.bundle_runner import plain
 from erde_nas.errors import DataMissing, UserError
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 _CHANNELS = range(1, 5)
 _NUMBERS = "numpy.unique(labels, return_inverse=True)[1]"

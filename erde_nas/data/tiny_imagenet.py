@@ -13,7 +13,7 @@ from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
 from erde_nas.data.official import Remote, Source, damaged
 from erde_nas.data.raw import Raw, official_split
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 
 _SOURCE = Source(
     name="tiny-imagenet",

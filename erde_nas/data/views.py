@@ -19,7 +19,7 @@ from erde_nas.data.dataset import Split
 from erde_nas.data.on_disk import read_pixels
 from erde_nas.data.stream import read_ahead
 from erde_nas.networks.whitening import patch_covariance
-from erde_nas.recipe.recipe import ViewsSection
+from erde_nas.recipe.images import ViewsSection
 
 KEPT_BYTES = 256 * 2**20
 SAMPLED = 2000  # images, of which patches are looked at

@@ -24,8 +24,9 @@ from erde_nas.networks.seeded import seeded
 from erde_nas.networks.whitening import whiten_
 from erde_nas.onnx_files.quantize import ON_EVERY_CPU, Quantization
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.recipe.recipe import Recipe
 
 GPU_STREAMS = 4  # small students leave most of a GPU idle
 

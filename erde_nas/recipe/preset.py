@@ -8,8 +8,9 @@ from typing import Any
 
 from erde_nas.errors import UserError
 from erde_nas.recipe.distil import PARTS, DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.published import AUGMENTATION, Published, published
-from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.recipe.recipe import Recipe
 
 WHAT = {"loss", "preset", *PARTS}  # keys of a distil section that are no weights
 

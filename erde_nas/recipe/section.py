@@ -9,6 +9,7 @@ from pydantic_core import PydanticKnownError
 from erde_nas.registry import Registry
 
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def one_of(names: Collection[str] | Registry[Any], *more: str, of: Registry[Any] | None = None) -> BeforeValidator:

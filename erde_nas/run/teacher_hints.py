@@ -13,7 +13,7 @@ from erde_nas.distil.teachers.normalisation import USUAL, normalisation_of, spre
 from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import Normalize
-from erde_nas.recipe.recipe import TeacherSection
+from erde_nas.recipe.teacher import TeacherSection
 
 LEAST_IMAGES = 256  # by which settings are judged; training images make up for what validation lacks
 BATCH = 32

@@ -7,7 +7,7 @@ from erde_nas.errors import TrainingFailed
 from erde_nas.networks.health import check_exits
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.network import EarlyExitNetwork, on_device
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.run.context import RunContext
 
 Group = Sequence[tuple[str, EarlyExitNetwork]]  # students by name that are trained at once

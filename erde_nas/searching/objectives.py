@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
-from erde_nas.recipe.recipe import SearchSection
+from erde_nas.recipe.search import SearchSection
 from erde_nas.registry import OBJECTIVES
 from erde_nas.space.findings import Judged
 

@@ -15,7 +15,8 @@ from erde_nas.distil.training.together import train_together
 from erde_nas.errors import TrainingFailed
 from erde_nas.files import checked, read_json, write_json
 from erde_nas.rank_correlation import rank_correlation
-from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.recipe.optimizer import OptimizerSection
+from erde_nas.recipe.recipe import Recipe
 from erde_nas.report_data.report import CheckedCandidate, CheckedRanks, RankCheck
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore

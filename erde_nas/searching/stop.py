@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from erde_nas.pareto import hypervolume
-from erde_nas.recipe.recipe import SearchSection
+from erde_nas.recipe.search import SearchSection
 from erde_nas.space.trial import Trial
 
 GROWTH = 1e-3  # of the hypervolume: less is noise of the accuracies and latencies that it is made of

@@ -13,7 +13,8 @@ from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, family_of, make_arch
 from erde_nas.networks.macs import exit_macs
-from erde_nas.recipe.recipe import Recipe, SpaceSection
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.space.trial import Choice
 from erde_nas.space.variation import END, NO_EXIT, ArchitectureVariation, blocks
 

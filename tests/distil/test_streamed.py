@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from PIL import Image
 
 from erde_nas.data.load import load_dataset
@@ -19,7 +21,6 @@ from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
-from erde_nas.recipe.recipe import DatasetSection, OptimizerSection, ViewsSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 

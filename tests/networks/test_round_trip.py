@@ -19,7 +19,7 @@ from erde_nas.data.load import load_dataset
 from erde_nas.onnx_files.nest import split
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.operating_points import operate
-from erde_nas.recipe.recipe import DatasetSection
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.device.runtimes.onnxruntime import run_segments
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.weights import load_network

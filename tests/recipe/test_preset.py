@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from erde_nas.recipe.optimizer import OptimizerSection
 
 from erde_nas.distil.training.schedule import Trained, learning_rates, make_optimizer
 from erde_nas.errors import UserError
 from erde_nas.recipe.distil import LOSSES
 from erde_nas.recipe.preset import expand, expanded
 from erde_nas.recipe.published import PAIRS, TABLE_2
-from erde_nas.recipe.recipe import OptimizerSection, Recipe
+from erde_nas.recipe.recipe import Recipe
 from tests.recipe.test_recipe import load
 
 STUDENTS = ["resnet8x4", "wrn-16-2", "wrn-40-1", "vgg8", "mobilenetv2", "mobilenetv2", "shufflenetv2"]

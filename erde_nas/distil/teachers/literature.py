@@ -19,7 +19,7 @@ from erde_nas.networks.arch import Arch
 from erde_nas.networks.models import MODELS, model_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.network import student_arch
-from erde_nas.recipe.recipe import TeacherSection
+from erde_nas.recipe.teacher import TeacherSection
 
 SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 WRAPPERS = ("model", "state_dict", "model_state", "net")  # keys under which checkpoints keep the state dict

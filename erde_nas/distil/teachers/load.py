@@ -22,7 +22,7 @@ from erde_nas.distil.teachers.wrapper import Answer
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import load_network
-from erde_nas.recipe.recipe import TeacherSection
+from erde_nas.recipe.teacher import TeacherSection
 
 PROGRAM_VERSION = 2  # raise it when the same program would give other logits
 

@@ -3,7 +3,7 @@
 from erde_nas.data.dataset import Dataset
 from erde_nas.errors import UserError
 from erde_nas.recipe.normalisation import USUAL, Normalisation
-from erde_nas.recipe.recipe import TeacherSection
+from erde_nas.recipe.teacher import TeacherSection
 
 
 def normalisation_of(section: TeacherSection, dataset: Dataset) -> Normalisation | None:

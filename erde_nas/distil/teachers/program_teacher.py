@@ -14,7 +14,7 @@ from erde_nas.distil.teachers.program_graph import last_operator
 from erde_nas.distil.teachers.wrapper import Answer, Arranged, Kind, ProgramTeacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import Normalize
-from erde_nas.recipe.recipe import TeacherSection
+from erde_nas.recipe.teacher import TeacherSection
 
 
 def program_teacher(

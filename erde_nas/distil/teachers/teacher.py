@@ -30,7 +30,8 @@ from erde_nas.networks.seeded import seeded
 from erde_nas.networks.weights import load_network, save_network
 from erde_nas.networks.whitening import whiten_
 from erde_nas.recipe.network import student_arch
-from erde_nas.recipe.recipe import Recipe, TeacherSection
+from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.teacher import TeacherSection
 
 TRAINING_VERSION = 2  # raise it when the same section would train another teacher
 

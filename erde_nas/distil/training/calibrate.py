@@ -17,7 +17,7 @@ from erde_nas.distil.training.graphs import fastest_step
 from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.timing_cache import bf16_may_help, circumstances, remembered
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 CPU_IMAGES = 64  # in a step of the calibration on a CPU, which a large teacher would make long otherwise
 ROUNDS = 20  # at most

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 RISE = 0.3  # share of the steps in which the rate rises
 LOW, PEAK, LAST = 0.2, 0.23, 0.07  # triangular: the first and last rate, and the share of the steps before the highest

@@ -13,7 +13,7 @@ from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.forward import MEMORY_FORMATS, features_of, forward
 from erde_nas.distil.training.schedule import group_rates, make_optimizer, trained_of
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 
 class StepRunner:

@@ -23,7 +23,7 @@ from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.targets import Targets
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.recipe.recipe import OptimizerSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 Progress = Callable[[int, int], None]
 """(epochs done, epochs in all)."""

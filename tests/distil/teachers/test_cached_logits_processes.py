@@ -19,7 +19,7 @@ from erde_nas.data.views import Views
 from erde_nas.distil.teachers import teacher_pass
 from erde_nas.distil.teachers.cached_logits import cached_logits
 from erde_nas.distil.teachers.teacher import Teacher
-from erde_nas.recipe.recipe import ViewsSection
+from erde_nas.recipe.images import ViewsSection
 from erde_nas.data.dataset import Split
 
 teacher_pass.BATCH = 16

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from erde_nas.recipe.teacher import TeacherSection
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ from erde_nas.distil.teachers.load import load_checkpoint
 from erde_nas.distil.teachers.teacher import prepare_teacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.recipe.recipe import Recipe, TeacherSection
+from erde_nas.recipe.recipe import Recipe
 
 CPU = torch.device("cpu")
 CLASSES = 7

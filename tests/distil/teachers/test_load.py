@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from erde_nas.recipe.teacher import TeacherSection
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset
@@ -19,7 +20,7 @@ from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import save_network
-from erde_nas.recipe.recipe import Recipe, TeacherSection
+from erde_nas.recipe.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from erde_nas.recipe.images import ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.dataset import Dataset
@@ -20,7 +22,6 @@ from erde_nas.distil.training.together import train_together
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
-from erde_nas.recipe.recipe import OptimizerSection, ViewsSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 MACS = (1.0, 2.0)

@@ -1,0 +1,57 @@
+"""A recipe's `train` sections: how weights are trained."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from erde_nas.recipe.section import Positive, Section
+
+
+class OptimizerSection(Section):
+    """SGD with Nesterov momentum and a one-cycle learning rate, a triangular one, or one with steps at `milestones`."""
+
+    later = (
+        "milestones",
+        "gamma",
+        "nesterov",
+        "schedule",
+        "label_smoothing",
+        "lookahead",
+        "decay_norms",
+        "bias_rate",
+    )
+
+    epochs: Positive
+    batch_size: Positive = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1  # the highest
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    milestones: tuple[Positive, ...] | None = None  # epochs after which the rate falls; []: never; null: one cycle
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # what is left of the rate after each milestone
+    nesterov: bool = True
+    schedule: Literal["one-cycle", "triangular"] = "one-cycle"  # docs/teacher.md: these and what follows
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the label that every class shares
+    lookahead: Annotated[int, Field(ge=0)] = 0  # steps after which slow weights take the trained ones' place; 0: never
+    decay_norms: bool = True  # whether weight decay holds for biases and the scales of norms, too
+    bias_rate: Annotated[float, Field(gt=0)] = 1.0  # learning rate of biases outside of heads, as a multiple
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "OptimizerSection":
+        if self.milestones is not None and self.schedule != "one-cycle":
+            raise ValueError(f"schedule: {self.schedule} has no milestones; remove either")
+        return self
+
+    @model_validator(mode="after")
+    def _rising_milestones(self) -> "OptimizerSection":
+        marks = self.milestones or ()
+        if list(marks) != sorted(set(marks)):
+            raise ValueError(f"milestones must rise, but got {list(marks)}")
+        if marks and marks[-1] >= self.epochs:
+            raise ValueError(f"milestones must lie before the last of {self.epochs} epochs, but got {list(marks)}")
+        return self
+
+    def lasting(self, epochs: int) -> "OptimizerSection":
+        """The same training over so many epochs, with its milestones at the same shares of it."""
+        marks = {round(mark * epochs / self.epochs) for mark in self.milestones or ()}
+        kept = tuple(sorted(mark for mark in marks if 0 < mark < epochs))
+        return self.model_copy(update={"epochs": epochs, "milestones": None if self.milestones is None else kept})
