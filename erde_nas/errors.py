@@ -1,10 +1,32 @@
 """The errors that a user can mend, and the end that a user asks for. A command ends with one line and its exit code."""
 
+import re
 from pathlib import Path
+
+HIDDEN = "***"
+SECRET_NAME = r"[\w.-]*(?:passw|pwd|passphrase|secret|token|api_?key|credential)[\w.-]*"
+_IN_ADDRESS = re.compile(r"(://[^\s:/@]*):\S*@")  # greedy: a password may hold an @, or whatever is not allowed there
+_BY_NAME = re.compile(rf"({SECRET_NAME})=('[^']*'|\"[^\"]*\"|[^\s&;#'\"]+)", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """The text without passwords: those in addresses (`//user:password@host`), and what follows `password=`, `token=`
+    and the like. Whatever is shown or kept of an address of the user's goes through here."""
+    return _BY_NAME.sub(rf"\1={HIDDEN}", _IN_ADDRESS.sub(rf"\1:{HIDDEN}@", text))
+
+
+def printable(text: str) -> str:
+    """The text with its lines, but with nothing in it that steers a terminal or that no encoding has: a name of a file
+    or class may hold both."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 class UserError(Exception):
-    """Bad input: the message says what is wrong, where, and what to do next."""
+    """Bad input: the message says what is wrong, where, and what to do next; with no password, and nothing that a
+    terminal would act on."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(redacted(str(message))))
 
 
 class DataMissing(UserError):

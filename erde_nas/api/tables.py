@@ -6,6 +6,8 @@ from typing import Protocol, SupportsIndex, TypeVar, overload
 
 from tabulate import tabulate
 
+from erde_nas.errors import printable
+
 
 class Shown(Protocol):
     """A record with a row in a table."""
@@ -69,7 +71,7 @@ def lines_html(lines: Iterable[str]) -> str:
 def _grid(records: Iterable[Shown]) -> tuple[list[str], list[list[str]]]:
     rows = [record.cells() for record in records]
     headers = list(dict.fromkeys(column for row in rows for column in row))
-    return headers, [[row.get(column, "") for column in headers] for row in rows]
+    return headers, [[printable(row.get(column, "")) for column in headers] for row in rows]
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from erde_nas.bundle.student_file import ShippedBaseline, ShippedLatency, StudentFile, TradeOff
+from erde_nas.device.bundle_runner import plain
 from erde_nas.device.instructions import in_words
+from erde_nas.report.escape import markdown_code, markdown_text
 from erde_nas.report_data.uncertainty import doubts, known, significant, uncertainty
 
 EXAMPLE = """\
@@ -30,23 +32,25 @@ def model_card(student: StudentFile) -> str:
 def _what(student: StudentFile) -> str:
     shape, networks = student.input, student.arch.get("cascade", [student.arch])
     exits = sum(len(arch["exits"]) if arch else 1 for arch in networks)
-    families = " + ".join(arch["family"] if arch else "the teacher" for arch in networks)
+    families = " + ".join(markdown_text(arch["family"]) if arch else "the teacher" for arch in networks)
     count = f"{exits} exits" if exits > 1 else "one exit"
     thresholds = student.default.thresholds
-    at = f" at the thresholds {_list(thresholds)}{student.exit_rule.unit_text}" if thresholds else ""
+    unit = markdown_text(student.exit_rule.unit_text)
+    at = f" at the thresholds {_list(thresholds)} {unit}".rstrip() if thresholds else ""
+    score = markdown_text(student.exit_rule.text)
     rule = (
-        f" It answers at the first exit where the\n{student.exit_rule.text} is below that exit's threshold, and what "
+        f" It answers at the first exit where the\n{score} is below that exit's threshold, and what "
         "comes after that exit does not run."
         if exits > 1
         else ""
     )
-    return f"""# Student {student.student}
+    return f"""# Student {markdown_text(student.student)}
 
 An image classifier with {count} ({families}, {student.stage}), for {len(student.classes)}
-classes and images of {shape.size}×{shape.size} pixels, {shape.colour}.{rule}{_joined(student)}
+classes and images of {shape.size}×{shape.size} pixels, {markdown_text(shape.colour)}.{rule}{_joined(student)}
 
 - Classes: {_some(student.classes)}
-- Default: `{student.default.model}`{at}"""
+- Default: {markdown_code(student.default.model)}{at}"""
 
 
 def _joined(student: StudentFile) -> str:
@@ -63,7 +67,7 @@ def _joined(student: StudentFile) -> str:
 
 
 def _some(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:20])
+    shown = ", ".join(map(markdown_text, classes[:20]))
     return shown if len(classes) <= 20 else f"{shown} and {len(classes) - 20} more (student.json)"
 
 
@@ -99,15 +103,15 @@ def example_budget(student: StudentFile) -> str:
             middle = (min(means) + max(means)) / 2
             digits = 1 - math.floor(math.log10(middle))
             value = math.ceil(round(middle * 10**digits, 6)) / 10**digits
-            return f"{value:g}" + ("" if name == names[0] else f" --profile {name}")
+            return f"{value:g}" + ("" if name == names[0] else f" --profile {plain(name)}")
     return ""
 
 
 def _limits(student: StudentFile) -> str:
     return f"""## Intended use and limits
 
-- For images like those of {student.data.name}, prepared in the same way. It always names one of its classes,
-  also for an image that shows none of them.
+- For images like those of {markdown_text(student.data.name)}, prepared in the same way. It always names
+  one of its classes, also for an image that shows none of them.
 - Images that differ from the validation images change the accuracy, and the shares of the exits and so the latency.
 - Probabilities are softmax values, not calibrated ones. It was not examined for bias between groups of any kind.
 - Latencies hold for the machine and the conditions below; `erde-nas profile` measures the file on another one.
@@ -117,7 +121,7 @@ def _limits(student: StudentFile) -> str:
 def _where(student: StudentFile) -> str:
     """For which CPUs the accuracy of int8 files holds."""
     lines = [
-        f"- The accuracy of `{name}` holds on {in_words(needs)}."
+        f"- The accuracy of {markdown_code(name)} holds on {markdown_text(in_words(needs))}."
         + (" On an older x86 CPU its sums are cut off and it answers otherwise; `run.py` says so." if needs else "")
         for name, model in student.models.items()
         if (needs := model.instructions) or model.precision == "int8"
@@ -129,10 +133,10 @@ def _data(student: StudentFile) -> str:
     data = student.data
     return f"""## Data
 
-{data.name}: {data.train:,} images for training, {data.validation:,} for choosing students and thresholds,
-{data.test:,} for the test accuracy, which was read once.
+{markdown_text(data.name)}: {data.train:,} images for training, {data.validation:,} for choosing
+students and thresholds, {data.test:,} for the test accuracy, which was read once.
 
-Licence of the data: {data.licence}."""
+Licence of the data: {markdown_text(data.licence)}."""
 
 
 def _numbers(student: StudentFile) -> str:
@@ -140,7 +144,7 @@ def _numbers(student: StudentFile) -> str:
     timed: list[tuple[str, TradeOff | ShippedBaseline]] = [(_point_name(row), row) for row in rows]
     timed += [(baseline.label, baseline) for baseline in student.baselines]
     body = [
-        [name, _percent(row.val_accuracy), _with_interval(row), profiles, *numbers]
+        [markdown_text(name), _percent(row.val_accuracy), _with_interval(row), markdown_text(profiles), *numbers]
         for name, row in timed
         for profiles, numbers in _by_numbers(row.latency_ms)
     ]
@@ -148,14 +152,14 @@ def _numbers(student: StudentFile) -> str:
     table = tabulate(body, headers, tablefmt="github", disable_numparse=True)
     where = student.provenance.measured_on
     conditions = "\n".join(
-        f"- {name}: {p.runtime}, {p.device}, {p.threads} thread(s), batch {p.batch_size}"
-        + (f"; on another device: {p.description or name}" if p.elsewhere else "")
+        f"- {markdown_text(f'{name}: {p.runtime}, {p.device}')}, {p.threads} thread(s), batch {p.batch_size}"
+        + (f"; on another device: {markdown_text(p.description or name)}" if p.elsewhere else "")
         for name, p in student.profiles.items()
     )
     return f"""## Measured
 
-Milliseconds per image over the stream of validation images in their natural mix, on {where.cpu},
-ONNX Runtime {where.versions.get("onnxruntime", "")}.{_estimated(len(student.trade_offs) - len(rows))}
+Milliseconds per image over the stream of validation images in their natural mix, on {markdown_text(where.cpu)},
+ONNX Runtime {markdown_text(where.versions.get("onnxruntime", ""))}.{_estimated(len(student.trade_offs) - len(rows))}
 
 {table}
 
@@ -207,7 +211,7 @@ def _with_interval(row: TradeOff | ShippedBaseline) -> str:
 
 def _not_offered(student: StudentFile) -> str:
     lines = [
-        f"- `{name}` was not offered: {'; '.join(model.reasons)}"
+        f"- {markdown_code(name)} was not offered: {markdown_text('; '.join(model.reasons))}"
         for name, model in student.models.items()
         if not model.offered and model.reasons
     ]
@@ -218,5 +222,6 @@ def _origin(student: StudentFile) -> str:
     origin = student.provenance
     return f"""## Origin
 
-{origin.made_with}, recipe {origin.recipe}, seed {origin.seed}; taught by {origin.teacher}. Data fingerprint
-`{student.data.fingerprint[:16]}…`. The SHA-256 of every file is in `student.json`."""
+{markdown_text(f"{origin.made_with}, recipe {origin.recipe}")}, seed {origin.seed}; taught by
+{markdown_text(origin.teacher)}. Data fingerprint {markdown_code(student.data.fingerprint[:16] + "…")}.
+The SHA-256 of every file is in `student.json`."""

@@ -10,14 +10,19 @@ explained in erde-nas's docs/deploy.md. Exit codes: 0 done, 2 a mistake in what 
 This one file is the whole runner, so that it can be copied to a device: that is why it is longer than others.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # Python would look there for modules first, and photos may lie beside a random.py
+    _DATA = (os.path.dirname(os.path.realpath(__file__)), os.path.realpath(os.curdir))
+    sys.path[:] = [place for place in sys.path if place and os.path.realpath(place) not in _DATA]
+
 import argparse
 import hashlib
 import io
 import json
-import os
 import platform
 import struct
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -497,6 +502,7 @@ def open_session(
     model: bytes, threads: int = 1, device: str = "cpu", exact: bool = False
 ) -> onnxruntime.InferenceSession:
     """A session of ONNX Runtime; `exact`: int8 sums lose nothing on any CPU. Raises RunError where it cannot run."""
+    onnxruntime.disable_telemetry_events()  # nothing is reported of models and devices, whatever the build
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -23,6 +23,11 @@ if sys.version_info < {LEAST_PYTHON}:  # before anything that an older Python ca
     print('{{"error": "python", "text": "%d.%d"}}' % sys.version_info[:2])
     sys.exit(0)
 
+import os
+
+here = ("", os.getcwd())  # nothing is imported from the folder that ssh starts in
+sys.path[1:] = [place for place in sys.path[1:] if place not in here]
+
 from erde_nas.device.agent.elsewhere import main
 
 main(sys.argv[1:])

@@ -1,9 +1,7 @@
 """Where the agent runs: in a fresh process of this machine, or on a device elsewhere."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from erde_nas.device.agent.job import Answer, Job, read_answer
 from erde_nas.device.agent.json_records import DamagedRecord, last_object
 from erde_nas.device.machine import Machine
+from erde_nas.device.python_process import command, environment
 from erde_nas.errors import RuntimeRefused
 from erde_nas.measurement.detect import describe_machine, mismatch
 from erde_nas.measurement.ssh_device import device
@@ -59,9 +58,14 @@ def _checked(ask: Callable[[], dict[str, Any]], job: Job, where: str) -> Answer:
 
 def _run_agent(folder: Path) -> str:
     """What the agent prints here."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "erde_nas.device.agent", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    done = subprocess.run(
+        command("erde_nas.device.agent", str(folder)),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=environment(OMP_NUM_THREADS="1"),
+        check=False,
+    )
     if done.returncode < 0:
         raise RuntimeRefused(
             f"measuring failed: the process was ended ({signal.strsignal(-done.returncode)}); was there too little "

@@ -19,7 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from erde_nas.device.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8
 from erde_nas.device.machine import this_cpu
-from erde_nas.device.runtimes.onnxruntime import SERIOUS
+from erde_nas.device.runtimes.onnxruntime import SERIOUS, import_onnxruntime
 from erde_nas.onnx_files.names import MEAN
 from erde_nas.onnx_files.segments import own_names
 
@@ -96,7 +96,7 @@ def quantizable(segments: Sequence[ModelProto], how: Quantization) -> list[str]:
 
 
 def _session(model: ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
+    options = import_onnxruntime().SessionOptions()
     options.log_severity_level = SERIOUS
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -119,6 +119,7 @@ def _quantize(segment: ModelProto, inputs: Inputs, how: Quantization) -> ModelPr
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(segment, source)  # given a model in memory, quantize_static would move its weights to a file
         logger.setLevel(logging.ERROR)  # onnxruntime advises pre-processing through the root logger
+        import_onnxruntime()
         try:
             quantize_static(
                 str(source),

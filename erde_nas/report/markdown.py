@@ -3,6 +3,7 @@
 from tabulate import tabulate
 
 from erde_nas.report.devices import devices_table
+from erde_nas.report.escape import markdown_text
 from erde_nas.report.exit_factor import exit_factor_table
 from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
@@ -20,16 +21,15 @@ from erde_nas.report.tables import Table, front_tables
 from erde_nas.report_data.report import Report
 
 INTERRUPTED = "This run was interrupted: what follows is what had been finished by then."
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def markdown(report: Report) -> str:
     """The whole file. The picture beside it is front.png."""
-    parts = [f"# {_escape(title(report))}"]
+    parts = [f"# {markdown_text(title(report))}"]
     if report.interrupted:
         parts.append(f"**{INTERRUPTED}**")
     parts += [
-        _escape(summary_sentence(report)),
+        markdown_text(summary_sentence(report)),
         _facts(run_facts(report)),
         "![Accuracy against cost](front.png)",
         "## Fronts",
@@ -47,17 +47,12 @@ def markdown(report: Report) -> str:
 def _section(table: Table, level: str) -> str:
     body = "None yet."
     if table.cells:
-        cells = [[_escape(text) for text in line] for line in table.cells]
-        headers = [_escape(text) for text in table.headers]
+        cells = [[markdown_text(text) for text in line] for line in table.cells]
+        headers = [markdown_text(text) for text in table.headers]
         align = ["right" if right else "left" for right in table.right]
         body = tabulate(cells, headers, tablefmt="github", disable_numparse=True, colalign=align)
-    return "\n\n".join([f"{level} {_escape(table.title)}", body, *map(_escape, table.notes)])
+    return "\n\n".join([f"{level} {markdown_text(table.title)}", body, *map(markdown_text, table.notes)])
 
 
 def _facts(facts: list[tuple[str, str]]) -> str:
-    return "\n".join(f"- {term}: {_escape(text)}" for term, text in facts)
-
-
-def _escape(text: str) -> str:
-    """Keeps text from the data from acting as Markdown or HTML."""
-    return text.translate(SPECIAL)
+    return "\n".join(f"- {term}: {markdown_text(text)}" for term, text in facts)

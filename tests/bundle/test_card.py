@@ -115,3 +115,42 @@ def test_the_rule_by_which_images_leave_is_said_with_its_unit() -> None:
     assert "at the first exit where the lead of its answer is below that exit's threshold" in other
     assert "`model.onnx` at the thresholds 0.25 " in other
     assert "nats" not in other
+
+
+POISON = "<script>alert(1)</script><img src=x onerror=y>|[a](http://b.c)![d](e)`f`*g*\n# h\n- www.i.com \x1b[2J"
+GIVEN = ("stage", "role", "source", "where")  # which only we write
+
+
+def _poisoned(value: Any, key: str = "") -> Any:
+    """Every text of a JSON value that may come from a recipe, from data, or from somebody else's run, replaced."""
+    if isinstance(value, dict):
+        return {k: _poisoned(item, k) for k, item in value.items()}
+    if isinstance(value, list):
+        return [_poisoned(item, key) for item in value]
+    return POISON if isinstance(value, str) and key not in GIVEN else value
+
+
+def test_nothing_that_a_recipe_or_the_data_say_acts_as_markup() -> None:
+    from markdown_it import MarkdownIt
+
+    student = _student()
+    student["arch"]["exits"].append({"block": 2})
+    student["default"] = {**student["default"], "thresholds": [0.25]}
+    student["exit_rule"] = {"name": "ahead", "text": "lead", "unit": "nats"}
+    student["models"]["model.onnx"] = {
+        **{"format": "onnx", "runtime": "onnxruntime", "precision": "int8", "instructions": ["avx"]},
+        **{"thresholds": [], "segments": [], "offered": False, "reasons": ["slow"]},
+    }
+    conditions = {"runtime": "onnxruntime", "device": "cpu", "threads": 1, "batch_size": 1, "precision": "fp32"}
+    student["profiles"]["cpu-1thread"] = {**conditions, "description": "a device", "elsewhere": True}
+    student["provenance"]["measured_on"]["versions"] = {"onnxruntime": "1"}
+    harmless = MarkdownIt("commonmark").enable("table").parse(model_card(from_json(StudentFile, student)))
+    found = MarkdownIt("commonmark").enable("table").parse(model_card(from_json(StudentFile, _poisoned(student))))
+
+    def kinds(tokens: list[Any]) -> list[str]:
+        return [token.type for token in tokens if token.type != "softbreak"]
+
+    assert kinds(found) == kinds(harmless), "headings, lists and tables are ours"
+    inline = {child.type for token in found for child in token.children or []}
+    assert inline <= {"text", "softbreak", "code_inline", "text_special"}
+    assert "\x1b" not in model_card(from_json(StudentFile, _poisoned(student)))

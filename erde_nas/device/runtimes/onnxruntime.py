@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,14 @@ SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the overridab
 FATAL = 4  # likewise, where what it logs is raised as well
 
 
+def import_onnxruntime() -> Any:
+    """The package, with its telemetry switched off: some of its builds report the models and devices that they meet."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def unfit(setting: Setting, cpu: Cpu) -> str:
     """Why ONNX Runtime would calculate otherwise there."""
     if setting.precision == "int8" and setting.device != "cpu":
@@ -37,9 +45,7 @@ def unfit(setting: Setting, cpu: Cpu) -> str:
 
 def versions() -> dict[str, str]:
     """The version of ONNX Runtime."""
-    import onnxruntime
-
-    return {"onnxruntime": onnxruntime.__version__}
+    return {"onnxruntime": import_onnxruntime().__version__}
 
 
 def prepare(deployable: Deployable, setting: Setting, folder: Path) -> Sequence[Path]:
@@ -74,8 +80,7 @@ def open_session(
 ) -> "onnxruntime.InferenceSession":
     """A session of the file (or serialized model) with the device's execution provider, or a named one, and the CPU's
     for what that leaves. `exact`: int8 is added without loss on every CPU. Raises RuntimeError where it is absent."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     provider = provider or PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"onnxruntime has no {provider} here; it has {onnxruntime.get_available_providers()}")

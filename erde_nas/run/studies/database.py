@@ -11,7 +11,7 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from erde_nas.errors import UserError
+from erde_nas.errors import HIDDEN, UserError, redacted
 from erde_nas.run.studies.claims import META
 from erde_nas.run.studies.whole import WholeTrialStorage
 
@@ -23,19 +23,29 @@ TRIES = 5  # at making the tables
 
 def parse_url(text: str) -> URL:
     """The URL with the driver that erde-nas names in its extras. Raises UserError."""
+    if text.partition("?")[0].count("@") > 1:  # a part of the password would be taken for the host, and shown
+        raise UserError("--storage: an @ in a password must be written as %40, and a / as %2F")
     try:
         url = sqlalchemy.make_url(text)
     except ArgumentError:
+        shown = HIDDEN if "@" in text else text  # what is before it may be a password
         raise UserError(
-            f"--storage {text} is no database URL; give one like postgresql://user@host/database or sqlite:///file.db"
+            f"--storage {shown} is no database URL; give one like postgresql://user@host/database or sqlite:///file.db"
         ) from None
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def public(url: URL) -> str:
-    """The URL without its password, as it may be shown and kept."""
+    """The URL without its password, as it may be shown and kept: neither before the host nor behind the `?`."""
     name = "postgresql" if url.drivername == "postgresql+psycopg" else url.drivername
-    return URL.create(name, url.username, None, url.host, url.port, url.database, url.query).render_as_string()
+    query = {key: value for key, value in url.query.items() if not _holds_secret(key, value)}
+    return redacted(URL.create(name, url.username, None, url.host, url.port, url.database, query).render_as_string())
+
+
+def _holds_secret(key: str, value: str | tuple[str, ...]) -> bool:
+    """Whether a parameter is one, or holds a whole list of them, as ODBC's do."""
+    texts = [value] if isinstance(value, str) else value
+    return any(redacted(pair) != pair for pair in (f"{key}={text}" for text in texts))
 
 
 def connect(url: URL) -> Engine:

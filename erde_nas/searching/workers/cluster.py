@@ -9,18 +9,15 @@ import logging
 import math
 import os
 import socket
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from erde_nas.device.machine import usable_cores
 from erde_nas.errors import UserError
+from erde_nas.searching.workers.core_locks import CoreLock, lock_core, locks_folder
 from erde_nas.searching.workers.interface import ATTEMPTS, Evaluate, Evaluated, died
 from erde_nas.space.trial import Proposal
 
@@ -49,6 +46,7 @@ def connect(address: str) -> dict[str, float]:
         import ray
     except ImportError:
         raise UserError("--cluster needs the Python package 'ray': pip install 'erde-nas[ray]'") from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report what runs here to its makers
     try:
         _knock(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -207,24 +205,17 @@ def _outcome(work: Callable[[], Any]) -> tuple[str, Any]:
         return "error", traceback.format_exc()
 
 
-def take_cores(count: int) -> list[FileLock]:
+def take_cores(count: int) -> list[CoreLock]:
     """Bind this process to `count` cores that no other actor on this machine has, for as long as it holds the locks.
 
-    Ray counts CPUs but binds nothing, and a latency must be measured on a core of its own. Where too few are free, the
-    process stays unbound.
+    Ray counts CPUs but binds nothing, and a latency must be measured on a core of its own. Where too few are free, or
+    there is no folder for locks that is this user's alone, the process stays unbound.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        return []
-    folder = Path(tempfile.gettempdir()) / f"erde-nas-cores-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    taken: dict[int, FileLock] = {}
-    for core in usable_cores():
-        lock = FileLock(folder / str(core))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        taken[core] = lock
+    folder = locks_folder() if hasattr(os, "sched_setaffinity") else None
+    taken: dict[int, CoreLock] = {}
+    for core in usable_cores() if folder is not None else ():
+        if folder is not None and (lock := lock_core(folder, core)):
+            taken[core] = lock
         if len(taken) == count:
             os.sched_setaffinity(0, taken)
             return list(taken.values())

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from erde_nas.device.python_process import kept_out
 from erde_nas.errors import UserError
 from erde_nas.progress.quiet import quiet_libraries
 from erde_nas.searching.workers.binding import Binding
@@ -44,7 +45,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, factory, binding), daemon=True, name="erde-nas worker"
         )
-        with _without_interrupt():
+        with _without_interrupt(), kept_out():
             self.process.start()
         theirs.close()  # so that the pipe closes when the worker dies
         self.ready = False

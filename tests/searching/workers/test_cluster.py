@@ -45,6 +45,7 @@ def test_what_a_cluster_lacks():
 def test_actors_of_one_machine_take_different_cores(tmp_path, monkeypatch):
     bound = []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr("erde_nas.searching.workers.cluster.usable_cores", lambda: [3, 4, 6])
     monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: bound.append(sorted(cores)))
     first = take_cores(2)
@@ -56,6 +57,29 @@ def test_actors_of_one_machine_take_different_cores(tmp_path, monkeypatch):
     take_cores(1)
     assert bound[2:] == [[3]]
     assert len(second) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind processes")
+@pytest.mark.parametrize("trap", ["a linked folder", "a folder of others", "a linked file"])
+def test_locks_follow_no_link_that_another_user_made(trap, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("erde_nas.searching.workers.cluster.usable_cores", lambda: [3])
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: pytest.fail("bound all the same"))
+    theirs, folder = tmp_path / "theirs", tmp_path / f"erde-nas-cores-{os.getuid()}"
+    theirs.mkdir()
+    (theirs / "file").write_text("kept")
+    if trap == "a linked folder":
+        folder.symlink_to(theirs)
+    else:
+        folder.mkdir(mode=0o700)
+    if trap == "a folder of others":
+        folder.chmod(0o777)
+    if trap == "a linked file":
+        (folder / "3").symlink_to(theirs / "file")
+    assert take_cores(1) == []
+    assert (theirs / "file").read_text() == "kept"
+    assert [path.name for path in theirs.iterdir()] == ["file"]
 
 
 @pytest.fixture
