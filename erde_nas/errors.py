@@ -18,7 +18,7 @@ def redacted(text: str) -> str:
 def printable(text: str) -> str:
     """The text with its lines, but with nothing in it that steers a terminal or that no encoding has: a name of a file
     or class may hold both."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 class UserError(Exception):

@@ -19,6 +19,8 @@ from erde_nas.errors import UserError
 Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all if known
 TIMEOUT_S = 30.0  # for connecting and for every single read
 _CHUNK_BYTES = 1 << 18
+MOST_BYTES = 50_000_000_000  # of a file whose size is not known
+DIGITS = 16  # of a length that a server may announce
 
 
 def download(remote: Remote, folder: Path, progress: Progress | None = None) -> Path:
@@ -51,14 +53,20 @@ def _transfer(remote: Remote, part: Path, progress: Progress | None) -> None:
     with _open(remote.url, start) as response:
         appends = _is_continuation(response, start, remote.url)
         done = start if appends else 0
-        left = response.headers.get("Content-Length")
-        total = done + int(left) if left else remote.size_bytes or None
+        left = response.headers.get("Content-Length", "")
+        announced = done + int(left) if left.isdecimal() and len(left) < DIGITS else None
+        total, most = announced or remote.size_bytes or None, remote.size_bytes or MOST_BYTES
         with part.open("ab" if appends else "wb") as file:
             for chunk in _chunks(response, remote.url):
-                file.write(chunk)
                 done += len(chunk)
+                if done > most:
+                    break
+                file.write(chunk)
                 if progress:
                     progress(remote.filename, done, total)
+    if done > most:
+        part.unlink()
+        raise _too_long(remote, most)
     if total is not None and done < total:
         raise _broken(remote.url, f"the connection closed after {done} of {total} bytes")
 
@@ -125,6 +133,13 @@ def _broken(url: str, what: str) -> UserError:
     return UserError(
         f"{url}: {what}; check the network and run the same command again, it goes on where it stopped, or fetch and "
         "unpack the file yourself and name its folder with --data-dir DIR"
+    )
+
+
+def _too_long(remote: Remote, most: int) -> UserError:
+    return UserError(
+        f"{remote.url}: the server sends more than the {most} bytes of {remote.filename}; what came was thrown away, "
+        "try again later, or fetch and unpack the file yourself and name its folder with --data-dir DIR"
     )
 
 

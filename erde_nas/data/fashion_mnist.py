@@ -5,6 +5,7 @@ as four bytes), then the values.
 """
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -21,6 +22,7 @@ from erde_nas.recipe.images import DatasetSection
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+MOST_BYTES = 500_000_000  # ten times the largest file
 _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _SOURCE = Source(
     name="fashion-mnist",
@@ -60,15 +62,18 @@ def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[Path, np.ndarra
     """The file that was read and its values, uint8. `locate` has made sure that it exists."""
     path = file_in(_SOURCE, folder, name) or folder / name
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, f"cannot be read ({error})", _SOURCE) from error
+    if len(data) > MOST_BYTES:
+        raise damaged(path, f"it holds more than {MOST_BYTES} bytes", _SOURCE)
     header = 4 + 4 * dimensions
     magic = bytes((0, 0, 8, dimensions))
     if len(data) < header or data[:4] != magic:
         raise damaged(path, f"expected an IDX file that begins with {magic.hex()}, but got {data[:4].hex()}", _SOURCE)
     shape = struct.unpack(f">{dimensions}I", data[4:header])
-    expected = header + int(np.prod(shape, dtype=np.uint64))
+    expected = header + math.prod(shape)
     if len(data) != expected:
         raise damaged(path, f"expected {expected} bytes (values {shape}), but got {len(data)} bytes", _SOURCE)
     return path, np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()  # writable, as torch wants it

@@ -135,3 +135,17 @@ def test_disk_error_names_the_folder(
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(UserError, match=rf"{tmp_path}: cannot write {NAME} .*{os.strerror(number)}"):
         download(remote, tmp_path)
+
+
+def test_a_download_longer_than_it_should_be_ends_there(server: Any, remote: Remote, tmp_path: Path) -> None:
+    server.files[NAME] = BODY + bytes(50_000_000)
+    with pytest.raises(UserError, match=f"sends more than the {len(BODY)} bytes of {NAME}; what came was thrown away"):
+        download(remote, tmp_path)
+    assert list(tmp_path.iterdir()) == [] or [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_server_that_ends_nowhere_is_cut_off(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files[NAME] = BODY
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="sends more than the 1000 bytes"):
+        download(Remote(server.url(NAME), hashlib.md5(BODY).hexdigest()), tmp_path)

@@ -223,3 +223,36 @@ def test_every_official_address_is_complete() -> None:
             assert remote.url.startswith(("https://", "http://"))
             assert len(bytes.fromhex(remote.md5)) == 16
             assert remote.size_bytes > 0
+
+
+def bomb(kind: str) -> bytes:
+    """An archive of less than a megabyte that unpacks to 400 MB."""
+    if kind == "zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+            for number in range(4):
+                file.writestr(f"tiny-imagenet-200/{number}", bytes(100_000_000))
+        return buffer.getvalue()
+    return tar_of({f"cifar-10-batches-bin/{number}": bytes(100_000_000) for number in range(4)})
+
+
+@pytest.mark.parametrize(
+    ("name", "archive", "kind"),
+    [("tiny-imagenet", "tiny-imagenet-200.zip", "zip"), ("cifar10", "cifar-10-binary.tar.gz", "tar")],
+)
+def test_a_right_checksum_unpacks_no_bomb(server: Any, tmp_path: Path, name: str, archive: str, kind: str) -> None:
+    sources = serve(server, name, {archive: bomb(kind)})
+    with pytest.raises(UserError, match=r"refused to unpack, from '\S+/1' on it would take more than 100000000 bytes"):
+        fetch(name, tmp_path, sources=sources)
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert written < 102_000_000
+
+
+def test_a_gzipped_file_is_read_no_further_than_it_may_be_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from erde_nas.data import fashion_mnist
+
+    monkeypatch.setattr(fashion_mnist, "MOST_BYTES", 1_000_000)
+    for file in SOURCES["fashion-mnist"].needs:
+        (tmp_path / f"{file}.gz").write_bytes(gzip.compress(bytes(3_000_000)))
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz: it holds more than 1000000 bytes"):
+        fashion_mnist.read_fashion_mnist(DatasetSection(name="fashion-mnist"), tmp_path)
