@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data.kind import kind_of
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.recipe.published import COMMON, PAIRS, TABLE_2
 
 TEACHER_RATE = 0.05  # at which CRD trains its teachers

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.load import load_dataset
@@ -30,7 +28,9 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.networks.seeded import seeded
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection, ViewsSection
 from erde_nas.recipe.network import StudentSection, student_arch
+from erde_nas.recipe.optimizer import OptimizerSection
 
 CPU = torch.device("cpu")
 GAP = {"family": "resnet", "head": "gap"}

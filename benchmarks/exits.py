@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.dataset import Dataset, Split
@@ -39,6 +37,8 @@ from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.networks.operating_points import accuracy_per_exit, operate, operating_curve
 from erde_nas.networks.seeded import seeded
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 BUDGETS = (0.65, 0.7, 0.8, 0.9)  # mean MACs, as shares of the whole network's
 SURE = 0.9  # probability above which a gated training lets an image leave

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from tight_loop import tight_training
 from training import LOSS, STUDENT, TEACHER, build
 
@@ -35,6 +33,8 @@ from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -7,8 +7,6 @@ fp32. Nothing is shared between candidates. Loss, optimizer and schedule are tho
 from collections.abc import Iterator, Sequence
 
 import torch
-from erde_nas.recipe.images import ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -17,6 +15,8 @@ from erde_nas.data.dataset import Split
 from erde_nas.distil.objective import Objective
 from erde_nas.distil.step import Step
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.images import ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):

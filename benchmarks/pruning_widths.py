@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import nn
 from torch.nn import functional as F
 
@@ -47,6 +45,8 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import load_profile
 
 SHARES = (0.5, 0.7)

@@ -28,11 +28,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 import sqlalchemy
-from erde_nas.recipe.space import SpaceSection
 from sqlalchemy import Engine, event
 
 from erde_nas.errors import UserError
 from erde_nas.networks.weights import save_packed
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.run.students import StudentRecord, write_student
 from erde_nas.run.studies import shared
 from erde_nas.run.studies.interface import Study

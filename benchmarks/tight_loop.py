@@ -5,7 +5,6 @@ for this one training. Views, loss, optimizer and schedule are those of erde-nas
 """
 
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.distil.objective import Objective
@@ -13,6 +12,7 @@ from erde_nas.distil.step import Step
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.forward import MEMORY_FORMATS
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.optimizer import OptimizerSection
 
 
 def tight_training(

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from plain_loop import Augmented, plain_training
 from torch.utils.data import DataLoader
 
@@ -46,6 +44,8 @@ from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 TEACHER = ((2, 2, 2), (32, 64, 128), 32)  # depths, widths, stem
 STUDENT = ((1, 1, 1), (16, 32, 48), 16)

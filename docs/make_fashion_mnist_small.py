@@ -14,11 +14,11 @@ import lzma
 from pathlib import Path
 
 import numpy as np
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data.dataset import Split
 from erde_nas.data.fashion_mnist import CLASSES, read_fashion_mnist
 from erde_nas.data.fashion_mnist_small import FILE, SHA256, TEST, TRAIN
+from erde_nas.recipe.images import DatasetSection
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
 

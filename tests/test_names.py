@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.comparison.loss_names import parse_loss
 from erde_nas.compression.prune import prune
@@ -21,6 +20,7 @@ from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.onnx_files.nest import nest
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.recipe.recipe import load_recipe
 from erde_nas.registry import DATASETS, FAMILIES, HEADS, RUNTIMES, SEARCHERS, TERMS
 from erde_nas.searching.searchers import make_searcher

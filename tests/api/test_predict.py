@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -11,6 +10,7 @@ import erde_nas
 from erde_nas.data.load import load_dataset
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.weights import load_network
+from erde_nas.recipe.images import DatasetSection
 
 
 @pytest.fixture(scope="module")

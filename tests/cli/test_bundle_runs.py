@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 
 from erde_nas.bundle.card import model_card
@@ -18,6 +17,7 @@ from erde_nas.data.load import load_dataset
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.report_data.json_records import from_json
 from tests.conftest import Done, call
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import onnx
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -14,6 +13,7 @@ from erde_nas.data.load import load_dataset
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.nest import thresholds_of
+from erde_nas.recipe.images import DatasetSection
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from erde_nas.recipe.optimizer import OptimizerSection
 
 from erde_nas.comparison.manifest import Manifest, holds_comparison, read_manifest, write_manifest
 from erde_nas.comparison.store import TrainingRecord, folder_of, load_trained, save_trained, save_training
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from tests.run.damage import damaged
 
 TRAINING = TrainingRecord("kd", {"loss": "kd"}, 3, macs_per_exit=(7,))

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch.nn import functional
 
 from erde_nas.compression.int8 import QAT_WEIGHTS, accurate, calibration_images, quantized
@@ -21,6 +19,8 @@ from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.onnx_files.segments import export_segments
 from erde_nas.onnx_files.write import Segments
+from erde_nas.recipe.images import ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.recipe import CompressSection
 from tests.networks.builders import build, digits, small_arch
 

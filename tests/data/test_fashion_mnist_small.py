@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data import fashion_mnist_small as small
 from erde_nas.data.fashion_mnist import CLASSES, read_fashion_mnist
 from erde_nas.data.load import load_dataset
 from erde_nas.data.raw import Raw
 from erde_nas.errors import DataMissing, UserError
+from erde_nas.recipe.images import DatasetSection
 
 SECTION = DatasetSection(name="fashion-mnist-small")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data.cifar import read_cifar10
 from erde_nas.data.fetch import fetch, list_datasets
 from erde_nas.data.kind import official
 from erde_nas.data.official import Remote, Source
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.registry import DATASETS
 
 SOURCES = official()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.kind import kind_of
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection
 from erde_nas.registry import DATASETS
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 
 from erde_nas.data.cifar import read_cifar10, read_cifar100
@@ -16,6 +15,7 @@ from erde_nas.data.locate import find
 from erde_nas.data.svhn import read_svhn
 from erde_nas.data.tiny_imagenet import read_tiny_imagenet
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection
 
 Write = Callable[..., Path]
 CIFAR10, CIFAR100 = DatasetSection(name="cifar10"), DatasetSection(name="cifar100")

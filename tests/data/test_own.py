@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 
 from erde_nas.data.folder import read_folder
 from erde_nas.data.load import load_dataset
 from erde_nas.data.npz import read_npz
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection
 
 FOLDER, NPZ = DatasetSection(name="folder", path="images"), DatasetSection(name="npz", path="data.npz")
 

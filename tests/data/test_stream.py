@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
 from PIL import Image
 
 from erde_nas.data import load, memory
@@ -16,6 +15,7 @@ from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.stream import read_ahead
 from erde_nas.data.views import Views
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection, ViewsSection
 
 CPU = torch.device("cpu")
 ALL = {"crop_padding": 2, "flip": True, "cutout": 3}

@@ -5,7 +5,6 @@ from shutil import copy
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
 from PIL import Image
 
 from erde_nas.data.dataset import Dataset
@@ -13,6 +12,7 @@ from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.npz import read_npz
 from erde_nas.data.summary import describe_data, images_per_class
 from erde_nas.errors import UserError
+from erde_nas.recipe.images import DatasetSection
 
 SIDE = 8
 

@@ -6,12 +6,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import ViewsSection
 
 from erde_nas.data import augment
 from erde_nas.data import views as module
 from erde_nas.data.dataset import Split
 from erde_nas.data.views import Views
+from erde_nas.recipe.images import ViewsSection
 
 CPU = torch.device("cpu")
 COUNT = 200

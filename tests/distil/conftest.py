@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.space import SpaceSection
-from erde_nas.recipe.teacher import TeacherSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.data.views import Views
 from erde_nas.networks.arch import Arch, Block, Exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe
+from erde_nas.recipe.space import SpaceSection
+from erde_nas.recipe.teacher import TeacherSection
 
 CPU = torch.device("cpu")
 SHORT = OptimizerSection(epochs=1, batch_size=16, learning_rate=0.05)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.views import Views
@@ -19,6 +18,7 @@ from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 MACS = (1.0, 2.0)
 EXITS = (0, 1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor, nn
 
 from erde_nas.data.views import Views
@@ -26,6 +25,7 @@ from erde_nas.networks.gradient_flow import GradientFlow
 from erde_nas.networks.models import MODELS, model_arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.registry import FAMILIES
 
 NAMES = ("reviewkd", "fcfd")

@@ -1,13 +1,13 @@
 """The gradients behind Taylor importance, against autograd on the same images at once."""
 
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch.nn import functional
 
 from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.train import Training
+from erde_nas.recipe.optimizer import OptimizerSection
 
 
 def test_gradients_are_those_of_the_loss_summed_over_the_batches(make_network, make_views):

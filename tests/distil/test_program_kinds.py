@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.teacher import TeacherSection
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.onnx_files.write import ExportMismatch, check_export, make_segments, write_file
+from erde_nas.recipe.teacher import TeacherSection
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)

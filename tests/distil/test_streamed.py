@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from PIL import Image
 
 from erde_nas.data.load import load_dataset
@@ -21,6 +19,8 @@ from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 

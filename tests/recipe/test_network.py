@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from erde_nas.recipe.teacher import TeacherSection
 
 from erde_nas.errors import UserError
 from erde_nas.networks.arch import Block
@@ -14,6 +13,7 @@ from erde_nas.networks.families import StageChoice, family_of, head_width
 from erde_nas.networks.heads import build_head
 from erde_nas.recipe.network import StudentSection, student_arch
 from erde_nas.recipe.recipe import Recipe, load_recipe
+from erde_nas.recipe.teacher import TeacherSection
 from erde_nas.registry import FAMILIES, HEADS
 from tests.conftest import RECIPE
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 
 from erde_nas.distil.training.schedule import Trained, learning_rates, make_optimizer
 from erde_nas.errors import UserError
 from erde_nas.recipe.distil import LOSSES
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.preset import expand, expanded
 from erde_nas.recipe.published import PAIRS, TABLE_2
 from erde_nas.recipe.recipe import Recipe

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.teacher import TeacherSection
 
 from erde_nas.data.dataset import Dataset, Split, image_shape
 from erde_nas.distil.teachers.teacher import teacher_arch
@@ -18,10 +15,13 @@ from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe import shipped as resources
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import DatasetSection, ViewsSection
 from erde_nas.recipe.network import StudentSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import load_profile
 from erde_nas.recipe.recipe import Recipe, load_recipe
 from erde_nas.recipe.section import Section
+from erde_nas.recipe.teacher import TeacherSection
 from erde_nas.space.space import Space
 
 SHAPES = {  # classes, then channels, height and width of what `data/` makes of each data set

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.data.dataset import Dataset, Split
+from erde_nas.recipe.images import DatasetSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.report_data.json_records import from_json, to_json
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point

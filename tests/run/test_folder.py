@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from erde_nas.recipe.images import DatasetSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.recipe import shipped as resources
+from erde_nas.recipe.images import DatasetSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection, MatchSection, load_profile
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe, load_recipe
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
 from erde_nas.run.manifest import is_run
 from erde_nas.run.students import StudentRecord

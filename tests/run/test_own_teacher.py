@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.teacher import TeacherSection
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from erde_nas.distil.teachers.load import read_checkpoint
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.teacher import TeacherSection
 from erde_nas.run.own_teacher import accuracy_lines, inspect_teacher, look, undeployable
 from erde_nas.run.teacher_hints import hints
 

@@ -7,8 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from erde_nas.recipe.search import SearchSection
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.device.exit_rules import ENTROPY
@@ -17,6 +15,8 @@ from erde_nas.measurement.latency_features import FEATURES, segment_features
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.recipe.search import SearchSection
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.report.facts import run_facts
 from erde_nas.searching import evaluate, forecast
 from erde_nas.searching.forecast import IN_A_ROW, LEAST_MEASURED, Forecast

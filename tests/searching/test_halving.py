@@ -1,8 +1,8 @@
 """Rungs by hand: students halve, epochs double, and nothing is trained longer than the recipe says."""
 
 import pytest
-from erde_nas.recipe.optimizer import OptimizerSection
 
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.recipe import FinishSection
 from erde_nas.searching.halving import rungs
 

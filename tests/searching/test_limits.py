@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.searching import limits
 from erde_nas.searching.evaluate import too_slow
 from erde_nas.searching.limits import Screen, check_reachable, nothing_feasible

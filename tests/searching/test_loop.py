@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from erde_nas.recipe.images import DatasetSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.measurement.latency_features import FEATURES, segment_features
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.images import DatasetSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import open_run
 from erde_nas.searching import evaluate

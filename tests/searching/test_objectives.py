@@ -1,10 +1,10 @@
 """Which profiles a search optimises, measures under, and leaves for the finished students."""
 
 import pytest
-from erde_nas.recipe.search import SearchSection
 
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection
+from erde_nas.recipe.search import SearchSection
 from erde_nas.registry import OBJECTIVES
 from erde_nas.searching.objectives import (
     Objective,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from erde_nas.recipe.search import SearchSection
 from scipy import stats
 
 from erde_nas.files import write_json
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.search import SearchSection
 from erde_nas.report.facts import run_facts
 from erde_nas.report_data.report import CheckedCandidate, RankCheck
 from erde_nas.run.folder import RunStore

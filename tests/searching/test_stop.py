@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from erde_nas.recipe.search import SearchSection
 
+from erde_nas.recipe.search import SearchSection
 from erde_nas.searching.stop import expected_trials, spent, stalled
 from erde_nas.space.trial import Trial
 from tests.space.builders import findings, judged

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.registry import FAMILIES, HEADS
 from erde_nas.space.space import NO_EXIT, Space
 

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from erde_nas.recipe.space import SpaceSection
 
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.space.space import NO_EXIT, Space
 from erde_nas.space.variation import blocks, relative, steps
 

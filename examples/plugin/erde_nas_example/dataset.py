@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from erde_nas.recipe.images import DatasetSection
 
 from erde_nas.data.dataset import Split
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.raw import Raw
+from erde_nas.recipe.images import DatasetSection
 
 SIDE, PER_CLASS = 16, 100
 DIRECTIONS = {"horizontal": (0, 1), "vertical": (1, 0), "rising": (1, 1), "falling": (1, -1)}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.teacher import TeacherSection
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from erde_nas.distil.teachers.teacher import prepare_teacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.teacher import TeacherSection
 
 CPU = torch.device("cpu")
 CLASSES = 7

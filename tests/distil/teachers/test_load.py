@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.teacher import TeacherSection
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset
@@ -21,6 +20,7 @@ from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.weights import save_network
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.recipe.teacher import TeacherSection
 
 CPU = torch.device("cpu")
 

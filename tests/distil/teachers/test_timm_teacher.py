@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.teacher import TeacherSection
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -30,6 +29,7 @@ from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.onnx_files.write import check_export, make_segments, write_file
+from erde_nas.recipe.teacher import TeacherSection
 from tests.distil import fake_timm
 from tests.distil.fake_timm import CONFIG, NAME, TinyVit
 

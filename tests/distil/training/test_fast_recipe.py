@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from erde_nas.distil.training.saved import SavedTraining
 from erde_nas.distil.training.schedule import Trained, group_rates, make_optimizer, trained_of, triangular
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.optimizer import OptimizerSection
 
 COMPUTE = Compute("fp32", 1, 0.01)
 FAST = OptimizerSection(

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from erde_nas.recipe.images import ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.dataset import Dataset
@@ -22,6 +20,8 @@ from erde_nas.distil.training.together import train_together
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 MACS = (1.0, 2.0)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor, nn
 
 from erde_nas.data.views import Views
@@ -21,6 +20,7 @@ from erde_nas.distil.training.targets import Targets
 from erde_nas.distil.training.train import Training, train
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05, weight_decay=0.01)
 MACS = (1.0, 2.0)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.views import Views
@@ -22,6 +21,7 @@ from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 OPTIONS = OptimizerSection(epochs=3, batch_size=16, learning_rate=0.05)
 FOR_EVER = OptimizerSection(epochs=100_000, batch_size=16, learning_rate=0.001)

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from erde_nas.recipe.images import ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import Tensor
 
 from erde_nas.data.dataset import Dataset
@@ -22,6 +20,8 @@ from erde_nas.distil.training.train import Stopped, Training, steps_per_epoch, t
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.recipe.distil import DistilSection
+from erde_nas.recipe.images import ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 
 COMPUTE = Compute("fp32", 1, 0.01)
 BRIEF = OptimizerSection(epochs=2, batch_size=16, learning_rate=0.05)

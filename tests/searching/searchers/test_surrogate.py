@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from erde_nas.recipe.space import SpaceSection
 
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.pareto import hypervolume
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.searching.searchers import memory
 from erde_nas.searching.searchers.children import random_params
 from erde_nas.searching.searchers.gaussian_process import bases, fit, kernel

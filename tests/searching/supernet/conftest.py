@@ -6,11 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.images import DatasetSection, ViewsSection
-from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.search import SearchSection, SupernetSection
-from erde_nas.recipe.space import SpaceSection
-from erde_nas.recipe.teacher import TeacherSection
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.distil.context import TrainingContext
@@ -18,7 +13,12 @@ from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.progress.meter import Meter
+from erde_nas.recipe.images import DatasetSection, ViewsSection
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe
+from erde_nas.recipe.search import SearchSection, SupernetSection
+from erde_nas.recipe.space import SpaceSection
+from erde_nas.recipe.teacher import TeacherSection
 from erde_nas.space.space import Space
 
 SHORT = OptimizerSection(epochs=1, batch_size=16, learning_rate=0.05)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.optimizer import OptimizerSection
 from torch import nn
 
 from erde_nas.distil.context import TrainingContext
@@ -18,6 +17,7 @@ from erde_nas.errors import UserError
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.searching.evaluate import train_briefly
 from erde_nas.searching.supernet.checkpoint import Checkpoint, load, save, weights_file
 from erde_nas.searching.supernet.evaluator import OneShot, candidate_maker

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from erde_nas.recipe.space import SpaceSection
 from torch import Tensor
 from torch.nn import functional as F
 
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs, macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.recipe.space import SpaceSection
 from erde_nas.searching.supernet.subnetworks import Subnetworks
 from erde_nas.searching.supernet.weights import Weights, bind_, cut, extract_, places, shared_names, union
 from erde_nas.space.space import Space
