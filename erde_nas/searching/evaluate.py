@@ -17,6 +17,7 @@ from erde_nas.networks.macs import exit_macs, parameter_count
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import accuracy_per_exit, cheapest_within, operating_curve
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report_data.objectives import QUANTILES, expected_cost
 from erde_nas.searching.objectives import cost_of_exits, limits_exceeded, objective_values, timed
 from erde_nas.space.findings import Findings, Judged
 from erde_nas.space.trial import Proposal, Trial
@@ -89,8 +90,10 @@ def judge(network: EarlyExitNetwork, per_exit_ms: Mapping[str, Sequence[float]],
     check_exits(logits)
     macs = exit_macs(network.arch)
     costs: dict[str, Sequence[float]] = {"macs": tuple(map(float, macs)), **per_exit_ms}
-    cost_per_exit = costs[cost_of_exits(search, context.profiles)]
-    curve = operating_curve(logits, validation.labels, cost_per_exit, context.exit_rule)
+    objectives = {profile.name: profile.objective for profile in context.profiles}
+    chosen = cost_of_exits(search, context.profiles)
+    objective = objectives.get(chosen, "mean")
+    curve = operating_curve(logits, validation.labels, costs[chosen], context.exit_rule, objective)
     point = cheapest_within(curve, search.accuracy_tolerance)
     expected = {name: float(np.dot(point.exit_fractions, cost)) for name, cost in costs.items()}
     params = parameter_count(network)
@@ -105,4 +108,9 @@ def judge(network: EarlyExitNetwork, per_exit_ms: Mapping[str, Sequence[float]],
         size_bytes=4 * params,
         latency_ms=expected,
         curve=tuple((point.accuracy, point.cost) for point in curve),
+        objective_ms={
+            name: float(expected_cost(point.exit_fractions, cost, objectives[name]))
+            for name, cost in per_exit_ms.items()
+            if objectives[name] in QUANTILES
+        },
     )

@@ -7,6 +7,7 @@ from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.search import SearchSection
 from erde_nas.registry import OBJECTIVES
+from erde_nas.report_data.objectives import QUANTILES
 from erde_nas.space.findings import Judged
 
 Profiles = tuple[HardwareProfile, ...]
@@ -25,7 +26,7 @@ class Objective:
 ERROR = Objective(lambda judged, _: 1 - judged.val_accuracy)
 MACS = Objective(lambda judged, _: judged.macs)
 PARAMS = Objective(lambda judged, _: float(judged.params))
-LATENCY = Objective(lambda judged, profile: judged.latency_ms[profile], "latency_ms")
+LATENCY = Objective(Judged.cost_ms, "latency_ms")
 
 
 def objective_values(judged: Judged, search: SearchSection, profiles: Profiles) -> tuple[float, ...]:
@@ -34,9 +35,15 @@ def objective_values(judged: Judged, search: SearchSection, profiles: Profiles) 
 
 
 def objective_names(search: SearchSection, profiles: Profiles) -> list[str]:
-    """The objectives one by one: `latency` stands for one per optimised profile."""
+    """The objectives one by one: `latency` stands for one per optimised profile, `p95_ms:NAME` where that is its
+    `objective`."""
     found = _objectives(search, profiles)
-    return [f"{OBJECTIVES[name].per_profile}:{profile}" if profile else name for name, profile in found]
+    quantiles = {profile.name: f"{profile.objective}_ms" for profile in profiles if profile.objective in QUANTILES}
+
+    def called(name: str, profile: str) -> str:
+        return quantiles.get(profile, "latency_ms") if name == "latency" else OBJECTIVES[name].per_profile
+
+    return [f"{called(name, profile)}:{profile}" if profile else name for name, profile in found]
 
 
 def _objectives(search: SearchSection, profiles: Profiles) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What a search finds out about a candidate, as records, and the JSON of `study.db` and `metrics.json`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,8 @@ class Judged:
     """What a trained network is on validation, at the operating point that the search chose for it.
 
     Sizes are in bytes; `macs` and `latency_ms`, by profile, are those that are to be expected of an
-    image. `curve` holds (accuracy, cost) of every operating point worth having.
+    image. `objective_ms` is what a profile's `objective` expects, where that is a quantile. `curve` holds (accuracy,
+    cost) of every operating point worth having.
     """
 
     __pydantic_config__ = STRICT
@@ -35,6 +36,11 @@ class Judged:
     size_bytes: int
     latency_ms: Mapping[str, float]
     curve: tuple[tuple[float, float], ...]
+    objective_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def cost_ms(self, profile: str) -> float:
+        """What is to be minimised under a profile."""
+        return self.objective_ms.get(profile, self.latency_ms[profile])
 
     @property
     def best_accuracy(self) -> float:

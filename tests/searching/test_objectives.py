@@ -84,3 +84,11 @@ def test_limits_are_exceeded_by_a_share_of_themselves():
     what = judged(macs=150.0, params=10, latency_ms={"small": 1.0, "near": 9.0})
     assert small.bytes_per_parameter == 4
     assert limits_exceeded(what, (NEAR, small)) == pytest.approx((-0.5, 0.5, 0.25, 1.0))
+
+
+def test_latency_is_the_quantile_that_a_profile_names():
+    tail = HardwareProfile(name="tail", objective="p95")
+    what = judged((0.75,), latency_ms={"near": 0.5, "tail": 0.4}, objective_ms={"tail": 1.5})
+    search = SearchSection()
+    assert objective_names(search, (NEAR, tail)) == ["error", "latency_ms:near", "p95_ms:tail"]
+    assert objective_values(what, search, (NEAR, tail)) == (0.25, 0.5, 1.5)
