@@ -12,6 +12,7 @@ from erde_nas.networks.operating_points import OperatingPoint
 from erde_nas.onnx_files.file_kind import FP32
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report_data.point import Role, Stage
+from erde_nas.results import measure_networks
 from erde_nas.results import measured as module
 from erde_nas.results.measured import measure_run
 from erde_nas.results.measured_file import read_measured
@@ -43,8 +44,8 @@ def measured(tmp_path, monkeypatch):
             return TrainedNetwork(name, networks.get(name), tmp_path / name, stage, (1.0,), "model", role, **cut)
 
         monkeypatch.setattr(module, "measure_networks", stand_in)
-        monkeypatch.setattr(module, "_teachers", lambda run: (entry("teacher", "teacher"), []))
-        monkeypatch.setattr(module, "_students", lambda run, names, left_out: [entry(name) for name in names])
+        monkeypatch.setattr(module, "teachers_of", lambda run: (entry("teacher", "teacher"), []))
+        monkeypatch.setattr(module, "students_of", lambda run, names, left_out: [entry(name) for name in names])
         store = RunStore(tmp_path)
         images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         validation = SimpleNamespace(images=images, labels=np.zeros(12, int))
@@ -81,10 +82,10 @@ def test_points_that_were_measured_are_not_measured_again(tmp_path):
         return NetworkFile(trained, FP32, tmp_path / "model.onnx", cast(Any, None), np.zeros((2, 1, 2)), points)
 
     path = str(tmp_path / "model.onnx")
-    (left,) = module._not_in([file(0.1, 0.2)], {(path, (0.1,))}, 1)
+    (left,) = measure_networks._not_in([file(0.1, 0.2)], {(path, (0.1,))}, 1)
     assert [point.thresholds for point in left.points] == [(0.2,)]
     assert left.key == "a/model.onnx again 1", "its timings stand beside those of the first points"
-    assert module._not_in([file(0.1)], {(path, (0.1,))}, 1) == []
+    assert measure_networks._not_in([file(0.1)], {(path, (0.1,))}, 1) == []
 
 
 def test_where_a_measured_point_cannot_stand(tmp_path):
@@ -105,7 +106,7 @@ def test_where_a_measured_point_cannot_stand(tmp_path):
         point("good", 0.9, 1.0, fast=1.0, slow=2.0, file="good.onnx"),
         point("wrong", 0.9, 1.0, fast=1.0, slow=1.0, file="wrong.onnx", offered=False, reason="answers otherwise"),
     ]
-    found = module._not_standing(cast(Any, files), points, run, ["lost"])
+    found = measure_networks._not_standing(cast(Any, files), points, run, ["lost"])
     assert {Path(path).stem: fronts for (path, _), fronts in found.items()} == {
         "good": {"slow"},
         "wrong": {"fast", "slow", "macs"},
