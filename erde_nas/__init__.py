@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from erde_nas.api.search import search as search
     from erde_nas.api.student import Student as Student
     from erde_nas.api.train import train as train
+    from erde_nas.api.verify import verify as verify
     from erde_nas.errors import SearchInterrupted as SearchInterrupted
     from erde_nas.errors import UserError as UserError
     from erde_nas.recipe.profile import HardwareProfile as HardwareProfile
@@ -32,6 +33,7 @@ _PLACES = {
     "compress": "erde_nas.api.compress",
     "export": "erde_nas.api.export",
     "predict": "erde_nas.api.predict",
+    "verify": "erde_nas.api.verify",
     "load_run": "erde_nas.api.run",
     "Run": "erde_nas.api.run",
     "Student": "erde_nas.api.student",
@@ -56,6 +58,7 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "predict",
     "search",
     "train",
+    "verify",
 ]
 
 

@@ -113,6 +113,7 @@ class ShippedData:
     test: int
     fingerprint: str
     licence: str
+    section: dict[str, Any] = field(default_factory=dict)  # of the recipe, without a path
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def describe(student: MeasuredStudent) -> StudentFile:
             test=report.dataset.test,
             fingerprint=store.manifest().identity["dataset"],
             licence=licence(report.dataset.name),
+            section=recipe.dataset.model_dump(mode="json", exclude={"path"}),
         ),
         provenance=_provenance(recipe, report),
         exit_rule=report.exit_rule,

@@ -153,6 +153,15 @@ def predict(
 
 
 @app.command()
+def verify(bundle: options.Bundle, data_dir: options.BundleData = None, as_json: options.AsJson = False) -> None:
+    """Check an exported folder: its files, its accuracy, and its latency on this machine beside the one it brings."""
+    found = erde_nas.verify(bundle, data=data_dir, progress=True)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else found)
+    if not found.ok:
+        raise UserError(f"{bundle} is not what its student.json says; export the student again, or use another copy")
+
+
+@app.command()
 def distil(  # noqa: PLR0913 (typer makes an option of each parameter)
     recipe: options.DistilRecipe,
     out: options.NewComparison,

@@ -158,6 +158,18 @@ StudentFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An expo
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")]
 
+# verify
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `erde-nas export` wrote.")]
+BundleData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Folder with the data set's official files; of your own images, their folder or npz file.",
+        show_default=False,
+    ),
+]
+
 # distil
 DistilRecipe = Annotated[
     str,
