@@ -14,6 +14,7 @@ from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_tog
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import INT8, FileKind
 from erde_nas.onnx_files.quantize import Quantization
@@ -60,7 +61,7 @@ def latency_per_exit(
 
 
 def latencies_side_by_side(
-    networks: Mapping[str, EarlyExitNetwork], profile: HardwareProfile, images: np.ndarray, rule: ExitRule = ENTROPY
+    networks: Mapping[str, SegmentedNetwork], profile: HardwareProfile, images: np.ndarray, rule: ExitRule = ENTROPY
 ) -> dict[str, tuple[float, ...]]:
     """As `latency_per_exit`, of several networks by name under one profile: in the same processes, so that they compare
     well, and so that there are no more processes than for one."""
@@ -81,7 +82,7 @@ def latencies_side_by_side(
 
 
 def _workloads(
-    network: EarlyExitNetwork,
+    network: SegmentedNetwork,
     kinds: Sequence[FileKind],
     images: np.ndarray,
     folder: Path,

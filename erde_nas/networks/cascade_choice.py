@@ -59,7 +59,7 @@ def promising(
         if not left:
             break
         dearest = max(point.cost for point in (*front, *(point for pair in left for point in pair.points)))
-        best = max(left, key=lambda pair: _area([*front, *pair.points], dearest))
+        best = max(left, key=lambda pair: dominated_area([*front, *pair.points], dearest))
         chosen.append(best)
         front = _front([*front, *best.points])
         left = [pair for pair in left if (pair.first, pair.second) != (best.first, best.second)]
@@ -71,8 +71,8 @@ def few(points: Sequence[OperatingPoint], known: Sequence[OperatingPoint], most:
     front, left, chosen = _front(known), list(points), list[OperatingPoint]()
     dearest = max(point.cost for point in (*points, *known))
     while left and len(chosen) < most:
-        best = max(left, key=lambda point: _area([*front, point], dearest))
-        if chosen and _area([*front, best], dearest) <= _area(front, dearest):
+        best = max(left, key=lambda point: dominated_area([*front, point], dearest))
+        if chosen and dominated_area([*front, best], dearest) <= dominated_area(front, dearest):
             break
         chosen.append(best)
         front.append(best)
@@ -111,7 +111,7 @@ def _front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     return [point for point, kept in zip(points, keep, strict=True) if kept]
 
 
-def _area(points: Sequence[OperatingPoint], dearest: float) -> float:
+def dominated_area(points: Sequence[OperatingPoint], dearest: float) -> float:
     """Below an error of 1 and a cost a tenth above the dearest, so that every point adds something."""
     rows = [(1 - point.accuracy, np.log(point.cost)) for point in points]
     return hypervolume(rows, np.array([1.0, np.log(1.1 * dearest)]))

@@ -5,12 +5,13 @@ import itertools
 import warnings
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from ptflops import get_model_complexity_info
 from ptflops.aten_ops import conv_flop
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erde_nas.networks.arch import Arch, Block
 from erde_nas.networks.blocks import build_block
@@ -18,7 +19,10 @@ from erde_nas.networks.cascade import Cascade, cascade_costs
 from erde_nas.networks.families import family_of
 from erde_nas.networks.heads import build_head
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.networks.stem import build_stem
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def _addmm_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
@@ -33,10 +37,13 @@ def _convolution_macs(inputs: list[Any], outputs: tuple[Tensor, ...]) -> int:
 
 def count_macs(module: nn.Module, x: Tensor) -> int:
     """MACs of `module` on one input `x` with a leading axis of 1. The module itself is left alone."""
+    return count_own_macs(_copied(module), x)
+
+
+def _copied(module: M) -> M:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, where a torch.export program is copied
-        copied = copy.deepcopy(module)
-    return count_own_macs(copied, x)
+        return copy.deepcopy(module)
 
 
 def count_own_macs(module: nn.Module, x: Tensor) -> int:
@@ -56,16 +63,15 @@ def count_own_macs(module: nn.Module, x: Tensor) -> int:
 
 
 @torch.no_grad()
-def macs_per_exit(network: EarlyExitNetwork | Cascade) -> tuple[int, ...]:
+def macs_per_exit(network: SegmentedNetwork | Cascade) -> tuple[int, ...]:
     """MACs of everything executed when an image leaves at each exit, the heads passed on the way included."""
     if isinstance(network, Cascade):
         assert isinstance(network.second, EarlyExitNetwork)  # those of another module are nobody's to count here
         return tuple(map(int, cascade_costs(macs_per_exit(network.first), macs_per_exit(network.second))))
-    arch = network.arch
-    x = torch.zeros(1, arch.in_channels, arch.image_size, arch.image_size)
-    counts = []
-    for segment in copy.deepcopy(network).cpu().eval().segments:
-        counts.append(count_macs(segment, x))
+    x, counts = torch.zeros(1, *network.image_shape), []
+    for segment in _copied(network).cpu().eval().segments:
+        with sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which can be counted
+            counts.append(count_macs(segment, x))
         x = segment(x)[0]
     return tuple(itertools.accumulate(counts))
 

@@ -6,19 +6,18 @@ It takes raw pixels (0..255) and normalises them itself, so that a deployed file
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erde_nas.device.exit_rules import ENTROPY, ExitRule
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.families import family_of, last_blocks, with_exits
 from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
-from erde_nas.networks.heads import Head, build_head
+from erde_nas.networks.heads import build_head
 from erde_nas.networks.published_init import start_as_published_
+from erde_nas.networks.segmented import Segment, SegmentedNetwork
 from erde_nas.networks.stem import build_stem
 
 
@@ -39,21 +38,7 @@ class Normalize(nn.Module):
         return images.float() * self.scale + self.shift
 
 
-class Segment(nn.Module):
-    """What runs between two exits: `body`, then the head of the exit it ends in."""
-
-    def __init__(self, body: nn.Sequential, head: Head) -> None:
-        super().__init__()
-        self.body = body
-        self.head = head
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images or the features of the segment before -> (features, logits (batch, classes))."""
-        features = self.body(x)
-        return features, self.head(features)
-
-
-class EarlyExitNetwork(nn.Module):
+class EarlyExitNetwork(SegmentedNetwork):
     """`arch` as a network of segments; `arch.exits[i]` is the head of segment i."""
 
     def __init__(self, arch: Arch, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -75,22 +60,18 @@ class EarlyExitNetwork(nn.Module):
             start_as_published_(self, arch.family)
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, h, w) of the images that it takes."""
+        return self.arch.in_channels, self.arch.image_size, self.arch.image_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """What arch.json says of it."""
+        return self.arch.to_dict()
+
+    @property
     def hint_blocks(self) -> tuple[int, ...]:
         """The blocks after which `forward_all` gives features: every exit's, and the last of each stage."""
         return hint_blocks(self.arch)
-
-    @property
-    def parts(self) -> list[Segment]:
-        """The segments, with their type."""
-        return cast(list[Segment], list(self.segments))
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(batch, channels, h, w), pixels 0..255 -> the logits (batch, classes) of every exit."""
-        logits, x = [], images
-        for segment in self.segments:
-            x, out = segment(x)
-            logits.append(out)
-        return logits
 
     def forward_all(self, images: Tensor, flow: GradientFlow = WHOLE) -> tuple[list[Tensor], list[Tensor]]:
         """For training: the logits (batch, classes) of every exit, and the features (batch, channels, h, w) after each
@@ -125,34 +106,6 @@ class EarlyExitNetwork(nn.Module):
                     features.append(read)
                 x = scale_gradient(x, (left - 1) / left) if flow.rescaled and left > 1 else x
         return logits, features
-
-    @torch.no_grad()
-    def forward_until_exit(
-        self, images: Tensor, thresholds: Sequence[float], rule: ExitRule = ENTROPY
-    ) -> tuple[Tensor, Tensor]:
-        """Route each image by itself: it leaves where its score is below the exit's threshold.
-
-        `thresholds` has one value per exit but the last. Returns logits (batch, classes) and exit index (batch,).
-        """
-        if len(thresholds) != len(self.segments) - 1:
-            raise ValueError(f"need {len(self.segments) - 1} thresholds, but got {len(thresholds)}")
-        waiting = torch.arange(len(images), device=images.device)
-        logits = torch.empty(len(images), self.arch.classes, device=images.device)
-        exit_index = torch.full((len(images),), len(self.segments) - 1, device=images.device)
-        x, so_far = images, list[np.ndarray]()
-        for number, segment in enumerate(self.segments):
-            if not len(waiting):
-                break
-            x, out = segment(x)
-            so_far.append(out.float().cpu().numpy())
-            leaves = torch.ones(len(out), dtype=torch.bool)
-            if number < len(thresholds):
-                leaves = torch.from_numpy(rule.score(so_far) < thresholds[number])
-            so_far, leaves = [early[~leaves.numpy()] for early in so_far], leaves.to(out.device)
-            logits[waiting[leaves]] = out[leaves].float()
-            exit_index[waiting[leaves]] = number
-            x, waiting = x[~leaves], waiting[~leaves]
-        return logits, exit_index
 
 
 def hint_blocks(arch: Arch) -> tuple[int, ...]:

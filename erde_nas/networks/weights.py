@@ -11,22 +11,23 @@ from torch import Tensor, nn
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_atomic, write_json
 from erde_nas.networks.arch import Arch
+from erde_nas.networks.attached import AttachedNetwork
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.network import EarlyExitNetwork, blank
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.registry import UnknownName
 
 N = TypeVar("N", bound=nn.Module)
 
 
-def save_network(network: EarlyExitNetwork | Cascade, folder: Path) -> None:
+def save_network(network: SegmentedNetwork | Cascade, folder: Path) -> None:
     """Write both files, the weights last: where they are, the architecture is. Of a cascade whose second network is of
-    others' making, all that is known is its first one."""
-    arch = network.to_dict() if isinstance(network, Cascade) else network.arch.to_dict()
-    write_json(folder / "arch.json", arch)
+    others' making, all that is known is its first one; of a network of the user's own, its exits."""
+    write_json(folder / "arch.json", network.to_dict())
     save_weights(network, folder / "weights.safetensors")
 
 
-def save_weights(network: EarlyExitNetwork | Cascade, path: Path) -> None:
+def save_weights(network: SegmentedNetwork | Cascade, path: Path) -> None:
     """Write the weights alone, in fp32 and contiguous."""
     try:
         write_atomic(path, lambda temporary: save_file(_tensors(network), temporary))
@@ -84,6 +85,9 @@ def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    ours = not isinstance(network, Cascade) or isinstance(network.second, EarlyExitNetwork)
-    tensors = network.state_dict().items()
-    return {name: x.detach().cpu().contiguous() for name, x in tensors if ours or name.startswith("first.")}
+    tensors = {name: x.detach().cpu().contiguous() for name, x in network.state_dict().items()}
+    if isinstance(network, Cascade) and not isinstance(network.second, EarlyExitNetwork):
+        return {name: x for name, x in tensors.items() if name.startswith("first.")}
+    if isinstance(network, AttachedNetwork):  # the rest is in the user's file
+        return {name: x for name, x in tensors.items() if ".head." in name or name.startswith("segments.0.body.0.")}
+    return tensors

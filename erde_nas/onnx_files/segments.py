@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.networks.cascade import Cascade, mix
-from erde_nas.networks.network import EarlyExitNetwork, Segment
+from erde_nas.networks.segmented import Segment, SegmentedNetwork
 from erde_nas.onnx_files.names import input_name, output_names
 
 OPSET = 18
@@ -34,13 +34,11 @@ class _LastSegment(nn.Module):
         return self.head(self.body(x))
 
 
-def export_segments(network: EarlyExitNetwork) -> list[onnx.ModelProto]:
+def export_segments(network: SegmentedNetwork) -> list[onnx.ModelProto]:
     """The network's segments in eval mode, batch norms folded where they follow a convolution."""
     network = network.eval()
     device = next(network.parameters()).device
-    arch = network.arch
-    shape = (1, arch.in_channels, arch.image_size, arch.image_size)
-    x = torch.zeros(shape, dtype=torch.uint8, device=device)
+    x = torch.zeros(1, *network.image_shape, dtype=torch.uint8, device=device)
     models, modules = [], segment_modules(network)
     for number, module in enumerate(modules):
         models.append(_export(module, x, number, len(modules)))
@@ -61,7 +59,7 @@ def segment_modules(network: nn.Module) -> list[nn.Module]:
             *first,
             *(_OfSecond(module, number, len(first), network.averaged) for number, module in enumerate(second)),
         ]
-    if not isinstance(network, EarlyExitNetwork):
+    if not isinstance(network, SegmentedNetwork):
         return [_LastLogits(network).eval()]
     modules = [*map(_Swapped, network.parts[:-1]), _LastSegment(network.parts[-1])]
     return [module.eval() for module in modules]

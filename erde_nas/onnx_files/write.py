@@ -18,8 +18,8 @@ from erde_nas.device.runtimes.onnxruntime import FATAL, NestedModel, open_sessio
 from erde_nas.files import write_atomic
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import exit_indices, scores
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.cascade import joined_segments
 from erde_nas.onnx_files.deployable import DeployableFile
@@ -69,7 +69,7 @@ def make_segments(
 ) -> dict[FileKind, Segments]:
     """Export a network once, in every one of `kinds`; int8 is made as `how` says, or as suits this machine.
 
-    A module other than an EarlyExitNetwork (a teacher of the user's own) counts as one segment.
+    A module that has no segments (a teacher of the user's own) counts as one segment.
     """
     models = fp32_segments(network, calibration.shape[1:])
     return {kind: of_kind(models, kind, calibration, how) for kind in kinds}
@@ -80,7 +80,7 @@ def fp32_segments(network: nn.Module, image_shape: tuple[int, ...]) -> Segments:
     if isinstance(network, Cascade):
         first, second = (fp32_segments(member, image_shape) for member in network.members)
         return joined(first, second, network)
-    if isinstance(network, EarlyExitNetwork):
+    if isinstance(network, SegmentedNetwork):
         return Segments(FP32, export_segments(network), network)
     return Segments(FP32, [whole_segment(network, image_shape)], network)
 
@@ -97,7 +97,7 @@ def of_kind(fp32: Segments, kind: FileKind, calibration: np.ndarray, how: Quanti
 
 
 def whole_segment(network: nn.Module, image_shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The last exit of a network that is no EarlyExitNetwork as one segment: for any batch size where that answers as
+    """The last exit of a network that has no segments as one: for any batch size where that answers as
     PyTorch does, else for one image at a time. Raises ExportMismatch where neither does, or nothing can be exported."""
     images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), np.uint8)
     expected = all_logits(network, images)[-1:]

@@ -58,7 +58,8 @@ def measure_networks(
     where none can.
     """
     context = run.context
-    planned = measuring_s(sum(not trained.cut_of for trained in networks), run.pace)
+    names = {trained.name for trained in networks}
+    planned = measuring_s(sum(trained.cut_of not in names for trained in networks), run.pace)
     run.meter.plan(planned, fixed=[ALLOWANCE])
     with run.store.timed(EXPORT):
         files = _all_files(networks, run, left_out)

@@ -22,8 +22,8 @@ from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_tog
 from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, cheapest_within, operating_curve, spread
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.onnx_files.curve import write_curve
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32, INT8, FileKind
@@ -55,6 +55,7 @@ class TrainedNetwork:
     cut_of: str = ""  # the student that this one is with fewer exits
     kept_exits: tuple[int, ...] = ()  # which of that one's it has
     cascade: tuple[str, ...] = ()  # the names of the two networks that it is made of
+    floor: float | None = None  # its file answers by itself at the cheapest point that is as accurate on validation
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class NetworkFile:
 
     @property
     def is_student(self) -> bool:
-        return self.trained.role == "student" and isinstance(self.trained.network, EarlyExitNetwork | Cascade)
+        return self.trained.role == "student" and isinstance(self.trained.network, SegmentedNetwork | Cascade)
 
     def exit_rule(self, context: TrainingContext) -> ExitRule:
         """The run's, fitted to what this file answers where it is one that is fitted."""
@@ -148,10 +149,18 @@ def with_points(file: NetworkFile, timing: Timing, context: TrainingContext, wan
     return replace(file, points=points, wanted=asked, curve=tuple(curve))
 
 
+def default_point(file: NetworkFile, tolerance: float) -> OperatingPoint:
+    """The cheapest of the file's points that is as accurate as its network's floor, else within `tolerance` of the
+    best."""
+    floor = file.trained.floor
+    enough = [point for point in file.points if floor is not None and point.accuracy >= floor - 1e-9]
+    return min(enough, key=lambda point: point.cost) if enough else cheapest_within(file.points, tolerance)
+
+
 def with_thresholds(file: NetworkFile, context: TrainingContext) -> NetworkFile:
     """Write the file with the default one of its points, and its curve beside it; an fp32 one is checked against
     PyTorch."""
-    default = cheapest_within(file.points, context.recipe.search.accuracy_tolerance)
+    default = default_point(file, context.recipe.search.accuracy_tolerance)
     metadata = {
         "student": file.trained.name,
         "dataset": context.dataset.name,

@@ -16,8 +16,8 @@ from erde_nas.measurement.profile_kinds import kinds_of
 from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
+from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report_data.latency import Latency
@@ -76,7 +76,7 @@ def _tested(
     return Point(
         student=trained.name,
         stage=trained.stage,
-        arch=trained.network.arch.to_dict() if isinstance(trained.network, EarlyExitNetwork) else None,
+        arch=trained.network.to_dict() if isinstance(trained.network, SegmentedNetwork) else None,
         thresholds=chosen.thresholds,
         exit_fractions=chosen.exit_fractions,
         val_accuracy=chosen.accuracy,
