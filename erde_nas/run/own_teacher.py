@@ -18,13 +18,13 @@ from erde_nas.data.on_disk import read_pixels
 from erde_nas.device.runtimes import answers_like
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.distil.teachers.load import checkpoint_path, read_checkpoint
-from erde_nas.distil.teachers.program import load_program
 from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import accuracy_per_exit
+from erde_nas.networks.programs.program import load_program
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32

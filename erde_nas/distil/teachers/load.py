@@ -15,12 +15,12 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.data.on_disk import read_pixels
 from erde_nas.distil.teachers.literature import SUFFIXES, load_literature
 from erde_nas.distil.teachers.normalisation import normalisation_of
-from erde_nas.distil.teachers.program import load_program
 from erde_nas.distil.teachers.program_teacher import class_order, program_teacher, with_class_order
 from erde_nas.distil.teachers.timm_teacher import build_timm
 from erde_nas.distil.teachers.wrapper import Answer
 from erde_nas.errors import UserError
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.programs.program import load_program
 from erde_nas.networks.weights import load_network
 from erde_nas.recipe.teacher import TeacherSection
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from erde_nas.data.dataset import Dataset
 from erde_nas.data.on_disk import read_pixels
 from erde_nas.distil.teachers.normalisation import normalisation_of
-from erde_nas.distil.teachers.program import EXPORT, TRIED, Loaded, Program, alike, exit_order, line_of, settle
-from erde_nas.distil.teachers.program_graph import last_operator
 from erde_nas.distil.teachers.wrapper import Answer, Arranged, Kind, ProgramTeacher
 from erde_nas.errors import UserError
 from erde_nas.networks.network import Normalize
+from erde_nas.networks.programs.graph import last_operator
+from erde_nas.networks.programs.program import EXPORT, TRIED, Loaded, Program, exit_order, line_of, settle, unsteady
 from erde_nas.recipe.teacher import TeacherSection
 
 
@@ -116,16 +116,10 @@ def _reason(error: Exception) -> str:
 
 def _check_steady(program: Program, images: Tensor, outs: tuple[Tensor, ...], path: Path) -> None:
     """Raises UserError where the same images get other answers, when asked again or in other company."""
-    again, alone = program(images), program(images[:1])
     if any(isinstance(out, Tensor) and not out.isfinite().all() for out in outs):
         return  # said elsewhere
-    if not alike(outs, again):
-        why = "answers differently when asked again"
-    elif not alike([out[:1] for out in outs], alone):
-        why = "answers an image differently in other company, as a batch norm in training mode does"
-    else:
-        return
-    raise UserError(f"teacher {path} {why}; call model.eval() first: {EXPORT}")
+    if why := unsteady(program, images, outs):
+        raise UserError(f"teacher {path} {why}; call model.eval() first: {EXPORT}")
 
 
 def _logits(program: Program, outs: tuple[Tensor, ...], dataset: Dataset, path: Path, remarks: list[str]) -> list[int]:

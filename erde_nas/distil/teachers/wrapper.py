@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from erde_nas.data.dataset import Dataset
-from erde_nas.distil.teachers.program import ANY, Batch, Program
 from erde_nas.networks.network import Normalize
+from erde_nas.networks.programs.program import ANY, Batch, Program
 
 Kind = Literal["logits", "probabilities", "sigmoids"]
 LEAST = 1e-12  # of a probability, before its logarithm is taken

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import Argument, map_aggregate
 
-from erde_nas.distil.teachers.program_graph import name_of
+from erde_nas.networks.programs.graph import name_of
 
 
 def with_sizes(plain: fx.GraphModule) -> None:
@@ -62,6 +62,8 @@ def free_batch(plain: fx.GraphModule, image: str, batch: int) -> fx.GraphModule:
             sizes = node.args[1:] if isinstance(node.args[1], int) else node.args[1]
             if sizes and sizes[0] == batch:
                 node.args = (node.args[0], [size, *sizes[1:]], *(() if sizes is node.args[1:] else node.args[2:]))
+            elif node.target == "reshape" and sizes and isinstance(sizes[0], int) and -1 not in sizes:
+                node.args = (node.args[0], [-1, *sizes[1:]])  # rows of all images, or what no batch changes
         elif name_of(node) in ("zeros", "ones", "full", "empty") and node.args[0] and node.args[0][0] == batch:
             node.args = ([size, *node.args[0][1:]], *node.args[1:])
             node.target = _as_python(getattr(torch, name_of(node)), node)

@@ -29,9 +29,10 @@ COSTLY = ("conv", "linear", "mm", "matmul", "scaled_dot_product", "einsum")  # p
 Replacement = Callable[..., Any]
 
 
-def plain_graph(program: torch.export.ExportedProgram) -> tuple[fx.GraphModule, bool]:
+def plain_graph(program: torch.export.ExportedProgram, dropout: bool = False) -> tuple[fx.GraphModule, bool]:
     """The graph, whose inputs are the program's tensors and whose output is a flat tuple, and whether it was exported
-    in training mode: dropout is left out then, and batch norms use the statistics that they hold."""
+    in training mode: batch norms use the statistics that they hold then. With `dropout` it keeps what drops nothing in
+    evaluation mode, without it those calls are left out."""
     module = program.module()
     graph = module.graph
     graph.set_codegen(CodeGen())
@@ -44,7 +45,7 @@ def plain_graph(program: torch.export.ExportedProgram) -> tuple[fx.GraphModule, 
             continue
         trained |= not _has_own_statistics(node) and _evaluate(node)
         node.args, node.kwargs = _in_fp32(node.args), _in_fp32(node.kwargs)
-    _compose(graph)
+    _compose(graph, DROPOUTS[:1] if dropout else ())
     graph.eliminate_dead_code()
     plain = fx.GraphModule(module, graph)
     for parameter in plain.parameters():
@@ -89,14 +90,18 @@ def _in_fp32(arguments: Any) -> Any:
 # --- operators that only decompositions make --------------------------------------------------------------------------
 
 
-def _compose(graph: fx.Graph) -> None:
-    """Replace what `run_decompositions` made by the operators that it made it from."""
+def _compose(graph: fx.Graph, kept: Sequence[str]) -> None:
+    """Replace what `run_decompositions` made by what it made it from, but for operators of the names `kept`."""
     for node in list(graph.nodes):
+        if name_of(node) in kept:
+            continue
         composed = _own_norm if _has_own_statistics(node) else COMPOSED.get(name_of(node))
         if composed is None or (name_of(node) in NORMS and node.args[3] is None):
             continue
         with graph.inserting_before(node):
             whole = composed(graph, *node.args, **node.kwargs)
+        if whole is not node.args[0]:
+            whole.meta = dict(node.meta)
         parts = [user for user in node.users if user.target is operator.getitem]
         for user in parts:
             if user.args[1] == 0:

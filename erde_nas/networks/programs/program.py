@@ -1,4 +1,4 @@
-"""A user's `torch.export` program as a teacher: whatever batch, layout, precision and outputs it was exported with.
+"""A user's `torch.export` program: whatever batch, layout, precision and outputs it was exported with.
 
 What is assumed of it is said in words (`remarks`); what cannot be used is refused with how to export it.
 """
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
 
-from erde_nas.distil.teachers.program_graph import depths, move_constants, only_outputs, outputs_of, plain_graph
-from erde_nas.distil.teachers.program_sizes import free_batch, with_plain_pools, with_sizes
 from erde_nas.errors import UserError
+from erde_nas.networks.programs.graph import depths, move_constants, only_outputs, outputs_of, plain_graph
+from erde_nas.networks.programs.sizes import free_batch, with_plain_pools, with_sizes
 
 ALIKE = 1e-3  # the largest difference of two logits that are the same, relative to the largest of them
 TRIED = 16  # images at most, by which a program is tried
@@ -93,12 +93,13 @@ class Program(nn.Module):
 @dataclass(frozen=True)
 class Loaded:
     """A program as its file describes it. `shape` is that of one image as it takes them, None where any size will do;
-    `remarks` say in words what was assumed."""
+    `remarks` say in words what was assumed; `faithful`: it is run as it was exported, its mode and precision too."""
 
     program: Program
     shape: tuple[int | None, ...]
     dtype: torch.dtype
     remarks: tuple[str, ...]
+    faithful: bool = True
 
     def text(self) -> str:
         """What it takes and gives, in words."""
@@ -110,23 +111,32 @@ class Loaded:
 
 
 def load_program(path: Path) -> Loaded:
-    """Read a `.pt2` file. Raises UserError where it is damaged, or takes something else than images."""
+    """Read a `.pt2` file as a teacher. Raises UserError where it is damaged, or takes something else than images."""
+    return describe_program(read_program(path, f"teacher {path}"), f"teacher {path}")
+
+
+def read_program(path: Path, name: str) -> torch.export.ExportedProgram:
+    """What a `.pt2` file holds; `name` is what messages call it. Raises UserError where it is damaged."""
     try:
-        exported = torch.export.load(path)
+        return torch.export.load(path)
     except Exception as error:  # torch.export raises many kinds for a damaged file
         what = _what_it_is(path) or line_of(error)
-        raise UserError(f"teacher {path} is not a program that torch.export can load: {what}; {EXPORT}") from error
+        raise UserError(f"{name} is not a program that torch.export can load: {what}; {EXPORT}") from error
+
+
+def describe_program(exported: torch.export.ExportedProgram, name: str, dropout: bool = False) -> Loaded:
+    """A program as a plain graph, with its dropout layers or without. Raises UserError where it takes something else
+    than one tensor."""
     inputs = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     tensors = [number for number, arg in enumerate(inputs) if isinstance(arg, TensorArgument)]
     if len(tensors) != 1 or not all(isinstance(arg, TensorArgument | ConstantArgument) for arg in inputs):
         names = ", ".join(arg.name for arg in inputs)
-        raise UserError(f"teacher {path} must take images alone, but its inputs are {names or 'none'}; {EXPORT}")
-    name = inputs[tensors[0]].name
-    sample = next(node.meta["val"] for node in exported.graph.nodes if node.name == name)
+        raise UserError(f"{name} must take images alone, but its inputs are {names or 'none'}; {EXPORT}")
+    sample = next(node.meta["val"] for node in exported.graph.nodes if node.name == inputs[tensors[0]].name)
     try:
-        graph, trained = plain_graph(exported)
+        graph, trained = plain_graph(exported, dropout)
     except Exception as error:
-        raise UserError(f"teacher {path} cannot be read as a plain graph: {line_of(error)}; {EXPORT}") from error
+        raise UserError(f"{name} cannot be read as a plain graph: {line_of(error)}; {EXPORT}") from error
     others = [arg.value for arg in inputs if isinstance(arg, ConstantArgument)]
     tensors_out = [number for number, out in enumerate(outputs_of(graph)) if isinstance(out, fx.Node)]
     graph = only_outputs(graph, tensors_out)
@@ -138,7 +148,7 @@ def load_program(path: Path) -> Loaded:
     ]
     shape = tuple(size if isinstance(size, int) else None for size in sample.shape[1:])
     batch = _batch(sample.shape[0], exported.range_constraints) if sample.dim() else ANY
-    return Loaded(Program(graph, batch, others, tensors[0]), shape, sample.dtype, tuple(remarks))
+    return Loaded(Program(graph, batch, others, tensors[0]), shape, sample.dtype, tuple(remarks), not remarks)
 
 
 def _what_it_is(path: Path) -> str:
@@ -194,6 +204,13 @@ def settle(loaded: Loaded, images: Tensor) -> tuple[Program, str]:
         *program.others[program.place :],
     )
     with_plain_pools(program.graph, seen.shapes)
+    return set_free(program, images)
+
+
+@torch.no_grad()
+def set_free(program: Program, images: Tensor) -> tuple[Program, str]:
+    """As `settle`, with the poolings as they are."""
+    batch = program.batch
     if batch.free:
         return program, ""
     free = program.graph
@@ -226,6 +243,15 @@ def alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return all(
         a.shape == b.shape and bool((a - b).abs().max() <= ALIKE * max(1.0, float(b.abs().max()))) for a, b in pairs
     )
+
+
+def unsteady(program: Program, inputs: Tensor, outs: Sequence[Any]) -> str:
+    """How the answers `outs` to these inputs change, when asked again or in other company; empty where they do not."""
+    if not alike(outs, program(inputs)):
+        return "answers differently when asked again"
+    if not alike([out[:1] for out in outs], program(inputs[:1])):
+        return "answers an image differently in other company, as a batch norm in training mode does"
+    return ""
 
 
 def exit_order(program: Program) -> list[int]:
