@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from erde_nas import pareto as pareto
     from erde_nas.api.compress import compress as compress
     from erde_nas.api.export import export as export
+    from erde_nas.api.init import init as init
     from erde_nas.api.measure import measure as measure
     from erde_nas.api.predict import predict as predict
     from erde_nas.api.run import Run as Run
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "search": "erde_nas.api.search",
     "train": "erde_nas.api.train",
+    "init": "erde_nas.api.init",
     "measure": "erde_nas.api.measure",
     "compress": "erde_nas.api.compress",
     "export": "erde_nas.api.export",
@@ -53,6 +55,7 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "UserError",
     "compress",
     "export",
+    "init",
     "load_run",
     "measure",
     "predict",

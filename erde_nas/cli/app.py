@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import erde_nas
-from erde_nas.cli import options
+from erde_nas.cli import options, questions
 from erde_nas.cli.datasets import data
 from erde_nas.cli.exit_codes import continuable, run_command_line
 from erde_nas.cli.yaml_files import profiles, recipes
@@ -39,6 +39,34 @@ def root(
     ] = False,
 ) -> None:
     """erde-nas."""
+
+
+@app.command()
+def init(  # noqa: PLR0913 (typer makes an option of each parameter)
+    data: options.InitData,
+    to: options.NewRecipe,
+    hours: options.InitHours = None,
+    size: options.ScaledTo = None,
+    profile: options.Profile = None,
+    teacher: options.OwnTeacher = None,
+    target: options.Targets = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Look at your images, time this machine, and write a recipe whose search takes the time you have."""
+    if sys.stdin.isatty():
+        hours, size, teacher = questions.ask(data, hours, size, teacher)
+    print(
+        erde_nas.init(
+            data,
+            to,
+            hours=1.0 if hours is None else hours,
+            size=size,
+            profiles=profile or ("cpu-1thread", "cpu-1thread-int8"),
+            teacher=teacher,
+            target=target,
+            data_dir=data_dir,
+        )
+    )
 
 
 @app.command()

@@ -158,6 +158,34 @@ StudentFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An expo
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")]
 
+# init
+InitData = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        autocompletion=completion.datasets,
+        help="A folder with a sub-folder of images per class, an npz file, or the name of a data set.",
+    ),
+]
+NewRecipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="The recipe, a new file.")]
+InitHours = Annotated[
+    float | None,
+    typer.Option("--hours", metavar="H", help="Hours for the whole search. [default: 1]", show_default=False),
+]
+ScaledTo = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="Scale the images of a folder to it; otherwise their own, at most 96.",
+        show_default=False,
+    ),
+]
+OwnTeacher = Annotated[
+    Path | None,
+    typer.Option(metavar="MODEL.pt2", help="A classifier of your own; one is trained otherwise.", show_default=False),
+]
+
 # verify
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `erde-nas export` wrote.")]
 BundleData = Annotated[

@@ -3,6 +3,7 @@
 Images that would fill the memory stay on the disk (`stream`).
 """
 
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Split
-from erde_nas.data.images import check_sizes, is_grayscale, read_image, read_images, size_of
+from erde_nas.data.images import check_sizes, is_grayscale, list_images, read_image, read_images, size_of
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.layout import find_layout
 from erde_nas.data.on_disk import file_names, fits_in_memory, on_disk
@@ -20,6 +21,7 @@ from erde_nas.device.bundle_runner import names
 from erde_nas.errors import DataMissing, UserError
 from erde_nas.recipe.images import DatasetSection
 
+_SIDES = (32, 48, 64, 96)
 _HEADERS = 2000  # images whose sizes are looked at, evenly over all
 
 
@@ -111,3 +113,13 @@ FOLDER = DatasetKind(
     origin="your own images, one sub-folder per class: dataset.path in the recipe",
     keys=("path", "image_size", "channels", "stream"),
 )
+
+
+def usual_side(root: Path) -> int:
+    """The size in pixels, of a few usual ones, to which the images below a folder may be scaled without being enlarged:
+    by the median of their shorter sides. Raises UserError where there is none."""
+    paths = list_images(root)
+    if not paths:
+        raise UserError(f"{root} holds no images; name a folder with a sub-folder of images per class")
+    shorter = statistics.median(min(size_of(path)) for path in spread(paths, _HEADERS // 10))
+    return max([side for side in _SIDES if side <= shorter], default=_SIDES[0])

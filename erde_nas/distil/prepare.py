@@ -66,7 +66,7 @@ def prepare(
     count = views.count(epochs)
     teacher = _teacher(task, views, count, (meter, listener), folder)
     macs = teacher_macs(teacher, dataset)
-    pass_s = 0.0 if is_cached(teacher, views, count) else _pass_seconds(teacher, views)
+    pass_s = 0.0 if is_cached(teacher, views, count) else pass_seconds(teacher, views)
     meter.plan({LOGITS: pass_s * count})
     if not teacher.trained:
         listener.on_planned(macs[-1])
@@ -100,7 +100,7 @@ def _teacher(task: Task, views: Views, passes: int, told: tuple[Meter, Listener]
 
 
 @torch.no_grad()
-def _pass_seconds(teacher: Teacher, views: Views) -> float:
+def pass_seconds(teacher: Teacher, views: Views) -> float:
     """Estimated seconds that the teacher takes for one view of all training images."""
     images = views.batch(0, torch.arange(min(PROBED, len(views)), device=views.device))
     for _ in range(2):  # the first time something is made ready
