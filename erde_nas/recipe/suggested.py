@@ -16,6 +16,21 @@ WORDS = ("true", "false", "null", "yes", "no", "on", "off")  # that YAML takes f
 CANDIDATE_S = 2.0  # of a candidate, besides its training
 
 
+SPACE = """\
+space: # a small network that ends in an exit, and a tail behind it for the images that need more
+  families: [resnet]
+  stems: [8, 16]
+  stem_strides: [1, 2]
+  depths: [[1, 2], [1, 2], [1, 2], [1, 2]]
+  widths: [[8, 16, 32], [16, 32, 48], [32, 64], [48, 96]]
+  strides: [[1], [2], [2], [1]]
+  heads: [gap, pool2]
+  max_exits: 2
+  exits: stage-ends
+  first_exit_stage: 2
+"""
+
+
 @dataclass(frozen=True)
 class Speed:
     """Seconds of an epoch of the teacher (0: it is there already) and of a middling student, and of the teacher's
@@ -95,18 +110,7 @@ views: # augmentation
   cached_views: {found.views}
 
 {_teacher(facts, found)}
-space: # a small network that ends in an exit, and a tail behind it for the images that need more
-  families: [resnet]
-  stems: [8, 16]
-  stem_strides: [1, 2]
-  depths: [[1, 2], [1, 2], [1, 2], [1, 2]]
-  widths: [[8, 16, 32], [16, 32, 48], [32, 64], [48, 96]]
-  strides: [[1], [2], [2], [1]]
-  heads: [gap, pool2]
-  max_exits: 2
-  exits: stage-ends
-  first_exit_stage: 2
-
+{SPACE}
 train: {{epochs: {found.brief_epochs}, batch_size: {_batch(facts)}, learning_rate: 0.1}} # every candidate
 
 search:
