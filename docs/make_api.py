@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import erde_nas
+from erde_nas.api import exits as own_exits
 from erde_nas.api import inputs, measure, predict, progress, run, student, train
 from erde_nas.distil import losses
 from erde_nas.report_data import goal, latency, point, report
@@ -30,7 +31,7 @@ Made from signatures and docstrings by `python docs/make_api.py`; a test fails w
 torch is loaded when something is trained. Every function raises `erde_nas.UserError` for a mistake in what was given,
 with the message that the command line prints. What they return shows itself as a table, in terminals and notebooks.
 """
-FUNCTIONS = ("search", "load_run", "compress", "export", "predict", "measure", "train")
+FUNCTIONS = ("search", "load_run", "compress", "exits", "export", "predict", "measure", "train")
 RECORDS = (
     run.Run,
     student.Student,
@@ -48,7 +49,12 @@ RECORDS = (
 )
 LOSSES = (losses.erde_loss, losses.kd_loss, losses.entropy_adaptive_weight)
 LINE = 100  # characters of a signature, before every parameter gets a line
-TYPES = ((inputs, ("RecipeLike", "ProfileLike", "Profiles")), (predict, ("Images",)), (progress, ("Progress",)))
+TYPES = (
+    (inputs, ("RecipeLike", "ProfileLike", "Profiles")),
+    (own_exits, ("Data",)),
+    (predict, ("Images",)),
+    (progress, ("Progress",)),
+)
 
 
 def render() -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from erde_nas import distil as distil
     from erde_nas import pareto as pareto
     from erde_nas.api.compress import compress as compress
+    from erde_nas.api.exits import exits as exits
     from erde_nas.api.export import export as export
     from erde_nas.api.init import init as init
     from erde_nas.api.measure import measure as measure
@@ -33,6 +34,7 @@ _PLACES = {
     "init": "erde_nas.api.init",
     "measure": "erde_nas.api.measure",
     "compress": "erde_nas.api.compress",
+    "exits": "erde_nas.api.exits",
     "export": "erde_nas.api.export",
     "predict": "erde_nas.api.predict",
     "verify": "erde_nas.api.verify",
@@ -54,6 +56,7 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "Student",
     "UserError",
     "compress",
+    "exits",
     "export",
     "init",
     "load_run",

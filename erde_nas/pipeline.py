@@ -14,6 +14,8 @@ from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
 from erde_nas.device.exit_rules import exit_rule
 from erde_nas.distil.context import TrainingContext, pick_device
+from erde_nas.distil.frozen.attach import HEADS, train_exits
+from erde_nas.distil.frozen.own_model import take_apart
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
@@ -23,6 +25,7 @@ from erde_nas.errors import UserError
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.int8_form import explained, int8_form
 from erde_nas.measurement.target import machine_of, obstacle
+from erde_nas.networks.placement import choose_places
 from erde_nas.networks.weights import save_network
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.onnx_files.rule_check import check_rule
@@ -37,6 +40,7 @@ from erde_nas.report_data.report_file import read_report
 from erde_nas.results.build_report import build_report
 from erde_nas.results.goal_outcome import GoalOutcome, already_reached, goal_outcome, profile_of
 from erde_nas.results.measured import measure_run
+from erde_nas.results.own_exits import PLACES, forget_unfinished, measure_own, own_networks, own_run
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
 from erde_nas.run.manifest import Int8Form, is_run
@@ -57,6 +61,15 @@ from erde_nas.space.space import Space
 Profiles = tuple[HardwareProfile, ...]
 Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
+
+
+def of_families(recipe: Recipe) -> None:
+    """Raises UserError for a recipe whose space is a network of the user's own, which gets exits alone."""
+    if recipe.space.own is not None:
+        raise UserError(
+            f"space.own: {Path(recipe.space.own).name} is a network of your own, which `erde-nas exits` gives exits; "
+            "it is not searched or pruned yet: give depths and widths instead, and the network as teacher.checkpoint"
+        )
 
 
 def search(
@@ -80,6 +93,7 @@ def search(
             "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
             "cuts them; leave --cluster away, or use evaluator: train"
         )
+    of_families(recipe)
     optimised(recipe.search, profiles)
     check_rule(exit_rule(recipe.exit_rule))
     check_hardware(profiles)
@@ -126,6 +140,46 @@ def _search(run: RunContext, place: Place, data_dir: Path | None) -> Report:
     return _report(run, interrupted=False)
 
 
+def exits(
+    recipe: Recipe,
+    profiles: Profiles,
+    out: Path,
+    *,
+    data_dir: Path | None,
+    meter: Meter,
+    goal: GoalSection,
+    seconds: float,
+) -> tuple[Report, GoalOutcome]:
+    """Attach exits to the recipe's own network, which stays as it is; and which of its forms reaches the `goal`, which
+    is about accuracy, at the lowest latency. Training takes about so many `seconds`."""
+    check_rule(exit_rule(recipe.exit_rule))
+    check_hardware(profiles)
+    dataset = load_dataset(recipe.dataset, data_dir)
+    for line in describe_data(dataset):
+        meter.say(line)
+    device = pick_device("cpu")
+    own_teacher = inspect_teacher(recipe, profiles, dataset, device, meter.say)
+    model = take_apart(recipe.teacher, dataset)
+    places = choose_places(model.network.cuts, PLACES)
+    if not places:
+        raise UserError(f"{model.program} has no place for an exit: where it can be cut, nearly all or nothing is done")
+    forget_unfinished(out)
+    identity = {"dataset": dataset.fingerprint, "device": device.type}
+    with open_run(out, recipe, profiles, identity, meter.clock) as store:
+        store.update_manifest(data=describe(dataset), own_teacher=tuple(own_teacher))
+        run = own_run(store, Task(recipe, profiles, dataset, device), model, meter)
+        _open_study(store, Task(recipe, profiles, dataset, device))
+        with store.timed(HEADS):
+            trained = train_exits(model.backbone(places), run.context, meter, seconds)
+            networks = own_networks(model, trained, run, goal.accuracy_drop or 0.0)
+        with store.timed("measure"):
+            measure_own(run, networks, goal)
+        for stage in (EXPORT, MEASURE, ALLOWANCE):
+            meter.close(stage)
+        report = _report(run, interrupted=False)
+        return report, goal_outcome(store, profiles, goal, profiles[0])
+
+
 def compress(
     out: Path,
     students: Sequence[str],
@@ -145,6 +199,7 @@ def compress(
         stack.enter_context(locked(out))
         store = stack.enter_context(closing(existing_run(out, meter.clock)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
+        of_families(recipe)
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
         if target is not None and (found := already_reached(store, profiles, *target, students)):

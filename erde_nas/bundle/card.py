@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -32,7 +33,7 @@ def model_card(student: StudentFile) -> str:
 def _what(student: StudentFile) -> str:
     shape, networks = student.input, student.arch.get("cascade", [student.arch])
     exits = sum(len(arch["exits"]) if arch else 1 for arch in networks)
-    families = " + ".join(markdown_text(arch["family"]) if arch else "the teacher" for arch in networks)
+    families = " + ".join(_family(arch) for arch in networks)
     count = f"{exits} exits" if exits > 1 else "one exit"
     thresholds = student.default.thresholds
     unit = markdown_text(student.exit_rule.unit_text)
@@ -51,6 +52,14 @@ classes and images of {shape.size}×{shape.size} pixels, {markdown_text(shape.co
 
 - Classes: {_some(student.classes)}
 - Default: {markdown_code(student.default.model)}{at}"""
+
+
+def _family(arch: dict[str, Any] | None) -> str:
+    """What a network is, in words; of a network of the user's own its file."""
+    if not arch:
+        return "the teacher"
+    own = arch["family"] == "own"
+    return markdown_text(f"{arch['program']} with exits attached" if own else arch["family"])
 
 
 def _joined(student: StudentFile) -> str:

@@ -49,11 +49,15 @@ from erde_nas.run.folder import existing_run
 
 COLOURS = {1: "gray (ITU-R 601)", 2: "gray (ITU-R 601) and alpha", 3: "RGB", 4: "RGB and alpha"}
 
+# Where a network normalises: one of our own, a cascade's first, one of the user's.
+NORMALISED = ("segments.0.body.0", "first.segments.0.body.0", "segments.0.body.0.normalize")
 
-def write_bundle(student: MeasuredStudent, to: Path, formats: tuple[str, ...] = ()) -> list[Path]:
+
+def write_bundle(student: MeasuredStudent, to: Path, formats: tuple[str, ...] = (), default: str = "") -> list[Path]:
     """Write the bundle to the new or empty folder `to`: all of it, or nothing. Returns its files, student.json last.
 
-    `formats` besides ONNX; none: all that are installed. Raises UserError where `to` holds anything, a format is not
+    `formats` besides ONNX; none: all that are installed. `default` is the file that is used if nothing else is said;
+    empty: the cheapest of the most accurate ones. Raises UserError where `to` holds anything, a format is not
     installed, or a file of the run is missing or damaged.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -63,13 +67,13 @@ def write_bundle(student: MeasuredStudent, to: Path, formats: tuple[str, ...] = 
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as staging:
         folder = Path(staging) / "bundle"
         folder.mkdir()
-        files = _fill(student, folder, chosen)
+        files = _fill(student, folder, chosen, default)
         os.replace(folder, to)
     return [to / name for name in files]
 
 
-def _fill(student: MeasuredStudent, folder: Path, formats: tuple[str, ...]) -> list[str]:
-    described = describe(student)
+def _fill(student: MeasuredStudent, folder: Path, formats: tuple[str, ...], default: str) -> list[str]:
+    described = describe(student, default)
     models = write_onnx_models(student, folder)
     others = {name: entry for form in formats for name, entry in EXTRA_FORMATS[form](student, folder).items()}
     described = replace(described, models=models, other_formats=others)
@@ -117,11 +121,11 @@ def _scored(segments: Sequence[onnx.ModelProto], rule: ExitRule) -> list[onnx.Mo
     return [*(with_score(segment, number, rule) for number, segment in enumerate(segments[:-1])), segments[-1]]
 
 
-def describe(student: MeasuredStudent) -> StudentFile:
+def describe(student: MeasuredStudent, default: str = "") -> StudentFile:
     """student.json without its models and files."""
     report, store = student.report, existing_run(student.run)
     recipe = store.recipe()
-    best = student.best(recipe.search.accuracy_tolerance)
+    best = default or student.best(recipe.search.accuracy_tolerance)
     files = {point.file for points in student.by_model.values() for point in points}
     compared = [report.teacher, *report.baselines]
     return StudentFile(
@@ -171,9 +175,11 @@ def _normalisation(weights: Path) -> Normalisation:
     if not weights.is_file():
         raise UserError(f"{weights} is missing; restore it, or search in a new folder")
     tensors = load_file(weights)
-    first = "first." if "first.segments.0.body.0.scale" in tensors else ""  # of a cascade's networks
-    std = 1 / (255 * tensors[f"{first}segments.0.body.0.scale"].astype(float).reshape(-1))
-    mean = -tensors[f"{first}segments.0.body.0.shift"].astype(float).reshape(-1) * std
+    at = next((place for place in NORMALISED if f"{place}.scale" in tensors), None)
+    if at is None:
+        return Normalisation("in the network itself", (), ())
+    std = 1 / (255 * tensors[f"{at}.scale"].astype(float).reshape(-1))
+    mean = -tensors[f"{at}.shift"].astype(float).reshape(-1) * std
     rounded = [tuple(round(value, 6) for value in values.tolist()) for values in (mean, std)]
     return Normalisation("in the file", *rounded)
 
@@ -217,6 +223,8 @@ def _provenance(recipe: Recipe, report: Report) -> Provenance:
 def _teacher(recipe: Recipe, report: Report) -> str:
     """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
     teacher, check = recipe.teacher, report.teacher_check
+    if recipe.space.own is not None:
+        return f"the network itself, {Path(recipe.space.own).name}, which is its last exit"
     if check is not None and not check.trusted:
         return "labels alone, since the teacher was worse than a student without it"
     if teacher.checkpoint is not None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import erde_nas
-from erde_nas.cli import options, questions
+from erde_nas.cli import option_values, options, questions
 from erde_nas.cli.datasets import data
 from erde_nas.cli.exit_codes import continuable, run_command_line
 from erde_nas.cli.yaml_files import profiles, recipes
@@ -150,6 +150,46 @@ def export(
     """Write the folder to ship: models, their segments, student.json, a model card, and a runner of one file."""
     for path in erde_nas.export(out, student, to, formats=form or ()):
         print(path)
+
+
+@app.command()
+def exits(  # noqa: PLR0913 (typer makes an option of each parameter)
+    model: options.OwnModel,
+    data: options.OwnData = None,
+    out: options.NewExits = None,
+    profile: options.OwnProfile = None,
+    max_drop: options.MaxDrop = 0.0,
+    minutes: options.Minutes = 4.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    normalisation: options.NormalisationName = None,
+    classes: options.ClassNames = None,
+    image_size: options.ImageSize = None,
+    flip: options.Flip = False,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Attach early exits to a trained network of your own, which stays as it is, and write the folder to ship."""
+    if data is None or out is None:
+        raise UserError(f"--{'data' if data is None else 'out'} is missing: exits learn from images, into a new folder")
+    run = erde_nas.exits(
+        model,
+        data,
+        out,
+        profiles=profile or "cpu-1thread",
+        max_drop=max_drop,
+        minutes=minutes,
+        mean=option_values.numbers("--mean", mean),
+        std=option_values.numbers("--std", std),
+        normalisation=normalisation,
+        classes=None if classes is None else classes.split(","),
+        image_size=image_size,
+        flip=flip,
+        data_dir=data_dir,
+        progress=True,
+    )
+    _print_run(run)
+    if run.target is not None:
+        print(f"\n{run.target.text}")
 
 
 @app.command("profile")

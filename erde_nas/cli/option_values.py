@@ -43,3 +43,26 @@ def device(text: str) -> str:
     if text not in DEVICES:
         raise UserError(f"--device must be auto, cpu or cuda, but got '{text}'")
     return text
+
+
+def share(option: str) -> Callable[[str], float]:
+    """A parser of shares, from 0 to below 1."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < 1:
+            raise UserError(f"{option} must be a share from 0 to below 1 (0.01 is one point), but got '{text}'")
+        return value
+
+    return parse
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers that commas separate; None where nothing was given."""
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"{option} must be numbers with commas between them, but got '{text}'") from None

@@ -128,6 +128,80 @@ Formats = Annotated[
     typer.Option("--format", metavar="NAME", help="onnx, openvino or executorch; repeatable. Otherwise all installed."),
 ]
 
+# exits
+OwnModel = Annotated[
+    Path, typer.Argument(metavar="MODEL.pt2", help="A classifier that torch.export.save wrote.", show_default=False)
+]
+OwnData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER|FILE",
+        help="Images like those that it was trained on: a folder, an .npz file, or the name of a data set.",
+        show_default=False,
+    ),
+]
+NewExits = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="A new folder for the report and, in shipped, the bundle.", show_default=False),
+]
+OwnProfile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE",
+        autocompletion=completion.profiles,
+        help="Hardware profile; repeatable, the first one decides.",
+        show_default="cpu-1thread",
+    ),
+]
+MaxDrop = Annotated[
+    float,
+    typer.Option(
+        parser=option_values.share("--max-drop"),
+        metavar="SHARE",
+        help="Accuracy on validation below the network's own, at most; 0.01 is one point.",
+    ),
+]
+Minutes = Annotated[
+    float,
+    typer.Option(
+        parser=above_zero("--minutes", 10_000, "minutes"), metavar="M", help="About how long exits are trained."
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X[,X...]",
+        help="With --std how its input was normalised: per channel, of pixels scaled to [0, 1]. Otherwise by the "
+        "training images.",
+        show_default=False,
+    ),
+]
+Std = Annotated[str | None, typer.Option(metavar="X[,X...]", help="See --mean.", show_default=False)]
+NormalisationName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A usual one instead: imagenet, cifar10, mnist, half, unit or pixels."),
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="The names of its outputs in their order, where that is not the data set's.",
+        show_default=False,
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole("--image-size", 8, 512),
+        metavar="PIXELS",
+        help="Height and width that a folder's images are scaled to.",
+        show_default=False,
+    ),
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Exits learn from mirrored images, too.")]
+
 # profile
 AnyModel = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported student, or any ONNX classifier.")]
 NeededProfile = Annotated[

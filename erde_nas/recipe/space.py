@@ -11,13 +11,14 @@ from erde_nas.recipe.section import Positive, Section
 class SpaceSection(Section):
     """What may vary between students. Lists hold the choices; depths, widths and strides have one list per stage."""
 
-    later = ("strides", "exits", "first_exit_stage")
+    later = ("own", "strides", "exits", "first_exit_stage")
 
+    own: str | None = None  # the file of a network of the user's own, which gets exits; then nothing below but heads
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     stems: tuple[Width, ...] = (8, 16)
     stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)  # of the first convolution in images of at most 48 pixels
-    depths: tuple[tuple[Positive, ...], ...]
-    widths: tuple[tuple[Width, ...], ...]
+    depths: tuple[tuple[Positive, ...], ...] = ()
+    widths: tuple[tuple[Width, ...], ...] = ()
     strides: tuple[tuple[Stride, ...], ...] | None = None  # of each stage's first block; null: 1, then 2 in each later
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
     expansions: tuple[Expansion, ...] = (2, 4)  # mobilenet
@@ -28,7 +29,9 @@ class SpaceSection(Section):
 
     @model_validator(mode="after")
     def _choices_everywhere(self) -> "SpaceSection":
-        if len(self.depths) != len(self.widths) or not self.depths:
+        if self.own is not None and (self.depths or self.widths):
+            raise ValueError("own is a network with depths and widths of its own; remove depths and widths")
+        if len(self.depths) != len(self.widths) or not (self.depths or self.own):
             raise ValueError(
                 "depths and widths need one list of choices per stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
