@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written beside their place and moved there in one step."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -25,6 +26,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_temporary(name: str) -> bool:

@@ -40,7 +40,9 @@ from erde_nas.report_data.report_file import read_report
 from erde_nas.results.build_report import build_report
 from erde_nas.results.goal_outcome import GoalOutcome, already_reached, goal_outcome, profile_of
 from erde_nas.results.measured import measure_run
+from erde_nas.results.measured_file import set_aside_stale
 from erde_nas.results.own_exits import PLACES, forget_unfinished, measure_own, own_networks, own_run
+from erde_nas.run.belonging import set_aside_strays
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
 from erde_nas.run.manifest import Int8Form, is_run
@@ -116,6 +118,8 @@ def search(
                 own_teacher=tuple(own_teacher),
             )
             _open_study(store, task, storage)
+            set_aside_strays(store, meter.say)
+            set_aside_stale(store, meter.say)
             run = _prepare(store, task, Planner(task, store, meter, place.workers), meter)
             return _search(run, place, data_dir)
 
@@ -210,6 +214,8 @@ def compress(
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
         task = Task(recipe, profiles, dataset, pick_device(device))
         _open_study(store, task)
+        set_aside_strays(store, meter.say)
+        set_aside_stale(store, meter.say)
         _check_candidates(store, students)
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         store.update_manifest(own_teacher=tuple(own_teacher))

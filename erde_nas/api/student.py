@@ -12,6 +12,7 @@ from erde_nas.api.tables import Records, table_html, table_text
 from erde_nas.errors import UserError
 from erde_nas.progress.quiet import quiet
 from erde_nas.report.points import ROLE_NAMES
+from erde_nas.report_data.file_of import file_of
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.report import Report
@@ -65,7 +66,7 @@ class Student:
                 f"{self.folder} has no deployable file of '{self.name}'; "
                 f"`erde-nas compress {self.folder} --student {self.name}` makes one"
             )
-        return self.folder / self.point.file
+        return file_of(self.folder, self.point)
 
     def latency(self, profile: str | None = None) -> Latency:
         """Its latency in milliseconds per image under a profile of the run, measured or estimated as `source` says.

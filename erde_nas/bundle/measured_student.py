@@ -8,6 +8,7 @@ import numpy as np
 
 from erde_nas.errors import UserError
 from erde_nas.onnx_files.metadata import Metadata, read_metadata
+from erde_nas.report_data.file_of import file_of
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.report import Report
 
@@ -36,8 +37,8 @@ class MeasuredStudent:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The deployables by the name of their file."""
-        return {name: self.run / str(points[0].file) for name, points in self.by_model.items()}
+        """The deployables by the name of their file. Raises UserError where one is not as it was measured."""
+        return {name: file_of(self.run, points[0]) for name, points in self.by_model.items()}
 
     @cached_property
     def exported(self) -> dict[str, Metadata]:
@@ -86,7 +87,7 @@ def _onnx_file(point: Point) -> str:
 def find_student(run: Path, name: str, report: Report) -> MeasuredStudent:
     """The student to ship. Raises UserError, with the students that there are, for one without a file."""
     student = MeasuredStudent(run, name, report)
-    if not student.files:
+    if not student.by_model:
         ruled_out = next((point.reason for point in report.screened if point.student == name), "")
         if ruled_out:
             raise UserError(

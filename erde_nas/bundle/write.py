@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from safetensors.numpy import load_file
 
 from erde_nas import __version__
 from erde_nas.bundle.card import model_card
@@ -37,6 +36,7 @@ from erde_nas.device import bundle_runner as runner
 from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.errors import UserError
 from erde_nas.files import read_json, write_json
+from erde_nas.networks.weights import read_weights
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.rule_nodes import with_score
 from erde_nas.recipe.profile import HERE
@@ -174,7 +174,7 @@ def _normalisation(weights: Path) -> Normalisation:
     """Mean and standard deviation per channel, of pixels scaled to [0, 1], from the network's own first layer."""
     if not weights.is_file():
         raise UserError(f"{weights} is missing; restore it, or search in a new folder")
-    tensors = load_file(weights)
+    tensors = {name: tensor.numpy() for name, tensor in read_weights(weights).items()}
     at = next((place for place in NORMALISED if f"{place}.scale" in tensors), None)
     if at is None:
         return Normalisation("in the network itself", (), ())

@@ -7,12 +7,11 @@ Each is a student of its own in the run folder (stage `pruned`): `ID-x02` is the
 
 from collections.abc import Sequence
 
-from erde_nas.compression.prune_students import load_student
+from erde_nas.compression.prune_students import keep_made, load_student
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork, keep_exits
 from erde_nas.networks.operating_points import OperatingPoint, operating_curve, spread
-from erde_nas.networks.weights import save_network
 from erde_nas.run.context import RunContext
 from erde_nas.run.pace import SLIM, SLIM_S
 
@@ -32,11 +31,11 @@ def drop_exits(run: RunContext, names: Sequence[str]) -> None:
             sets = sets_of_exits(points)
             for kept in sets:
                 made = _name_with_exits(name, kept)
-                save_network(keep_exits(network, kept), run.store.student(made))
-                run.store.update_student(
+                keep_made(
+                    run,
                     made,
-                    stage="pruned",
-                    parent=name,
+                    name,
+                    keep_exits(network, kept),
                     origin=record.origin or name,
                     used_exits=tuple(range(len(kept))),
                     kept_exits=tuple(kept),

@@ -5,11 +5,12 @@ Every one of them is a student of its own in the run folder (stage `pruned`), na
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from erde_nas.compression.gradients import loss_gradients_
 from erde_nas.compression.prune import Gradients, Pruning, prune
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.weights import load_network, save_network
+from erde_nas.networks.weights import load_network, recorded_digest, save_network
 from erde_nas.run.context import RunContext
 from erde_nas.run.train import train_on
 
@@ -61,8 +62,21 @@ def prune_and_train(run: RunContext, planned: Sequence[Planned]) -> None:
                 networks[name, ratio] = smaller
         networks = _trained(run, networks, between=step < steps)
     for (name, ratio), network in networks.items():
-        save_network(network, run.store.student(pruned_name(name, ratio)))
-        run.store.update_student(pruned_name(name, ratio), stage="pruned", parent=name, origin=name, ratio=ratio)
+        keep_made(run, pruned_name(name, ratio), name, network, origin=name, ratio=ratio)
+
+
+def keep_made(run: RunContext, made: str, parent: str, network: EarlyExitNetwork, **known: Any) -> None:
+    """Keep the student `made` of `parent`: its weights first, then what is known of it."""
+    folder, source = run.store.student(made), run.store.record(parent)
+    save_network(network, folder)
+    run.store.update_student(
+        made,
+        stage="pruned",
+        parent=parent,
+        weights=recorded_digest(folder / "weights.safetensors"),
+        made_of="" if source is None else source.weights,
+        **known,
+    )
 
 
 def _trained(

@@ -1,11 +1,17 @@
-"""A network, or a cascade of two, on disk: `arch.json` beside `weights.safetensors`."""
+"""A network, or a cascade of two, on disk: `arch.json` beside `weights.safetensors`.
 
-from collections.abc import Callable
+The header of a file of weights holds a digest of them, which is checked whenever they are read. Files of earlier
+versions have none.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
 
 from erde_nas.errors import UserError
@@ -18,6 +24,7 @@ from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.registry import UnknownName
 
 N = TypeVar("N", bound=nn.Module)
+DIGEST = "sha256"  # in the header
 
 
 def save_network(network: SegmentedNetwork | Cascade, folder: Path) -> None:
@@ -30,7 +37,8 @@ def save_network(network: SegmentedNetwork | Cascade, folder: Path) -> None:
 def save_weights(network: SegmentedNetwork | Cascade, path: Path) -> None:
     """Write the weights alone, in fp32 and contiguous."""
     try:
-        write_atomic(path, lambda temporary: save_file(_tensors(network), temporary))
+        tensors = _tensors(network)
+        write_atomic(path, lambda temporary: save_file(tensors, temporary, {DIGEST: digest_of(tensors)}))
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written ({error}); free space or choose another folder") from error
 
@@ -58,9 +66,7 @@ def _loaded(weights: Path, made: Callable[[dict[str, Any]], N]) -> N:
     except (UnknownName, ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
         raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
     try:
-        network.load_state_dict(load_file(weights))
-    except SafetensorError as error:
-        raise UserError(f"{weights} is damaged ({error}); restore it or train it again") from error
+        network.load_state_dict(read_weights(weights))
     except RuntimeError as error:
         raise UserError(f"{weights} does not fit {description}: {str(error).splitlines()[-1].strip()}") from error
     return network
@@ -68,7 +74,8 @@ def _loaded(weights: Path, made: Callable[[dict[str, Any]], N]) -> N:
 
 def pack(network: EarlyExitNetwork) -> bytes:
     """The weights as `save_weights` writes them."""
-    return save(_tensors(network))
+    tensors = _tensors(network)
+    return save(tensors, {DIGEST: digest_of(tensors)})
 
 
 def unpack(arch: Arch, weights: bytes) -> EarlyExitNetwork:
@@ -82,6 +89,40 @@ def save_packed(arch: Arch, weights: bytes, folder: Path) -> None:
     """Write what `pack` gave as `save_network` would have."""
     write_json(folder / "arch.json", arch.to_dict())
     write_atomic(folder / "weights.safetensors", lambda temporary: temporary.write_bytes(weights))
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and values of tensors, however a file lays them out."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights. Raises UserError where it is damaged, or not what its header says."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            known = (file.metadata() or {}).get(DIGEST)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it or train it again") from error
+    if known is not None and known != digest_of(tensors):
+        raise UserError(
+            f"{path} is damaged (its weights are not those that were written); restore it or train it again"
+        )
+    return tensors
+
+
+def recorded_digest(path: Path) -> str:
+    """The digest in the header of a file of weights: empty where there is none, or no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get(DIGEST, ""))
+    except (SafetensorError, OSError):
+        return ""
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -48,6 +48,7 @@ class Point:
     exit_accuracy: tuple[float, ...] | None = None  # on test, if every image left at that exit
     quantization: str = ""  # int8 files: static, mixed or qat, and what stayed in fp32
     remarks: tuple[str, ...] = ()  # of its latency beside that of what it was made from; nothing is judged by them
+    sha256: str = ""  # of the file when it was measured; runs of earlier versions do not say
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for this accuracy; none: any CPU will do
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 
 from erde_nas.errors import UserError
+from erde_nas.files import sha256_of
 from erde_nas.measurement.candidate_latency import SCREENING
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.profile_kinds import all_kinds, measured_together
@@ -94,7 +95,7 @@ def measure_networks(
         points += found_points
         unfirm |= _not_standing(tried, found_points, run, final.lost)
     _remove([file for file in files if str(file.path) not in {path for path, _ in measured}])
-    return points, screened
+    return [replace(point, sha256=sha256_of(run.store.folder / str(point.file))) for point in points], screened
 
 
 def _remove(files: Sequence[NetworkFile]) -> None:

@@ -8,7 +8,7 @@ from erde_nas.recipe.goal import GoalSection
 from erde_nas.report.points import ROLE_NAMES
 from erde_nas.report_data.point import Point
 from erde_nas.results.measure_networks import Wanted, measure_networks
-from erde_nas.results.measured_file import Measured, read_measured, write_measured
+from erde_nas.results.measured_file import Measured, read_measured, weights_of, write_measured
 from erde_nas.results.network_points import without_file
 from erde_nas.results.timings import FinalTimings
 from erde_nas.results.trained import best_without_exits, students_of, teachers_of
@@ -47,7 +47,9 @@ def measure_run(
     first = _teacher_point([point for point in compared if point.role == "teacher"])
     others = tuple(point for point in compared if point.file != first.file)
     rest = tuple(point for point in points if point.role == "student")
-    write_measured(run.store, Measured(tuple(students), first, others, rest, final.lost, left_out, tuple(screened)))
+    weights = weights_of(run.store, students)
+    found = Measured(tuple(students), first, others, rest, final.lost, left_out, tuple(screened), weights)
+    write_measured(run.store, found)
     final.close()
     for name, reason in final.lost.items():
         run.meter.say(f"measure: profile {name} has no numbers: {reason}; the same command measures it later")

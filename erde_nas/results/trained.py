@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from erde_nas.distil.teachers.wrapper import ForeignTeacher
+from erde_nas.errors import UserError
 from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.macs import macs_per_exit
@@ -38,7 +39,9 @@ def students_of(run: RunContext, students: Sequence[str], left_out: LeftOut) -> 
 def _student(run: RunContext, name: str) -> TrainedNetwork:
     network = load_network(run.store.student(name) / "weights.safetensors")
     record = run.store.record(name)
-    if record is None or record.stage != "pruned":
+    if record is None or record.stage not in ("finished", "pruned"):
+        raise UserError(f"{name} is not finished")
+    if record.stage == "finished":
         return TrainedNetwork(name, network, run.store.student(name), "finished", _macs(network))
     kept, cut_of = record.kept_exits or (), record.parent if record.kept_exits else ""
     return TrainedNetwork(

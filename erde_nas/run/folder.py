@@ -30,6 +30,7 @@ from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Trial
 
 REPORT = ("pareto.json", "pareto.csv", "report.html", "report.md", "front.png")
+ASIDE = "set-aside"  # what did not belong to the rest of the run
 FREE = {"search": {"trials", "hours", "patience", "rank_check"}}  # what may differ when a run is continued
 
 
@@ -59,6 +60,14 @@ class RunStore:
         """Change fields of what is known of a student, or begin with them."""
         known = self.record(name)
         write_student(self.student(name), StudentRecord(**values) if known is None else replace(known, **values))
+
+    def set_aside(self, name: str) -> None:
+        """Move a file or folder of the run, such as `students/ID`, to where nothing reads it."""
+        place, number = self.folder / ASIDE / name, 2
+        while place.exists():
+            place, number = self.folder / ASIDE / f"{name}.{number}", number + 1
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).rename(place)
 
     def manifest(self) -> Manifest:
         """What the run is bound to, and what it found out. Raises UserError for a damaged file."""

@@ -55,7 +55,8 @@ class Manifest:
 
     `timings_s` holds the seconds of every stage over all starts, `overhead_s` those of the search's own work.
     `latency_skipped` are students that were not measured because of a forecast, by profile. A study in a database is at
-    `storage`, where this run is known as `search`. `environment` and `data` are for people: nothing reads them.
+    `storage`, where this run is known as `search`. `teacher` is the digest of its weights. `environment`
+    and `data` are for people: nothing reads them.
     """
 
     __pydantic_config__ = STRICT
@@ -70,6 +71,7 @@ class Manifest:
     data: Mapping[str, JsonValue] | None = None
     own_teacher: tuple[str, ...] = ()
     compute: Compute | None = None
+    teacher: str = ""
     reference_ms: Mapping[str, float] | None = None
     probe: Probe | None = None
     int8: Int8Form | None = None

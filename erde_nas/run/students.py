@@ -17,7 +17,7 @@ OLD = {"arch", "latency_per_exit_ms"}  # stood beside `stage`, with all of `sear
 @dataclass(frozen=True)
 class RungResult:
     """What a student was after one rung of its finishing: its epochs, accuracy on validation, and objectives.
-    `curve` is that of `Judged`."""
+    `curve` is that of `Judged`, `weights` the digest of its weights."""
 
     __pydantic_config__ = STRICT
 
@@ -25,6 +25,7 @@ class RungResult:
     val_accuracy: float
     objectives: tuple[float, ...]
     curve: tuple[tuple[float, float], ...] = ()
+    weights: str = ""
 
 
 def _findings(value: Any) -> Any:
@@ -38,6 +39,8 @@ class StudentRecord:
     A pruned student was made of `parent`, and in the end of the finished student `origin`, by removing `ratio` of the
     channels or exits. `used_exits` are those that its operating points use, once that was looked at; `kept_exits` those
     of `parent` that one with fewer exits has. `cheapest`: pruning makes nothing cheaper. `reason` says why it failed.
+    `weights` is the digest of its weights as `stage` left them, `made_of` of those of its parent; runs of earlier
+    versions have none.
     """
 
     __pydantic_config__ = STRICT
@@ -52,6 +55,8 @@ class StudentRecord:
     used_exits: tuple[int, ...] | None = None
     kept_exits: tuple[int, ...] | None = None
     cheapest: bool = False
+    weights: str = ""
+    made_of: str = ""
 
 
 _RECORD = TypeAdapter(StudentRecord)

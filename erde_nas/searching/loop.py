@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.networks.arch import Arch
-from erde_nas.networks.weights import save_packed
+from erde_nas.networks.weights import recorded_digest, save_packed
 from erde_nas.run.context import RunContext
 from erde_nas.searching.limits import Screen
 from erde_nas.searching.objectives import objective_names
@@ -108,8 +108,10 @@ class _Search:
             return
         with self._own_time():
             if evaluated.weights is not None and trial.findings is not None:
-                save_packed(trial.findings.arch, evaluated.weights, store.student(trial.student))
-                store.update_student(trial.student, stage="searched", searched=trial.findings)
+                folder = store.student(trial.student)
+                save_packed(trial.findings.arch, evaluated.weights, folder)
+                digest = recorded_digest(folder / "weights.safetensors")
+                store.update_student(trial.student, stage="searched", searched=trial.findings, weights=digest)
             store.add(trial)
 
     def record(self) -> None:

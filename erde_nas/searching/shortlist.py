@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.weights import load_network, save_network, save_weights
+from erde_nas.networks.weights import load_network, recorded_digest, save_network, save_weights
 from erde_nas.pareto import select_curves
+from erde_nas.run.belonging import weights_problem
 from erde_nas.run.context import RunContext
 from erde_nas.run.manifest import Halving
 from erde_nas.run.students import RungResult, StudentRecord
@@ -84,7 +85,8 @@ def _climb(run: RunContext, names: Sequence[str], rung: Rung, last: bool) -> lis
         group = [(name, _checkpoint(run, name, rung)) for name in missing[start : start + run.context.workers]]
         for name, network in train_on(run, group, options, "finish"):
             _keep(run, name, network, rung, last)
-    return [name for name in names if _record(run, name).stage != "failed"]
+    fit = ("finished",) if last else ("searched", "finished")
+    return [name for name in names if _record(run, name).stage in fit]
 
 
 def _record(run: RunContext, name: str) -> StudentRecord:
@@ -106,25 +108,32 @@ def _checkpoint(run: RunContext, name: str, rung: Rung) -> EarlyExitNetwork:
 def _keep(run: RunContext, name: str, network: EarlyExitNetwork, rung: Rung, last: bool) -> None:
     """Store a student that came through a rung: weights first, then that it did."""
     folder, record, context = run.store.student(name), _record(run, name), run.context
-    save_weights(network, folder / f"rung{rung.number}.safetensors")
+    place = folder / f"rung{rung.number}.safetensors"
+    save_weights(network, place)
+    digest = recorded_digest(place)
     assert record.searched is not None
     judged = judge(network, record.searched.latency_per_exit_ms, context)
     objectives = objective_values(judged, context.recipe.search, context.profiles)
     if last:
         save_weights(network, folder / "weights.safetensors")
-    rungs = (*record.rungs, RungResult(rung.epochs, judged.val_accuracy, objectives, judged.curve))
-    run.store.update_student(name, stage="finished" if last else "searched", rungs=rungs)
+    rungs = (*record.rungs, RungResult(rung.epochs, judged.val_accuracy, objectives, judged.curve, digest))
+    stage, weights = ("finished", digest) if last else ("searched", record.weights)
+    run.store.update_student(name, stage=stage, rungs=rungs, weights=weights)
 
 
 def _regain(run: RunContext, names: Sequence[str]) -> list[str]:
-    """Students of a shared study that other searches trained, whose weights stay in those searches' folders: make them
-    again, from the same seed; the names of those that are here then."""
+    """Students whose weights are not here, or not those of their record: make them again, from the same seed; the names
+    of those that are here then. Those of a shared study that other searches trained are in those searches' folders."""
     trials = {trial.student: trial for trial in run.store.trials()}
     here, make = [], candidate_maker(run.store.folder, run.context)
     for name in names:
         folder = run.store.student(name)
-        if run.store.record(name) is None or not (folder / "weights.safetensors").is_file():
-            run.meter.say(f"{name} was trained by another search; making it here again")
+        record = run.store.record(name)
+        why = "it was trained by another search" if record is None else weights_problem(folder, record)
+        if why:
+            run.meter.say(f"{name} is made again: {why}")
+            if record is not None:
+                run.store.set_aside(f"students/{name}")
             found = trials[name].findings
             assert found is not None
             try:
@@ -133,6 +142,7 @@ def _regain(run: RunContext, names: Sequence[str]) -> list[str]:
                 run.meter.say(f"{name} failed here: {error}")
                 continue
             save_network(network, folder)
-            run.store.update_student(name, stage="searched", searched=found)
+            digest = recorded_digest(folder / "weights.safetensors")
+            run.store.update_student(name, stage="searched", searched=found, weights=digest)
         here.append(name)
     return here

@@ -1,15 +1,18 @@
 """measured.json: what is written is read, and damage of any kind is one clear error."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from erde_nas.errors import UserError
-from erde_nas.results.measured_file import Measured, read_measured, write_measured
+from erde_nas.files import sha256_of
+from erde_nas.results.measured_file import Measured, read_measured, set_aside_stale, write_measured
 from erde_nas.run.folder import RunStore
 from tests.results.test_offers import point
 from tests.run.damage import damaged
+from tests.run.test_folder import opened
 
 MEASURED = Measured(
     students=("a", "a-p50"),
@@ -53,3 +56,49 @@ def test_the_error_names_the_key(tmp_path: Path) -> None:
     (tmp_path / "measured.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"is damaged: points\.0\.latency_ms\.fast\.mean: .*valid number"):
         read_measured(store)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> RunStore:
+    """A run with a finished student that was measured, and a report."""
+    with opened(tmp_path / "run") as store:
+        store.update_student("a", stage="finished", weights="w1")
+        (store.student("a") / "model.onnx").write_bytes(b"weights and signs")
+        (store.folder / "pareto.json").write_text("{}")
+        file = "students/a/model.onnx"
+        point_ = replace(point("a", 0.9, 1.0, fast=1.0), file=file, sha256=sha256_of(store.folder / file))
+        write_measured(store, Measured(("a",), None, (), (point_,), weights={"a": "w1"}))
+    return store
+
+
+def test_a_measurement_of_what_is_there_stays(measured: RunStore) -> None:
+    set_aside_stale(measured, pytest.fail)
+    assert read_measured(measured).students == ("a",)
+
+
+@pytest.mark.parametrize("what", ["other weights", "unfinished", "gone", "another file", "no file"])
+def test_a_measurement_of_something_else_is_set_aside_with_the_report(measured: RunStore, what: str) -> None:
+    model, said = measured.student("a") / "model.onnx", list[str]()
+    if what == "other weights":
+        measured.update_student("a", weights="w2")
+    elif what == "unfinished":
+        measured.update_student("a", stage="searched")
+    elif what == "gone":
+        measured.set_aside("students/a")
+    elif what == "another file":
+        model.write_bytes(b"weights and sighs")
+    else:
+        model.unlink()
+    set_aside_stale(measured, said.append)
+    (line,) = said
+    assert line.startswith("measured.json does not belong to the rest of the run: ")
+    assert read_measured(measured) == Measured((), None, (), ())
+    assert not (measured.folder / "pareto.json").exists()
+    assert (measured.folder / "set-aside" / "pareto.json").is_file()
+
+
+def test_measurements_of_earlier_versions_stay(measured: RunStore) -> None:
+    content = json.loads((measured.folder / "measured.json").read_text())
+    del content["weights"], content["points"][0]["sha256"]
+    (measured.folder / "measured.json").write_text(json.dumps(content))
+    set_aside_stale(measured, pytest.fail)
