@@ -47,6 +47,8 @@ def only_writer(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             f"{path.parent} cannot be used as a cache ({error.strerror}); set ERDE_NAS_CACHE to a folder of your own"
         ) from error
     try:
+        for left in [*path.parent.glob(f".{path.name}.*.tmp"), *path.glob(".*.tmp")]:  # of a writer that was killed
+            left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -45,6 +45,10 @@ class RuntimeRefused(UserError):
     """A runtime cannot run a file; it may run others."""
 
 
+class ProcessLost(RuntimeRefused):
+    """A measuring process here ended before its time: killed, out of memory, or too slow. Another attempt may do."""
+
+
 class DeviceLost(UserError):
     """A device elsewhere cannot be reached, or was lost in the middle; it may answer again later."""
 

@@ -3,13 +3,24 @@
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from erde_nas.errors import UserError
 
 T = TypeVar("T")
+SCRATCH = "erde-nas-run-"  # how temporary folders begin
+YOUNG_S = 60.0  # a younger one may have no lock yet
 RESTORE = "restore it, or use another folder"  # what to do about a damaged file, where there is nothing better
 
 
@@ -83,3 +94,55 @@ def read_json(path: Path, remedy: str = RESTORE) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DamagedJson(f"{path} is damaged ({error}); {remedy}") from error
+
+
+class Scratch(tempfile.TemporaryDirectory[str]):
+    """A temporary folder that is locked while it is used, so that `sweep_scratch` can tell it from what a killed
+    process has left."""
+
+    def __init__(self, prefix: str = SCRATCH, dir: str | Path | None = None) -> None:
+        super().__init__(prefix=prefix, dir=dir)
+        self._lock = _locked(Path(self.name))
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        super().cleanup()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def sweep_scratch(place: Path | None = None, prefix: str = SCRATCH) -> None:
+    """Remove the folders of `Scratch` in `place`, by default that for temporary files, that nobody uses any more."""
+    for folder in (place or Path(tempfile.gettempdir())).glob(f"{prefix}*"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > YOUNG_S and (lock := _locked(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove what `write_atomic` left below a folder that nobody else writes to, of processes that were killed."""
+    for path in folder.rglob(".*.tmp"):
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the lock of a folder of this user until it is closed; None where it cannot be had.
+
+    The system releases it however the process ends.
+    """
+    if fcntl is None:
+        return None
+    handle = -1
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if os.fstat(handle).st_uid == os.getuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+    except OSError:  # somebody else's, in use, or a file system without locks
+        pass
+    if handle >= 0:
+        os.close(handle)
+    return None

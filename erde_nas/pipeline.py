@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from erde_nas.compression.students import compress_students
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
@@ -19,6 +21,7 @@ from erde_nas.distil.frozen.own_model import take_apart
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
+from erde_nas.distil.teachers.teacher import Kept
 from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.distil.verdict import Verdict
 from erde_nas.errors import UserError
@@ -29,6 +32,7 @@ from erde_nas.networks.placement import choose_places
 from erde_nas.networks.weights import save_network
 from erde_nas.onnx_files.quantize import Quantization
 from erde_nas.onnx_files.rule_check import check_rule
+from erde_nas.progress import interrupt
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
 from erde_nas.recipe.profile import HardwareProfile
@@ -44,9 +48,9 @@ from erde_nas.results.measured_file import set_aside_stale
 from erde_nas.results.own_exits import PLACES, forget_unfinished, measure_own, own_networks, own_run
 from erde_nas.run.belonging import set_aside_strays
 from erde_nas.run.context import RunContext
-from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
-from erde_nas.run.manifest import Int8Form, is_run
-from erde_nas.run.own_teacher import inspect_teacher
+from erde_nas.run.folder import RunStore, check_identity, discard_empty, existing_run, locked, open_run
+from erde_nas.run.manifest import Int8Form, is_run, read_manifest
+from erde_nas.run.own_teacher import identity_of, inspect_teacher
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE
 from erde_nas.run.studies.shared import check_storage
 from erde_nas.searching.limits import check_reachable
@@ -63,6 +67,7 @@ from erde_nas.space.space import Space
 Profiles = tuple[HardwareProfile, ...]
 Target = tuple[GoalSection, HardwareProfile]  # what one student is to reach, and on what
 ONE_WORKER = Placement()
+DETERMINISTIC = "deterministic"  # in the identity of a run that began so
 
 
 def of_families(recipe: Recipe) -> None:
@@ -105,12 +110,12 @@ def search(
         dataset = load_dataset(recipe.dataset, data_dir)
         for line in describe_data(dataset):
             meter.say(line)
-        task = Task(recipe, profiles, dataset, pick_device(placement.own_device))
+        task = Task(recipe, profiles, dataset, pick_device(placement.own_device), _deterministic(placement, out))
+        identity = _identity(task)
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
-        discard_empty(out)
+        discard_empty(out, recipe, profiles, identity)
         if not is_run(out):  # first, so that a limit can still be corrected: a run is bound to its profiles
             check_reachable(task.space, profiles, dataset)
-        identity = {"dataset": dataset.fingerprint, "device": task.device.type}
         with open_run(out, recipe, profiles, identity, meter.clock) as store:
             store.update_manifest(
                 data_dir=None if data_dir is None else str(data_dir.resolve()),
@@ -138,6 +143,7 @@ def _search(run: RunContext, place: Place, data_dir: Path | None) -> Report:
         _complete(run, fit)
         check_ranks(run)
     except KeyboardInterrupt:
+        interrupt.answered()
         if not store.trials():
             raise
         return _report(run, interrupted=True)
@@ -212,7 +218,8 @@ def compress(
         check_hardware(profiles)
         saved = store.manifest().data_dir
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        task = Task(recipe, profiles, dataset, pick_device(device))
+        task = Task(recipe, profiles, dataset, pick_device(device), DETERMINISTIC in store.manifest().identity)
+        check_identity(store, {key: value for key, value in _identity(task).items() if key != "device"})
         _open_study(store, task)
         set_aside_strays(store, meter.say)
         set_aside_stale(store, meter.say)
@@ -260,6 +267,27 @@ def check_hardware(profiles: Profiles) -> None:
             raise UserError(reason)
 
 
+def _identity(task: Task) -> dict[str, str]:
+    """What decides a run's results besides its recipe and profiles."""
+    found = identity_of(task.recipe, task.dataset, task.device)
+    return {**found, DETERMINISTIC: "yes"} if task.deterministic else found
+
+
+def _deterministic(placement: Placement, out: Path) -> bool:
+    """Whether training is fixed: as it is wanted for a new run, and as it was for one that goes on."""
+    begun = DETERMINISTIC in read_manifest(out).identity if is_run(out) else None
+    if placement.deterministic and begun is False and (out / "students").is_dir():
+        raise UserError(
+            f"--out {out} holds a run that began without --deterministic; leave it away, or use another --out"
+        )
+    wanted = placement.deterministic or bool(begun)
+    if wanted and pick_device(placement.own_device).type != "cpu":
+        raise UserError("--deterministic is for training on a CPU; add --device cpu, or leave it away")
+    if wanted:
+        torch.set_num_threads(1)
+    return wanted
+
+
 def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None:
     store.open_study(len(objective_names(task.recipe.search, task.profiles)), task.space, storage)
 
@@ -268,13 +296,13 @@ def _prepare(store: RunStore, task: Task, planner: Planner, meter: Meter) -> Run
     """Make what all candidates share, while the planner plans the time. The study is open."""
     space, saved = task.space, store.manifest().compute
     if saved and saved.precision == "bf16" and not bf16_may_help(task.device):
-        saved = None  # the run was begun on another machine
+        meter.say("the run was begun in bf16, on another machine: from here on it trains in fp32, to other weights")
+        saved = None
     epochs = longest_training(task.recipe)
     with store.timed("teacher"):
         folder = store.folder / "teacher"
-        context = prepare(
-            task, meter, typical=space.middle(), epochs=epochs, known=saved, listener=planner, folder=folder
-        )
+        kept = Kept(folder, store.manifest().teacher if store.trials() else "")
+        context = prepare(task, meter, typical=space.middle(), epochs=epochs, known=saved, listener=planner, kept=kept)
     if uncached := context.uncached(space.middle()):
         meter.say(uncached)
     if context.teacher.early_exit is not None:

@@ -2,12 +2,22 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from erde_nas.files import is_temporary, read_json, write_atomic, write_json
+from erde_nas.files import (
+    Scratch,
+    is_temporary,
+    read_json,
+    sweep_scratch,
+    sweep_temporary,
+    write_atomic,
+    write_json,
+)
 
 
 def listing(folder: Path) -> list[str]:
@@ -82,3 +92,49 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(("name", "temporary"), [(".a.json.12.tmp", True), ("a.tmp", False), (".lock", False)])
 def test_temporary_names(name: str, temporary: bool) -> None:
     assert is_temporary(name) == temporary
+
+
+HOLDER = """
+import sys, time
+from erde_nas.files import Scratch
+with Scratch(dir=sys.argv[1]) as folder:
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_only_what_killed_processes_left_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr("erde_nas.files.YOUNG_S", 0.0)
+    stranger = tmp_path / "erde-nas-runs"
+    stranger.mkdir()
+    (tmp_path / "link-target").mkdir()
+    (tmp_path / "erde-nas-run-link").symlink_to(tmp_path / "link-target")
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child, Scratch(dir=tmp_path) as own:
+        assert child.stdout is not None
+        theirs = Path(child.stdout.readline().strip())
+        sweep_scratch(tmp_path)
+        assert theirs.is_dir()
+        assert Path(own).is_dir()
+        child.kill()
+        child.wait()
+        sweep_scratch(tmp_path)
+        assert not theirs.exists()
+        assert Path(own).is_dir()
+    assert not Path(own).exists()
+    assert stranger.is_dir()
+    assert (tmp_path / "link-target").is_dir()
+
+
+def test_a_folder_that_is_just_made_is_left_alone(tmp_path):
+    (tmp_path / "erde-nas-run-new").mkdir()
+    sweep_scratch(tmp_path)
+    assert (tmp_path / "erde-nas-run-new").is_dir()
+
+
+def test_temporary_files_are_swept_at_any_depth(tmp_path):
+    (tmp_path / "students" / "a").mkdir(parents=True)
+    left, kept = tmp_path / "students" / "a" / ".model.onnx.12.tmp", tmp_path / "students" / "a" / "mine.tmp"
+    left.touch(), kept.touch()
+    sweep_temporary(tmp_path)
+    assert (left.exists(), kept.exists()) == (False, True)

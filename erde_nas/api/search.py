@@ -25,6 +25,7 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
     workers: int | None = None,
     cluster: str | None = None,
     storage: str | None = None,
+    deterministic: bool = False,
     progress: Progress = False,
 ) -> Run:
     """Search, distil, compress, export, measure and report; the same call with the same `out` continues.
@@ -42,6 +43,8 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
         workers: candidates at once, in processes here or as actors of the cluster.
         cluster: address of a Ray cluster that evaluates candidates: auto, ray://host:10001.
         storage: URL of a database that several searches share: postgresql://user@host/database.
+        deterministic: fix precision, layout and threads of training, which are otherwise timed: on a CPU, an
+            architecture comes out with the same weights, bit for bit, in every run.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.
 
     Returns:
@@ -70,7 +73,7 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
             folder,
             data_dir=None if data_dir is None else folder_of(data_dir),
             meter=meter,
-            placement=Placement(workers, cluster, device),
+            placement=Placement(workers, cluster, device, deterministic),
             storage=storage,
         )
     if report.interrupted:

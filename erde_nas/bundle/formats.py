@@ -4,7 +4,6 @@ Each is there where its extra is installed. The files are what a runtime prepare
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from erde_nas.bundle.measured_student import MeasuredStudent
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
-from erde_nas.files import read_json
+from erde_nas.files import Scratch, read_json
 from erde_nas.onnx_files.deployable import DeployableFile
 
 Entries = dict[str, Any]
@@ -29,7 +28,7 @@ def write_openvino(student: MeasuredStudent, folder: Path) -> Entries:
     entries = {}
     for name, path in student.files.items():
         target = folder / "openvino" / f"{Path(name).stem}.xml"
-        with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
+        with Scratch() as scratch:
             (adapted,) = prepare(DeployableFile(path), Setting(), Path(scratch))
             openvino.save_model(openvino.Core().read_model(adapted), target, compress_to_fp16=False)
         entries[f"openvino/{target.name}"] = _entry(student, name, "openvino-ir", "openvino")
@@ -48,7 +47,7 @@ def write_executorch(student: MeasuredStudent, folder: Path) -> Entries:
         return {}  # there is no such file, or it ends in a teacher of the user's own, whose layers are not in the run
     deployable = DeployableFile(student.files[name], load_deployed(student.folder / "weights.safetensors"))
     (folder / "executorch").mkdir()
-    with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
+    with Scratch() as scratch:
         segments = runtime("executorch").prepare(deployable, Setting(), Path(scratch))
         names = ["executorch/" + path.name.replace("segment", "model-", 1) for path in segments]
         for path, target in zip(segments, names, strict=True):

@@ -6,7 +6,6 @@ Two exports of one run hold the same bytes. docs/deploy.md explains every field 
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from erde_nas.data.kind import licence
 from erde_nas.device import bundle_runner as runner
 from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.errors import UserError
-from erde_nas.files import read_json, write_json
+from erde_nas.files import Scratch, read_json, sweep_scratch, write_json
 from erde_nas.networks.weights import read_weights
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.rule_nodes import with_score
@@ -64,7 +63,9 @@ def write_bundle(student: MeasuredStudent, to: Path, formats: tuple[str, ...] = 
         raise UserError(f"--to {to} exists already; give a new folder")
     to, chosen = to.resolve(), chosen_formats(formats)
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as staging:
+    prefix = f".{to.name}.erde-nas-"
+    sweep_scratch(to.parent, prefix)
+    with Scratch(prefix, to.parent) as staging:
         folder = Path(staging) / "bundle"
         folder.mkdir()
         files = _fill(student, folder, chosen, default)

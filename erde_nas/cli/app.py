@@ -83,6 +83,7 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     workers: options.Workers = None,
     cluster: options.Cluster = None,
     storage: options.Storage = None,
+    deterministic: options.Deterministic = False,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
     with continuable():
@@ -100,6 +101,7 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
                 workers=workers,
                 cluster=cluster,
                 storage=storage,
+                deterministic=deterministic,
                 progress=True,
             )
         except SearchInterrupted as stop:

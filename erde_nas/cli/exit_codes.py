@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from erde_nas.errors import UserError
+from erde_nas.progress.interrupt import answered, listening
 from erde_nas.progress.quiet import quiet_libraries
 from erde_nas.registry import REGISTRIES
 
@@ -25,6 +26,7 @@ def continuable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        answered()
         print("Interrupted. What is finished is kept; the same command continues.", file=sys.stderr)
         raise typer.Exit(130) from None
 
@@ -36,7 +38,8 @@ def run_command_line(app: Callable[..., Any]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            code = app(standalone_mode=False, prog_name="erde-nas")
+            with listening():
+                code = app(standalone_mode=False, prog_name="erde-nas")
         finally:
             sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:

@@ -97,6 +97,14 @@ Storage = Annotated[
         show_default=False,
     ),
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="Fix precision, layout and threads of training, which are otherwise timed: on a CPU, an architecture then "
+        "comes out with the same weights, bit for bit, in every run.",
+    ),
+]
 
 # compress
 Candidates = Annotated[

@@ -22,11 +22,12 @@ from erde_nas.files import write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import accuracy_per_exit
+from erde_nas.progress import interrupt
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.network import student_arch
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.run.folder import existing_run
-from erde_nas.run.own_teacher import inspect_teacher
+from erde_nas.run.own_teacher import identity_of, inspect_teacher
 from erde_nas.space.findings import read_arch
 from erde_nas.space.space import Space
 
@@ -68,7 +69,7 @@ def run(
     inspect_teacher(task.recipe, (), dataset, task.device, meter.say)
     epochs = sum(planned.loss.training.epochs for planned in plan.missing()) / trainings_at_once(task.device)
     longest = max(loss.training.epochs for loss in plan.losses.values())
-    with open_comparison(plan.out, plan.recipe, arch, {"dataset": dataset.fingerprint}):
+    with open_comparison(plan.out, plan.recipe, arch, _identity(plan.recipe, dataset, task)):
         if presets:
             keep_presets(plan.out, presets)
         known, keeper = read_manifest(plan.out).compute, _Keeper(plan.out, meter, epochs)
@@ -76,10 +77,16 @@ def run(
         try:
             train_runs(plan, arch, context, meter)
         except KeyboardInterrupt:
+            interrupt.answered()
             with suppress(UserError):  # where nothing is finished yet
                 write_comparison(plan, arch, context)
             raise
         return write_comparison(plan, arch, context)
+
+
+def _identity(recipe: Recipe, dataset: Dataset, task: Task) -> dict[str, str]:
+    """What decides the results besides the recipe. The device was never part of it."""
+    return {key: value for key, value in identity_of(recipe, dataset, task.device).items() if key != "device"}
 
 
 def _presets(plan: ComparisonPlan, student: str | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,15 +13,15 @@ from pydantic import TypeAdapter
 
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
-from erde_nas.files import is_temporary, read_json, read_versioned, write_atomic, write_json
+from erde_nas.files import read_json, read_versioned, write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.recipe.recipe import Recipe
-from erde_nas.run.folder import locked
+from erde_nas.run.folder import locked, refuse_strangers
+from erde_nas.run.manifest import differing
 from erde_nas.space.findings import STRICT
 
 FILE = "manifest.json"
 SCHEMA = 1
-OURS = {".lock", "recipe.yaml", "student.json", "runs"}
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,10 @@ def open_comparison(out: Path, recipe: Recipe, student: Arch, identity: Mapping[
     _check(out, wanted)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        if not (out / FILE).is_file():
-            write_json(out / "student.json", student.to_dict())
+        if not (out / FILE).is_file():  # first: it marks the folder as ours
+            refuse_strangers(out, "comparison")
             write_manifest(out, Manifest(SCHEMA, wanted))
+        write_json(out / "student.json", student.to_dict())
         text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
         write_atomic(out / "recipe.yaml", lambda temporary: temporary.write_text(text))
         yield
@@ -91,12 +91,9 @@ def _check(out: Path, wanted: dict[str, str]) -> None:
     if not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
     if not holds_comparison(out):
-        strangers = sorted(name for name in os.listdir(out) if name not in OURS and not is_temporary(name))
-        if strangers:
-            raise UserError(f"--out {out} is not empty ({strangers[0]}) and holds no comparison; give a new folder")
+        refuse_strangers(out, "comparison")
         return
-    found = read_manifest(out).comparison
-    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    differs = differing(read_manifest(out).comparison, wanted)
     if differs:
         raise UserError(
             f"--out {out} holds a comparison on other grounds: {', '.join(differs)} differ; give another folder, or "

@@ -4,11 +4,11 @@ architectures before anything is trained."""
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from erde_nas.distil.context import TrainingContext
+from erde_nas.files import Scratch
 from erde_nas.measurement.candidate_latency import QUICK, QUICK_CALIBRATION, latency_per_exit
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Workload, measure
@@ -42,7 +42,7 @@ class GoalMeasures:
         network = teacher.network if teacher.early_exit is None else drop_early_exits(teacher.early_exit)
         network = network.cpu().eval()
         segments = make_segments(network, [FP32], self.images[:QUICK_CALIBRATION])[FP32]
-        with TemporaryDirectory(prefix="erde-nas-") as folder:
+        with Scratch() as folder:
             path = Path(folder) / "teacher.onnx"
             write_file(segments, [], path, {})
             workload = Workload("teacher", DeployableFile(path, network), 1)
@@ -81,7 +81,7 @@ class GoalMeasures:
         how = int8_form((self.profile,)) if self.profile.precision == "int8" else None
         made = make_segments(network, kinds_of(self.profile), self.images[:QUICK_CALIBRATION], how)
         sizes = []
-        with TemporaryDirectory(prefix="erde-nas-") as folder:
+        with Scratch() as folder:
             for kind, segments in made.items():
                 path = Path(folder) / f"{kind}.onnx"
                 write_file(segments, [0.0] * (len(network.segments) - 1), path, {}, self.context.exit_rule)

@@ -11,7 +11,7 @@ from erde_nas.data.views import Views
 from erde_nas.device.exit_rules import ExitRule, exit_rule
 from erde_nas.device.machine import usable_cores
 from erde_nas.distil.objective import Objective, teacher_exits
-from erde_nas.distil.teachers.teacher import Teacher
+from erde_nas.distil.teachers.teacher import Kept, Teacher
 from erde_nas.distil.terms.make import make_term
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.targets import Targets
@@ -45,6 +45,7 @@ class TrainingContext:
     compute: Compute
     reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see candidate_latency.py
     int8: Quantization = ON_EVERY_CPU  # how the run's int8 files are made
+    kept: Kept | None = None  # where the run keeps its teacher
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ from erde_nas.data.views import Views
 from erde_nas.distil.context import TrainingContext, training_seconds, trainings_at_once
 from erde_nas.distil.task import Task
 from erde_nas.distil.teachers.cached_logits import cached_logits, is_cached
-from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher
+from erde_nas.distil.teachers.teacher import Kept, Teacher, prepare_teacher
 from erde_nas.distil.teachers.wrapper import ForeignTeacher
 from erde_nas.distil.training.calibrate import calibrate
-from erde_nas.distil.training.compute import Compute
+from erde_nas.distil.training.compute import DETERMINISTIC, Compute
 from erde_nas.distil.training.train import steps_per_epoch
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import count_macs, macs_per_exit
@@ -35,6 +35,9 @@ class Listener:
     def on_compute(self, compute: Compute, steps: float) -> None:
         """How a student's step runs; an epoch has `steps`."""
 
+    def on_teacher(self, teacher: Teacher) -> None:
+        """The teacher is there."""
+
     def on_planned(self, teacher_macs: float) -> None:
         """The time for the teacher is planned, which one that has to be trained takes longest of all."""
 
@@ -47,13 +50,13 @@ def prepare(
     epochs: int,
     known: Compute | None = None,
     listener: Listener | None = None,
-    folder: Path | None = None,
+    kept: Kept | None = None,
 ) -> TrainingContext:
     """Make what all candidates share; what is cached is loaded.
 
     `typical` is a student of middling size: how its steps run fastest decides for all students, unless it is `known`
     from an earlier start of the same run. The teacher's logits are made for as many views as `epochs` epochs see.
-    In `folder` the teacher is kept while it is trained.
+    `kept`: where the run keeps its teacher.
     """
     recipe, dataset, listener = task.recipe, task.dataset, listener or Listener()
     views = Views(dataset.train, recipe.views, seed=recipe.search.seed, device=task.device, data=dataset.fingerprint)
@@ -61,10 +64,11 @@ def prepare(
     def make_typical() -> EarlyExitNetwork:
         return on_device(EarlyExitNetwork(typical, dataset.mean, dataset.std), task.device)
 
-    compute = known or calibrate(make_typical, views, recipe.train.batch_size)
+    compute = known or _calibrated(task, make_typical, views, recipe.train.batch_size)
     listener.on_compute(compute, steps_per_epoch(views, recipe.train))
     count = views.count(epochs)
-    teacher = _teacher(task, views, count, (meter, listener), folder)
+    teacher = _teacher(task, views, count, (meter, listener), kept)
+    listener.on_teacher(teacher)
     macs = teacher_macs(teacher, dataset)
     pass_s = 0.0 if is_cached(teacher, views, count) else pass_seconds(teacher, views)
     meter.plan({LOGITS: pass_s * count})
@@ -76,15 +80,24 @@ def prepare(
 
     logits = cached_logits(teacher, views, count, progress, meter.say)
     meter.close(LOGITS)
-    return TrainingContext(recipe, task.profiles, dataset, views, teacher, macs, logits, compute)
+    if kept is not None:
+        kept = replace(kept, digest=teacher.weights)
+    return TrainingContext(recipe, task.profiles, dataset, views, teacher, macs, logits, compute, kept=kept)
 
 
-def _teacher(task: Task, views: Views, passes: int, told: tuple[Meter, Listener], folder: Path | None) -> Teacher:
+def _calibrated(task: Task, make: Callable[[], EarlyExitNetwork], views: Views, batch_size: int) -> Compute:
+    """How steps run fastest here; those of a deterministic run as everywhere."""
+    if task.deterministic:
+        return calibrate(make, views, batch_size, only=DETERMINISTIC)
+    return calibrate(make, views, batch_size)
+
+
+def _teacher(task: Task, views: Views, passes: int, told: tuple[Meter, Listener], kept: Kept | None) -> Teacher:
     """The teacher, loaded or trained. `passes` over all images follow, which the plan needs to know beforehand."""
     options, (meter, listener) = task.recipe.teacher.train, told
 
     def fastest(make: Callable[[], EarlyExitNetwork]) -> Compute:
-        compute = calibrate(make, views, options.batch_size)
+        compute = _calibrated(task, make, views, options.batch_size)
         image_s = compute.seconds_per_step / options.batch_size / FORWARDS * compute.threads
         passes_s = image_s * passes * len(views) / trainings_at_once(task.device)
         meter.plan({"teacher": training_seconds(options, views, compute), LOGITS: passes_s})
@@ -94,7 +107,7 @@ def _teacher(task: Task, views: Views, passes: int, told: tuple[Meter, Listener]
     def progress(done: int, total: int, compute: Compute) -> None:
         meter.add("teacher", training_seconds(options, views, compute) / total, f"epoch {done}/{total}")
 
-    teacher = prepare_teacher(task.recipe, task.dataset, views, fastest, progress, meter.say, folder)
+    teacher = prepare_teacher(task.recipe, task.dataset, views, fastest, progress, meter.say, kept)
     meter.close("teacher")
     return teacher
 

@@ -19,6 +19,7 @@ class Task:
     profiles: tuple[HardwareProfile, ...]
     dataset: Dataset
     device: torch.device
+    deterministic: bool = False  # how steps run is fixed, not timed
 
     @cached_property
     def space(self) -> Space:

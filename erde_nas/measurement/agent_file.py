@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from erde_nas.files import Scratch
 from erde_nas.registry import ON_DEVICES
 
 PACKAGE = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def agent_file() -> bytes:
 @cache
 def _archive(plugins: tuple[tuple[str, str, str], ...]) -> bytes:
     """The archive with plug-ins: (group, name, "module:attribute")."""
-    with TemporaryDirectory(prefix="erde-nas-") as name:
+    with Scratch() as name:
         package = Path(name) / "agent" / PACKAGE.name
         package.mkdir(parents=True)
         for part in PARTS:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from erde_nas.device.exit_rules import ENTROPY, ExitRule
+from erde_nas.files import Scratch
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.latency import Effort, Workload, measure
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
@@ -44,7 +44,7 @@ def latency_per_exit(
         return {}
     by_setting: dict[str, dict[str, Timing]] = {}
     kinds = all_kinds(profiles)
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         how = int8_form(profiles) if INT8 in kinds else None
         made = _workloads(network, kinds, images, Path(folder), how, rule)
         for setting, group in measured_together(profiles).items():
@@ -67,7 +67,7 @@ def latencies_side_by_side(
     well, and so that there are no more processes than for one."""
     kinds = kinds_of(profile)
     how = int8_form((profile,)) if INT8 in kinds else None
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         workloads: list[Workload] = []
         for number, (name, network) in enumerate(networks.items()):
             place = Path(folder) / str(number)
@@ -105,7 +105,7 @@ def reference_latency(profiles: tuple[HardwareProfile, ...]) -> dict[str, float]
     Candidates are timed in units of it by one short process each, and one process may find the machine half as fast.
     """
     found: dict[str, float] = {}
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         workload = Workload("reference", write_reference(Path(folder) / "reference.onnx"), 1)
         for group in measured_together(profiles).values():
             effort = Effort(group[0].measure.processes, group[0].measure.blocks)

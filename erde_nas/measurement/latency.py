@@ -5,7 +5,6 @@ ratios repeat where single timings on a busy machine do not. Processes are added
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import RuntimeRefused, UserError
+from erde_nas.files import Scratch
 from erde_nas.measurement.agreement import disagreement
 from erde_nas.measurement.reference import IMAGE_SHAPE, write_reference
 from erde_nas.measurement.statistics import Timing, contention_text, narrow, pool
@@ -81,8 +81,8 @@ def measure(
 
     Raises UserError where the runtime cannot run the files here.
     """
-    with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
-        run = partial(run_there, profile) if profile.elsewhere else run_here
+    with Scratch() as folder:
+        run = partial(run_there if profile.elsewhere else run_here, profile)
         job = _write_job(workloads, profile, images, Path(folder), effort)
         found = _run_processes(job, effort, progress, lambda job: run(job, folder=Path(folder)))
     reference_ms = effort.reference_ms or float(np.median(found.reference_ms))

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from erde_nas.device.instructions import exact_int8, in_words
 from erde_nas.device.machine import Machine
 from erde_nas.errors import UserError
+from erde_nas.files import Scratch
 from erde_nas.measurement.given_file import GivenFile, read_given_file, read_images
 from erde_nas.measurement.latency import Effort, latency_record, measure
 from erde_nas.measurement.statistics import Timing, median_interval
@@ -62,7 +62,7 @@ def profile_files(
     machine = machine_of(profile)
     if reason := obstacle(profile, machine):
         raise UserError(reason)
-    with TemporaryDirectory(prefix="erde-nas-") as name:
+    with Scratch() as name:
         files = _read(models, Path(name), size)
         files[0] = files[0] if point is None else files[0].at(*point)
         for file in files:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from erde_nas.errors import DeviceLost, UserError
+from erde_nas.files import Scratch
 
 CONFIG = "ERDE_NAS_SSH_CONFIG"  # environment variable: another file than ~/.ssh/config
 CONNECT_S = 15
@@ -107,7 +108,7 @@ class Connection:
         if shutil.which("ssh") is None:
             raise UserError("a profile with target ssh: needs the program ssh; install OpenSSH's client")
         own_config()  # where it is not there, nothing is left behind
-        self._here = tempfile.TemporaryDirectory(prefix="erde-nas-ssh-", dir=_short_folder())
+        self._here = Scratch(dir=_short_folder())
         self._socket = Path(self._here.name) / "socket"
         self._log = (Path(self._here.name) / "log").open("w+b")
         options = ("ControlMaster=yes",)

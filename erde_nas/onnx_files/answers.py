@@ -1,7 +1,6 @@
 """What a runtime answers, in this process: where accuracy and thresholds must come from the runtime itself."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from erde_nas.device.agent.refusal import short
 from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Deployable, Setting, forced
 from erde_nas.errors import RuntimeRefused, UserError
+from erde_nas.files import Scratch
 
 
 def answers(name: str, deployable: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def answers(name: str, deployable: Deployable, setting: Setting, images: np.ndar
 
 def _answers(name: str, deployable: Deployable, setting: Setting, images: np.ndarray, exits: int) -> np.ndarray:
     used = runtime(name)
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         files = used.prepare(deployable, setting, Path(folder))
         runner = used.load([str(path) for path in files], setting)
         batches = [images[i : i + setting.batch_size] for i in range(0, len(images), setting.batch_size)]

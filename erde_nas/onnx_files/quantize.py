@@ -6,7 +6,6 @@ Heads stay fp32 unless asked for, because quantizing their batch norms and pooli
 """
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from erde_nas.device.instructions import ARM, EXACT_INT8, Cpu, canonical, exact_int8
 from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.onnxruntime import SERIOUS, import_onnxruntime
+from erde_nas.files import Scratch
 from erde_nas.onnx_files.names import MEAN
 from erde_nas.onnx_files.segments import own_names
 
@@ -115,7 +115,7 @@ def _quantize(segment: ModelProto, inputs: Inputs, how: Quantization) -> ModelPr
     kept += [node.name for node in nodes if node.name in how.kept or node.name.startswith(MEAN)]
     logger = logging.getLogger()
     level = logger.level
-    with tempfile.TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(segment, source)  # given a model in memory, quantize_static would move its weights to a file
         logger.setLevel(logging.ERROR)  # onnxruntime advises pre-processing through the root logger

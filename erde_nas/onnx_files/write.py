@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -15,7 +14,7 @@ from erde_nas.device.instructions import exact_int8
 from erde_nas.device.machine import this_cpu
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.device.runtimes.onnxruntime import FATAL, NestedModel, open_session, run_segments
-from erde_nas.files import write_atomic
+from erde_nas.files import Scratch, write_atomic
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import exit_indices, scores
@@ -57,7 +56,7 @@ class Segments:
 
     def _in_bf16(self, images: np.ndarray) -> np.ndarray:
         setting = Setting(threads=torch.get_num_threads(), precision="bf16", batch_size=BATCH)
-        with TemporaryDirectory(prefix="erde-nas-") as folder:
+        with Scratch() as folder:
             path = Path(folder) / "model.onnx"
             write_file(self, [0.0] * (len(self.models) - 1), path, {})
             student = DeployableFile(path, self.network)

@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from erde_nas.progress import interrupt
 from erde_nas.progress.clock import StageClock
 from erde_nas.progress.time_left import TimeLeft
 
@@ -61,6 +62,7 @@ class Meter:
 
     def add(self, stage: str, seconds: float, text: str = "") -> None:
         """So many of the planned seconds of `stage` are done; `text` says what is going on."""
+        interrupt.check()
         now = time.monotonic()
         self._time.add(stage, seconds, now)
         line = f"{stage} {text}".strip()

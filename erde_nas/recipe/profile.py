@@ -25,7 +25,7 @@ class MeasureSection(Section):
     stream_images: Positive = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
     allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
-    timeout_s: Positive = 300  # that a device elsewhere may take for one file in one process
+    timeout_s: Positive = 300  # that measuring may take for one file in one process
 
 
 class LimitsSection(Section):

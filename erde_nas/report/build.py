@@ -3,12 +3,12 @@
 import csv
 import io
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from erde_nas.errors import UserError
+from erde_nas.files import Scratch, sweep_scratch
 from erde_nas.report.markdown import markdown
 from erde_nas.report.page import page
 from erde_nas.report.plots import front_png
@@ -31,6 +31,7 @@ FIELDS = (
     "file",
 )
 LISTS = ("test_accuracy_ci95", "thresholds", "exit_fractions", "exit_accuracy", "macs_per_exit")
+STAGING = ".report-"  # how the folder begins in which the files are made
 LATENCY = ("mean", "p50", "p95", "p99", "expected_mean")
 CONDITIONS = (
     *("source", "runtime", "versions", "device", "threads", "batch_size", "precision"),
@@ -63,7 +64,8 @@ def write_report(run_dir: Path, report: Report) -> list[Path]:
 
 def _replace(run_dir: Path, contents: dict[str, bytes]) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=run_dir, prefix=".report-") as staging:
+    sweep_scratch(run_dir, STAGING)
+    with Scratch(STAGING, run_dir) as staging:
         for name, data in contents.items():
             (Path(staging) / name).write_bytes(data)
         for name in contents:

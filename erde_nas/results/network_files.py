@@ -6,7 +6,6 @@ Exported and quantized (compression/int8.py); what is measured briefly on the wa
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from torch import nn
@@ -15,6 +14,7 @@ from erde_nas.compression.int8 import Quantized, accurate, calibration_images, q
 from erde_nas.device.exit_rules import ExitRule
 from erde_nas.distil.context import TrainingContext
 from erde_nas.errors import UserError
+from erde_nas.files import Scratch
 from erde_nas.measurement.candidate_latency import QUICK
 from erde_nas.measurement.failures import LeftOut, leaving_out, measure_each
 from erde_nas.measurement.latency import Workload
@@ -194,7 +194,7 @@ def settle_int8(
     if not groups or not students:
         return list(files)
     images, heads, failed = calibration_images(context), dict[str, Quantized](), LeftOut()
-    with TemporaryDirectory(prefix="erde-nas-") as folder:
+    with Scratch() as folder:
         workloads = [choice.workload for file in students for choice in (file, fp32[file.trained])]
         for number, file in enumerate(students):
             path = Path(folder) / f"{number}.onnx"

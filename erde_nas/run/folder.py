@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from erde_nas.errors import UserError
-from erde_nas.files import is_temporary, write_atomic
+from erde_nas.files import is_temporary, sweep_scratch, sweep_temporary, write_atomic
 from erde_nas.progress.clock import StageClock
 from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, load_recipe
-from erde_nas.run.manifest import SCHEMA, Manifest, is_run, read_manifest, write_manifest
+from erde_nas.run.manifest import SCHEMA, Manifest, differing, is_run, read_manifest, write_manifest
 from erde_nas.run.students import FILE as METRICS
 from erde_nas.run.students import StudentRecord, read_student, write_student
 from erde_nas.run.studies.interface import Study
@@ -175,42 +175,52 @@ def open_run(
 ) -> Iterator[RunStore]:
     """Create the run folder, or continue the run that is in it, and hold its lock. `clock` began with this start.
 
-    `identity` is recorded and must not change between continuations (the data set's fingerprint). Raises UserError
+    `identity` is recorded and must not change between continuations (data set, teacher, device). Raises UserError
     where the folder holds anything else, or another process is at work in it.
     """
     _check(folder, recipe, profiles, identity)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if not is_run(folder):
-            (folder / "profiles").mkdir(exist_ok=True)
-            for profile in profiles:
-                _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
+        if not is_run(folder):  # the manifest first: it marks the folder as ours, whatever else is written there
+            refuse_strangers(folder, "run")
             names = tuple(profile.name for profile in profiles)
             write_manifest(folder, Manifest(SCHEMA, recipe.name, names, _hashes(recipe, profiles), identity, {}))
+        manifest = read_manifest(folder)
+        if manifest.identity != identity:  # of an earlier version, which knew less of it
+            write_manifest(folder, replace(manifest, identity=identity))
+        for profile in profiles:
+            _write_yaml(folder / "profiles" / f"{profile.name}.yaml", profile)
         _write_yaml(folder / "recipe.yaml", recipe)  # the number of trials may have grown
         with closing(RunStore(folder, clock)) as store:
             yield store
 
 
-def discard_empty(folder: Path) -> None:
-    """Forget a run that ended before it had a student, so that a corrected recipe or profile may take its folder.
+def discard_empty(
+    folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], identity: Mapping[str, str]
+) -> None:
+    """Forget a run that ended before it had a student where it is not this one, so that a corrected recipe or profile
+    may take its folder. What failed in this very run stays known.
 
     A supernet in training is kept. Raises UserError where another process is at work in it.
     """
     if not is_run(folder) or any((folder / name).exists() for name in ("students", "supernet")):
         return
+    if not _differing(read_manifest(folder), {**_hashes(recipe, profiles), **identity}):
+        return
     with locked(folder):
-        read_manifest(folder)  # a damaged one is somebody's to look at
-        for name in ("profiles", "teacher"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        ours = [f"profiles/{name}.yaml" for name in read_manifest(folder).profiles]
+        shutil.rmtree(folder / "teacher", ignore_errors=True)
         # The manifest last: where this is cut short, the folder still holds a run.
-        for name in ("study.db", "study.db-journal", *REPORT, "manifest.json"):
+        for name in ("study.db", "study.db-journal", *REPORT, *ours, "recipe.yaml"):
             (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # what somebody else put there stays
+            (folder / "profiles").rmdir()
+        (folder / "manifest.json").unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; the system releases it however the process ends."""
+    """Hold the run folder's lock; the system releases it however the process ends. What killed processes left goes."""
     try:
         import fcntl
     except ImportError:  # not on Windows
@@ -221,6 +231,8 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another erde-nas is at work in {folder}; wait for it or use another --out") from None
+        sweep_temporary(folder)
+        sweep_scratch()
         yield
 
 
@@ -240,21 +252,39 @@ def _check(folder: Path, recipe: Recipe, profiles: Sequence[HardwareProfile], id
     if not folder.is_dir():
         raise UserError(f"--out {folder} is a file; give a folder")
     if not is_run(folder):
-        # A run killed in its first moment leaves these behind; anything else is somebody's data.
-        ours = {".lock", "profiles", "recipe.yaml"}
-        strangers = sorted(name for name in os.listdir(folder) if name not in ours and not is_temporary(name))
-        if strangers:
-            raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no run; give a new folder")
+        refuse_strangers(folder, "run")
         return
     manifest = read_manifest(folder)
-    found = {**manifest.hashes, **manifest.identity}
-    wanted = {**_hashes(recipe, profiles), **identity}
-    differs = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    differs = _differing(manifest, {**_hashes(recipe, profiles), **identity})
     if differs:
         raise UserError(
             f"--out {folder} holds another run (recipe '{manifest.recipe}'): {', '.join(differs)} differ; "
             "give another folder, or the same recipe, profiles and options to continue it"
         )
+
+
+def _differing(manifest: Manifest, wanted: Mapping[str, str]) -> list[str]:
+    return differing({**manifest.hashes, **manifest.identity}, wanted)
+
+
+def check_identity(store: RunStore, identity: Mapping[str, str]) -> None:
+    """Raises UserError where a run that goes on would do so with other data, or another teacher, than it began with."""
+    differs = differing(store.manifest().identity, {**store.manifest().identity, **identity})
+    if differs:
+        raise UserError(
+            f"{store.folder} began with another {' and another '.join(differs)} than is there now; bring that back, or "
+            "search in a new folder"
+        )
+
+
+def refuse_strangers(folder: Path, what: str) -> None:
+    """Raises UserError where a folder without our manifest holds anything: that is somebody's, whatever its name.
+
+    `what` should be there. A start that was killed in its first moment leaves a lock and temporary files behind.
+    """
+    strangers = sorted(name for name in os.listdir(folder) if name != ".lock" and not is_temporary(name))
+    if strangers:
+        raise UserError(f"--out {folder} is not empty ({strangers[0]}) and holds no {what}; give a new folder")
 
 
 def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:

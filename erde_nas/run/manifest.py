@@ -55,8 +55,9 @@ class Manifest:
 
     `timings_s` holds the seconds of every stage over all starts, `overhead_s` those of the search's own work.
     `latency_skipped` are students that were not measured because of a forecast, by profile. A study in a database is at
-    `storage`, where this run is known as `search`. `teacher` is the digest of its weights. `environment`
-    and `data` are for people: nothing reads them.
+    `storage`, where this run is known as `search`. `compute` says how the steps of students run,
+    `teacher_compute` how those of the teacher did, `teacher` is the digest of its weights. `environment` and `data` are
+    for people: nothing reads them.
     """
 
     __pydantic_config__ = STRICT
@@ -72,6 +73,7 @@ class Manifest:
     own_teacher: tuple[str, ...] = ()
     compute: Compute | None = None
     teacher: str = ""
+    teacher_compute: Compute | None = None
     reference_ms: Mapping[str, float] | None = None
     probe: Probe | None = None
     int8: Int8Form | None = None
@@ -90,6 +92,13 @@ class Manifest:
 
 
 _MANIFEST = TypeAdapter(Manifest)
+LATER = {"teacher file"}  # parts of the identity that earlier versions did not record
+
+
+def differing(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """The parts of what a run is bound to that are not as they were; what was not recorded then cannot differ."""
+    known = {key for key in found.keys() | wanted.keys() if key in found or key not in LATER}
+    return sorted(key for key in known if found.get(key) != wanted.get(key))
 
 
 def is_run(folder: Path) -> bool:

@@ -7,7 +7,6 @@ key to set. What cannot be deployed only leaves the baseline's place in the repo
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from erde_nas.device.runtimes import answers_like
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.distil.teachers.load import checkpoint_path, read_checkpoint
 from erde_nas.distil.teachers.wrapper import ForeignTeacher
+from erde_nas.files import Scratch, sha256_of
 from erde_nas.measurement.failures import LeftOut, leaving_out
 from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
@@ -36,6 +36,17 @@ from erde_nas.run.teacher_hints import BATCH, LEAST_IMAGES, Looked, hints
 MOST_IMAGES, MOST_SECONDS = 512, 10.0  # of a look at the teacher; a large one sees fewer images
 SHOWN_CLASSES = 12
 TRIED_IMAGES = 8
+
+
+def identity_of(recipe: Recipe, dataset: Dataset, device: torch.device) -> dict[str, str]:
+    """What decides a result besides the recipe and the profiles: images, the teacher's file, and where it trains.
+
+    Raises UserError where the teacher's file is missing.
+    """
+    known = {"dataset": dataset.fingerprint, "device": device.type}
+    if recipe.teacher.checkpoint is None:
+        return known
+    return {**known, "teacher file": sha256_of(checkpoint_path(recipe.teacher))}
 
 
 def inspect_teacher(
@@ -115,7 +126,7 @@ def undeployable(network: nn.Module, profiles: Sequence[HardwareProfile], datase
     device = next(network.buffers()).device
     whole, images = network.exit(-1).cpu(), dataset.validation.images[:TRIED_IMAGES]
     failed = LeftOut()
-    with TemporaryDirectory(prefix="erde-nas-") as folder, leaving_out(failed, "as a file"):
+    with Scratch() as folder, leaving_out(failed, "as a file"):
         fp32 = fp32_segments(whole, images.shape[1:])
         calibration = read_pixels(dataset.train, np.arange(min(TRIED_IMAGES, len(dataset.train))))
         files = {}

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from erde_nas.distil.context import TrainingContext
-from erde_nas.errors import RuntimeRefused, TrainingFailed
+from erde_nas.errors import ProcessLost, RuntimeRefused, TrainingFailed
 from erde_nas.measurement.candidate_latency import LATENCY_SLACK, latency_per_exit
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.health import check_exits
@@ -41,7 +40,8 @@ def evaluate(
     make: Make = train_briefly,
 ) -> tuple[Trial, EarlyExitNetwork | None]:
     """Make and measure one candidate. A failure is a trial too, with its reason and, as far as it was measured, its
-    latency; the network is None then.
+    latency; the network is None then. Passing trouble is raised: ProcessLost, DeviceLost, and what says that memory is
+    short.
 
     Latency comes first, as it does not depend on the weights: what is too slow by its first exit is not trained.
     """
@@ -62,7 +62,9 @@ def evaluate(
             return failed(reason)
         network = make(arch, context)
         judged = judge(network, per_exit_ms, context)
-    except (RuntimeRefused, TrainingFailed, torch.OutOfMemoryError, MemoryError) as error:
+    except ProcessLost:
+        raise
+    except (RuntimeRefused, TrainingFailed) as error:
         return failed(str(error).splitlines()[0] if str(error) else type(error).__name__)
     found = replace(found, judged=judged, seconds=round(time.perf_counter() - begin, 3))
     objectives, constraints = objective_values(judged, search, profiles), limits_exceeded(judged, profiles)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.weights import recorded_digest, save_packed
+from erde_nas.progress import interrupt
 from erde_nas.run.context import RunContext
 from erde_nas.searching.limits import Screen
 from erde_nas.searching.objectives import objective_names
@@ -31,7 +32,9 @@ def explore(run: RunContext, pool: Pool) -> None:
         try:
             while search.submit() or search.waits():
                 search.collect()
+                interrupt.check()
         except KeyboardInterrupt:
+            interrupt.answered()
             for _ in range(pool.size):  # what is done is kept; a measurement that was interrupted too is an error
                 with suppress(UserError):
                     search.keep(pool.next(0))
@@ -77,7 +80,7 @@ class _Search:
         return self._pool.busy > before
 
     def _resume(self, nothing_else: bool) -> None:
-        """Candidates whose device was lost get their second chance. They are claimed already."""
+        """Candidates that passing trouble stopped get their second chance. They are claimed already."""
         for proposal, student in self._postponed.retries(self._pool.size - self._pool.busy, nothing_else):
             self._pool.submit(proposal, student)
 
@@ -103,7 +106,7 @@ class _Search:
         if evaluated is None:
             return
         trial, store = evaluated.trial, self._run.store
-        if self._postponed.postpones(trial, evaluated.lost):
+        if self._postponed.postpones(trial, evaluated.lost, evaluated.again):
             self._run.meter.say(f"search {trial.student} comes back later: {trial.reason}")
             return
         with self._own_time():

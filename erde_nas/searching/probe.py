@@ -10,6 +10,7 @@ from erde_nas.distil.context import trainings_at_once
 from erde_nas.distil.prepare import Listener
 from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import learns_from_teacher
+from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import RuntimeRefused
 from erde_nas.measurement.candidate_latency import latency_per_exit, reference_latency
@@ -50,6 +51,12 @@ class Planner(Listener):
         """How a student's step runs; an epoch has `steps`."""
         self._store.update_manifest(compute=compute)
         self.pace = replace(self.pace, epoch_s=compute.seconds_per_step * steps)
+
+    def on_teacher(self, teacher: Teacher) -> None:
+        """Keep which one it is, and how its steps ran."""
+        self._store.update_manifest(teacher=teacher.weights)
+        if teacher.compute is not None:
+            self._store.update_manifest(teacher_compute=teacher.compute)
 
     def on_planned(self, teacher_macs: float) -> None:
         """Measure what is not known of this run yet, and say the plan."""

@@ -1,4 +1,4 @@
-"""Candidates whose device was lost while they were measured: each one comes back once, when the device does."""
+"""Candidates that passing trouble stopped: each one comes back once. Where their device was lost, when that is back."""
 
 from erde_nas.errors import DeviceLost
 from erde_nas.space.trial import Proposal, Trial
@@ -15,8 +15,10 @@ class Postponed:
         self._seen: set[str] = set()
         self._lost = 0  # in a row
 
-    def postpones(self, trial: Trial, lost: bool) -> bool:
-        """Whether a candidate is kept for later; false where it was measured, or lost for the second time.
+    def postpones(self, trial: Trial, lost: bool, again: bool = False) -> bool:
+        """Whether a candidate is kept for later; false where it was evaluated, or stopped for the second time.
+
+        `lost`: with its device; `again`: by trouble of its own, which says nothing of the others.
 
         Raises DeviceLost where too many were lost in a row: a search should not spend its candidates on that.
         """
@@ -26,7 +28,7 @@ class Postponed:
                 f"{trial.reason}. {self._lost} candidates in a row could not be measured; what is finished is kept, "
                 "and the same command continues when the device is back"
             )
-        if not lost or trial.student in self._seen:
+        if not (lost or again) or trial.student in self._seen:
             return False
         self._seen.add(trial.student)
         self._waiting.append((Proposal(trial.params, trial.attrs), trial.student))

@@ -125,11 +125,14 @@ def _regain(run: RunContext, names: Sequence[str]) -> list[str]:
     """Students whose weights are not here, or not those of their record: make them again, from the same seed; the names
     of those that are here then. Those of a shared study that other searches trained are in those searches' folders."""
     trials = {trial.student: trial for trial in run.store.trials()}
+    whole = len(rungs(run.context.recipe.finish))
     here, make = [], candidate_maker(run.store.folder, run.context)
     for name in names:
         folder = run.store.student(name)
         record = run.store.record(name)
-        why = "it was trained by another search" if record is None else weights_problem(folder, record)
+        why = "its weights are not here" if record is None else weights_problem(folder, record)
+        if record is not None and record.stage == "searched" and len(record.rungs) == whole:
+            why = why or "it went through every rung and is not finished"  # an earlier version made it again so
         if why:
             run.meter.say(f"{name} is made again: {why}")
             if record is not None:

@@ -115,7 +115,7 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
             canned([2.0, 2.0], [[2.0, 2.0, 2.0], [6.0, 6.0, 6.0]], [[7.0, 4.0, 3.0, 3.0]], [0, 1, 0, 1]),
         ]
     )
-    monkeypatch.setattr(latency, "run_here", lambda job, folder: next(answers))
+    monkeypatch.setattr(latency, "run_here", lambda profile, job, folder: next(answers))
     done = []
     file = Workload("a", DeployableFile(student[1]), 2, ((0.5,),))
     timing = measure([file], profile(), IMAGES, Effort(3, 3), done.append)["a"]
@@ -140,7 +140,7 @@ def test_ratios_of_processes_are_pooled_by_hand(monkeypatch, student):
 
 def test_a_batch_takes_its_time_divided_by_its_images(monkeypatch, student):
     monkeypatch.setattr(
-        latency, "run_here", lambda job, folder: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1])
+        latency, "run_here", lambda profile, job, folder: canned([3.0], [[4.0] * 3, [8.0] * 3], [[4.0]], [0, 1, 1, 1])
     )
     timing = measure(
         [Workload("a", DeployableFile(student[1]), 2, ((0.5,),))], profile(batch_size=4), IMAGES, Effort(1, 3)
@@ -172,7 +172,7 @@ def test_processes_are_added_for_what_is_not_narrow(monkeypatch, student):
     """File a is steady after six processes; b takes until its outlier no longer counts, and is measured alone."""
     asked = []
 
-    def agent(job, folder):
+    def agent(profile, job, folder):
         keys = [model.key for model in job.models]
         asked.append(keys)
         slow = 1.5 if len(asked) == 1 else 1.0

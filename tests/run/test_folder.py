@@ -1,6 +1,7 @@
 """The run folder: begun, continued, refused, locked, and readable after a kill in the middle of a write."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile, LimitsSection, MatchSection, load_profile
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe, load_recipe
 from erde_nas.recipe.space import SpaceSection
-from erde_nas.run.folder import RunStore, discard_empty, existing_run, locked, open_run
+from erde_nas.run.folder import RunStore, check_identity, discard_empty, existing_run, locked, open_run
 from erde_nas.run.manifest import is_run
 from erde_nas.run.students import StudentRecord
 from erde_nas.space.trial import Choice, Trial
@@ -286,7 +287,7 @@ def test_another_programs_manifest_is_no_run(tmp_path: Path, content: str) -> No
     (folder / "profiles" / "me.yaml").write_text("mine")
     (folder / "manifest.json").write_text(content)
     assert not is_run(folder)
-    discard_empty(folder)
+    discard_empty(folder, RECIPE, PROFILES, IDENTITY)
     assert (folder / "profiles" / "me.yaml").read_text() == "mine"
     assert (folder / "manifest.json").read_text() == content
     with pytest.raises(UserError, match=r"site is not empty \(manifest\.json\) and holds no run"), opened(folder):
@@ -297,11 +298,53 @@ def test_another_programs_manifest_is_no_run(tmp_path: Path, content: str) -> No
 
 def test_what_a_kill_in_the_first_moment_leaves_is_no_obstacle(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    (folder / "profiles").mkdir(parents=True)
+    folder.mkdir()
     for name in (".lock", ".manifest.json.123.tmp"):
         (folder / name).touch()
     with opened(folder) as store:
         assert store.recipe() == RECIPE
+    assert sorted(os.listdir(folder)) == [".lock", "manifest.json", "profiles", "recipe.yaml"], "it is swept"
+
+
+def test_a_kill_after_the_manifest_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with opened(folder):
+        pass
+    shutil.rmtree(folder / "profiles")
+    (folder / "recipe.yaml").unlink()
+    with opened(folder) as store:
+        assert store.recipe() == RECIPE
+        assert store.profiles() == list(PROFILES)
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "profiles/one.yaml", "teacher/weights.safetensors", "study.db"])
+def test_files_with_the_names_of_ours_are_somebodys(tmp_path: Path, name: str) -> None:
+    """Ours is what carries our mark, a manifest."""
+    mine = tmp_path / "run" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("name: toy  # with a comment of mine")
+    message = rf"run is not empty \({name.split('/')[0]}\) and holds no run; give a new folder"
+    discard_empty(tmp_path / "run", RECIPE, PROFILES, IDENTITY)
+    with pytest.raises(UserError, match=message), opened(tmp_path / "run"):
+        pass
+    assert mine.read_text() == "name: toy  # with a comment of mine"
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_a_teacher_file_of_other_content_is_another_run(tmp_path: Path) -> None:
+    known = {**IDENTITY, "teacher file": "abc"}
+    with opened(tmp_path / "run"):
+        pass  # by an earlier version, which did not record the teacher's file
+    with opened(tmp_path / "run", identity=known) as store:
+        assert store.manifest().identity == known
+        with pytest.raises(UserError, match="run began with another dataset than is there now; bring that back"):
+            check_identity(store, {"dataset": "other pixels", "teacher file": "abc"})
+        check_identity(store, {"dataset": "abc"})
+    with (
+        pytest.raises(UserError, match=": teacher file differ;"),
+        opened(tmp_path / "run", identity={**known, "teacher file": "def"}),
+    ):
+        pass
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
@@ -314,7 +357,10 @@ def test_a_run_without_students_makes_room_for_a_corrected_recipe(tmp_path: Path
     with opened(folder) as store:
         with_study(store).add(trial(0, state="failed", objectives=(), reason="nan"))
         (folder / "study.db-journal").touch()
-    discard_empty(folder)
+    discard_empty(folder, RECIPE, PROFILES, IDENTITY)
+    with opened(folder) as store:
+        assert len(with_study(store).trials()) == 1, "what failed in this very run is not forgotten"
+    discard_empty(folder, other("train", epochs=2), PROFILES[:1], IDENTITY)
     with opened(folder, other("train", epochs=2), PROFILES[:1]) as store:
         assert with_study(store).trials() == []
         assert store.profiles() == [PROFILES[0]]
@@ -324,10 +370,10 @@ def test_a_run_with_students_is_never_discarded(tmp_path: Path) -> None:
     with opened(tmp_path / "run") as store:
         store.update_student("abc", stage="searched")
         with_study(store).add(trial(0))
-    discard_empty(tmp_path / "run")
+    discard_empty(tmp_path / "run", other("train", epochs=2), PROFILES, IDENTITY)
     with opened(tmp_path / "run") as store:
         assert with_study(store).trials() == [trial(0)]
-    discard_empty(tmp_path / "nowhere")
+    discard_empty(tmp_path / "nowhere", RECIPE, PROFILES, IDENTITY)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -352,7 +398,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message), opened(folder):
             pass
         with pytest.raises(UserError, match=message):
-            discard_empty(folder)
+            discard_empty(folder, other("train", epochs=2), PROFILES, IDENTITY)
         child.kill()  # the system releases the lock, however the process ends
     with opened(folder) as store, pytest.raises(UserError, match="at work"), locked(folder):
         pass

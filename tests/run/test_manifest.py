@@ -11,6 +11,7 @@ from erde_nas.errors import UserError
 from erde_nas.run.folder import discard_empty, existing_run
 from erde_nas.run.manifest import Halving, Int8Form, Manifest, Probe, is_run, read_manifest, write_manifest
 from tests.run.damage import damaged
+from tests.run.test_folder import IDENTITY, PROFILES, RECIPE
 
 FULL = Manifest(
     schema=1,
@@ -74,7 +75,7 @@ def test_a_damaged_manifest_is_read_or_refused_in_one_line(tmp_path: Path) -> No
         except UserError as error:
             refused.append(str(error))
         try:
-            discard_empty(folder)
+            discard_empty(folder, RECIPE, PROFILES, IDENTITY)
         except UserError as error:
             assert str(error) == refused[-1]  # noqa: PT017 (the same as above)
             assert (folder / "study.db").exists(), "of a run that cannot be read nothing is thrown away"

@@ -24,6 +24,14 @@ def test_a_candidate_comes_back_once_and_first_when_the_device_is_back():
     assert postponed.retries(1, nothing_else=True) == []
 
 
+def test_trouble_of_its_own_brings_a_candidate_back_once_and_ends_nothing():
+    postponed = Postponed(at_once=1)
+    for number in range(3 * LOST_IN_A_ROW):
+        assert postponed.postpones(trial(str(number)), lost=False, again=True)
+    assert [student for _, student in postponed.retries(1, nothing_else=False)] == ["0"], "nothing is waited for"
+    assert not postponed.postpones(trial("0"), lost=False, again=True), "now it has failed"
+
+
 def test_what_is_left_over_tries_although_the_device_is_lost():
     postponed = Postponed(at_once=1)
     assert postponed.postpones(trial("a"), lost=True)

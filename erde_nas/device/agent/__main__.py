@@ -5,9 +5,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from erde_nas.device.agent.elsewhere import end_with_connection
 from erde_nas.device.agent.refusal import short
 from erde_nas.device.agent.run_job import work
 
+end_with_connection()
 try:
     print("\n" + json.dumps(asdict(work(Path(sys.argv[1])))))
 except Exception as error:  # whatever the runtime raises goes to the one who asked

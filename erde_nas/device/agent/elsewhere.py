@@ -49,7 +49,7 @@ def receive_and_work(folder: Path, seconds: int) -> Answer:
     """The answer to the job that stdin brings, unpacked into `folder`. After `seconds` this process is killed."""
     with zipfile.ZipFile(io.BytesIO(receive(sys.stdin.buffer))) as archive:
         archive.extractall(folder)
-    threading.Thread(target=_end_with_connection, daemon=True).start()
+    end_with_connection()
     wait_for_turn()
     _kill_after(seconds)
     os.environ |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}  # some runtimes leave files there
@@ -80,8 +80,12 @@ def wait_for_turn() -> None:
         pass
 
 
-def _end_with_connection() -> None:
-    """Nobody waits for the result any more where stdin ends."""
+def end_with_connection() -> None:
+    """From here on, this process ends when stdin does: nobody waits for the result any more then."""
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+
+def _end_with_stdin() -> None:
     while os.read(0, 1024):
         pass
     os._exit(1)

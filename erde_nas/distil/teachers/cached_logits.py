@@ -1,14 +1,13 @@
 """The teacher's logits for every view of every training image, computed once and read by all candidates.
 
 A memory-mapped fp16 file (views, images, teacher exits, classes) named by a hash of teacher, data and views, and a
-description beside it that says the same in words, with a digest of samples of the content. The description is written
+description beside it that says the same in words, with a digest of the content. The description is written
 last: where it is, the file is whole. A cache is disposable: whatever does not fit its description is made again.
 
 One process writes while the others that need the same file wait for it. Readers need no lock.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -26,10 +25,9 @@ from erde_nas.distil.teachers.load import content_key
 from erde_nas.distil.teachers.teacher import Teacher
 from erde_nas.distil.teachers.teacher_pass import TeacherPass
 from erde_nas.errors import UserError
-from erde_nas.files import is_temporary, read_json, write_atomic, write_json
+from erde_nas.files import is_temporary, read_json, sha256_of, write_atomic, write_json
 
-FORMAT = 3  # raise it when the files change their meaning
-SAMPLES, SAMPLE_BYTES = 64, 4096  # of the content, spread evenly, that the digest covers
+FORMAT = 4  # raise it when the files change their meaning
 Progress = Callable[[int, int], None]
 """(views done, views in all)."""
 
@@ -58,7 +56,8 @@ class Wanted:
 def wanted(teacher: Teacher, views: Views, count: int) -> Wanted:
     """The logits of this teacher for the first `count` views."""
     section = views.section.model_dump(exclude={"cached_views"})
-    return Wanted(teacher.key, views.data, section, views.seed, count, len(views))
+    key = content_key([teacher.key, teacher.weights]) if teacher.weights else teacher.key
+    return Wanted(key, views.data, section, views.seed, count, len(views))
 
 
 def targets_path(teacher: Teacher, views: Views, count: int) -> Path:
@@ -108,7 +107,7 @@ def _open(want: Wanted) -> tuple[np.ndarray | None, str]:
         if {key: found[key] for key in vars(want)} != vars(want):
             differing = [key for key, value in vars(want).items() if found[key] != value]
             return None, f"belongs to another {differing[0]}"
-        if want.path.stat().st_size != found["bytes"] or _digest(want.path) != found["digest"]:
+        if want.path.stat().st_size != found["bytes"] or sha256_of(want.path) != found["digest"]:
             return None, "is truncated or damaged"
         # Copy on write: torch wants a writable array, the file stays as it is.
         logits = np.load(want.path, mmap_mode="c", allow_pickle=False)
@@ -141,7 +140,7 @@ def _make(want: Wanted, teacher: Teacher, views: Views, progress: Progress, say:
     try:
         description.unlink(missing_ok=True)
         write_atomic(want.path, write)
-        stored = {"bytes": want.path.stat().st_size, "digest": _digest(want.path), "shape": shape, "dtype": "fp16"}
+        stored = {"bytes": want.path.stat().st_size, "digest": sha256_of(want.path), "shape": shape, "dtype": "fp16"}
         write_json(description, {**vars(want), **stored})
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -183,14 +182,3 @@ def _on_device(logits: torch.Tensor, device: torch.device) -> torch.Tensor:
                 "views.cached_views, or use --device cpu"
             )
     return logits.to(device)
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of evenly spread samples: it tells files apart, and finds holes, without reading gigabytes."""
-    digest = hashlib.sha256()
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        for start in np.linspace(0, max(0, size - SAMPLE_BYTES), SAMPLES, dtype=np.int64):
-            file.seek(int(start))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()

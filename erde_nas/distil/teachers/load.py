@@ -19,6 +19,7 @@ from erde_nas.distil.teachers.program_teacher import class_order, program_teache
 from erde_nas.distil.teachers.timm_teacher import build_timm
 from erde_nas.distil.teachers.wrapper import Answer
 from erde_nas.errors import UserError
+from erde_nas.files import sha256_of
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.networks.programs.program import load_program
 from erde_nas.networks.weights import load_network
@@ -85,7 +86,7 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     if order is not None and isinstance(network, EarlyExitNetwork):
         network = with_class_order(network, order)
     how = how if order is None else [how, order]
-    return Checkpoint(network, content_key([_digest(path), dataset.fingerprint, how]), remarks)
+    return Checkpoint(network, content_key([sha256_of(path), dataset.fingerprint, how]), remarks)
 
 
 def checkpoint_path(section: TeacherSection) -> Path:
@@ -99,14 +100,6 @@ def checkpoint_path(section: TeacherSection) -> Path:
 def content_key(parts: Any) -> str:
     """Sixteen hexadecimal digits that depend on JSON-ready values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @torch.no_grad()

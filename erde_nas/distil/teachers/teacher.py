@@ -6,11 +6,12 @@ kept in a folder of the run after every epoch, and so is its result.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from erde_nas.cache import cache_dir, only_writer
@@ -24,15 +25,18 @@ from erde_nas.distil.training.saved import SavedTraining
 from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed, UserError
+from erde_nas.files import read_json, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.networks.seeded import seeded
-from erde_nas.networks.weights import load_network, save_network
+from erde_nas.networks.weights import digest_of, load_network, save_network
 from erde_nas.networks.whitening import whiten_
 from erde_nas.recipe.network import student_arch
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.recipe.teacher import TeacherSection
 
+COMPUTE = "compute.json"  # beside the weights: how the steps ran
+_COMPUTE = TypeAdapter(Compute)
 TRAINING_VERSION = 2  # raise it when the same section would train another teacher
 
 
@@ -43,11 +47,22 @@ class Teacher:
     network: nn.Module
     key: str  # hash of what determines the weights
     trained: bool  # here, or loaded from a cache or a checkpoint
+    compute: Compute | None = None  # how the steps of its training ran, where that is known
+    weights: str = ""  # their digest, where they were trained here
 
     @property
     def early_exit(self) -> EarlyExitNetwork | None:
         """The network, unless it is a program of the user's own."""
         return self.network if isinstance(self.network, EarlyExitNetwork) else None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder of a run: its teacher is kept there while it is trained, and in the end. `digest` of its weights is that
+    of the run's teacher, once candidates have learnt from it: no other one will do."""
+
+    folder: Path
+    digest: str = ""
 
 
 def teacher_arch(section: TeacherSection, dataset: Dataset) -> Arch:
@@ -62,11 +77,12 @@ def prepare_teacher(
     calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
     progress: Callable[[int, int, Compute], None],
     say: Callable[[str], None] = lambda _: None,
-    folder: Path | None = None,
+    kept: Kept | None = None,
 ) -> Teacher:
     """Load the user's checkpoint, or the cached teacher, or train it and cache it.
 
-    In `folder` an interrupted training is continued, and a teacher that is gone from the cache is found.
+    Where it is `kept`, an interrupted training is continued, and a teacher that is gone from the cache is found. Raises
+    UserError where the run's teacher is wanted and cannot be made again.
 
     `calibrate` says how its steps run fastest; `progress` hears (epochs done, epochs in all, that). `say` hears of a
     cached teacher that has to be trained again, and of another process that trains the same one.
@@ -82,19 +98,51 @@ def prepare_teacher(
     arch = teacher_arch(section, dataset)
     key = content_key([arch.to_dict(), section.train.model_dump(), _circumstances(recipe, dataset, device)])
     weights = cache_dir() / "teachers" / key / "weights.safetensors"
-    if cached := _cached(weights, arch, lambda _: None):
-        return Teacher(on_device(cached, device).eval(), key, trained=False)
+    places = [weights] if kept is None else [kept.folder / weights.name, weights]
+    for place in places:
+        if found := _found(place, arch, kept, lambda _: None):
+            return _ready(found, key, device)
     with only_writer(weights.parent, say):
-        if cached := _cached(weights, arch, say):  # by the process that this one waited for
-            return Teacher(on_device(cached, device).eval(), key, trained=False)
-        kept = SavedTraining((folder or weights.parent) / "training.safetensors", key)
-        if begun := kept.begun():
-            say(f"the teacher's training goes on after epoch {begun[0]} of {section.train.epochs}")
-        trained = _train(recipe, arch, (dataset, views), calibrate, progress, kept)
-        save_network(trained, weights.parent)
-        if folder is None:
-            kept.remove()
-    return Teacher(trained.eval(), key, trained=True)
+        found = _found(weights, arch, kept, say)  # by the process that this one waited for
+        trained = found is None
+        if trained:
+            saved = SavedTraining((weights.parent if kept is None else kept.folder) / "training.safetensors", key)
+            if begun := saved.begun():
+                say(f"the teacher's training goes on after epoch {begun[0]} of {section.train.epochs}")
+            network, compute = _train(recipe, arch, (dataset, views), calibrate, progress, saved)
+            save_network(network, weights.parent)
+            write_json(weights.with_name(COMPUTE), asdict(compute))
+            if kept is None:
+                saved.remove()
+            found = _found(weights, arch, kept, say)  # as the next start does: its axes lie in another order in memory
+    if found is None:
+        raise UserError(
+            f"the teacher is not the one that the students of the run learnt from, whose weights are gone; restore "
+            f"{kept.folder / 'weights.safetensors' if kept else weights}, or search in a new folder"
+        )
+    return replace(_ready(found, key, device), trained=trained)
+
+
+def _ready(teacher: Teacher, key: str, device: torch.device) -> Teacher:
+    assert teacher.early_exit is not None
+    return replace(teacher, network=on_device(teacher.early_exit, device).eval(), key=key)
+
+
+def _found(weights: Path, arch: Arch, kept: Kept | None, say: Callable[[str], None]) -> Teacher | None:
+    """The teacher in a file, without its key, where it is the one that is wanted."""
+    wanted = "" if kept is None else kept.digest
+    if kept is not None and weights.parent == kept.folder and not wanted:
+        return None
+    if (network := _cached(weights, arch, say)) is None:
+        return None
+    digest = digest_of(network.state_dict())
+    if wanted and digest != wanted:
+        return None
+    try:
+        compute = _COMPUTE.validate_python(read_json(weights.with_name(COMPUTE)))
+    except (OSError, ValueError):  # of an earlier version
+        compute = None
+    return Teacher(network, "", False, compute, digest)
 
 
 def _cached(weights: Path, arch: Arch, say: Callable[[str], None]) -> EarlyExitNetwork | None:
@@ -119,7 +167,7 @@ def _train(
     calibrate: Callable[[Callable[[], EarlyExitNetwork]], Compute],
     progress: Callable[[int, int, Compute], None],
     kept: SavedTraining,
-) -> EarlyExitNetwork:
+) -> tuple[EarlyExitNetwork, Compute]:
     seed, options, (dataset, views) = recipe.search.seed, recipe.teacher.train, data
 
     def make() -> EarlyExitNetwork:
@@ -138,7 +186,7 @@ def _train(
         raise UserError(
             f"the teacher could not be trained: {error}; lower teacher.train.learning_rate in the recipe"
         ) from error
-    return network
+    return network, compute
 
 
 def _circumstances(recipe: Recipe, dataset: Dataset, device: torch.device) -> dict[str, Any]:

@@ -27,20 +27,26 @@ _COMPUTE = TypeAdapter(Compute)
 
 
 def calibrate(
-    make_network: Callable[[], EarlyExitNetwork], views: Views, batch_size: int, seconds: float = 2.0
+    make_network: Callable[[], EarlyExitNetwork],
+    views: Views,
+    batch_size: int,
+    seconds: float = 2.0,
+    only: Compute | None = None,
 ) -> Compute:
     """The fastest way to run a training step here: fp32 or bf16, which layout, and on a CPU one thread or all.
 
     bf16 is not tried on a CPU without instructions for it. What was found is kept in the cache and not timed again. The
     ways alternate on throw-away networks for about `seconds`; medians decide, and a way must be at least 5 % faster
     to be preferred to an earlier one (fp32, one thread and channels last come first), more threads than one 25 %. The
-    time is scaled to a step of `batch_size`.
+    time is scaled to a step of `batch_size`. With `only`, no other way is tried: its time is found out.
     """
     on_cpu = views.device.type == "cpu"
     count = min(batch_size, len(views), CPU_IMAGES) if on_cpu else min(batch_size, len(views))
     images = views.batch(0, torch.arange(1, device=views.device))
     question = {"fastest": "training step", **circumstances(make_network(), images), "images": count}
-    found = remembered(question, lambda: asdict(_fastest(make_network, views, count, seconds)), _is_compute)
+    if only is not None:
+        question["only"] = only.text
+    found = remembered(question, lambda: asdict(_fastest(make_network, views, count, seconds, only)), _is_compute)
     compute = Compute(**found)
     return replace(compute, seconds_per_step=compute.seconds_per_step * batch_size / count)
 
@@ -50,7 +56,9 @@ def _is_compute(answer: Any) -> bool:
     return _COMPUTE.validate_python(answer).seconds_per_step > 0
 
 
-def _fastest(make_network: Callable[[], EarlyExitNetwork], views: Views, count: int, seconds: float) -> Compute:
+def _fastest(
+    make_network: Callable[[], EarlyExitNetwork], views: Views, count: int, seconds: float, only: Compute | None
+) -> Compute:
     """The best of all ways, with the seconds of a step on `count` images."""
     on_cpu, all_threads = views.device.type == "cpu", torch.get_num_threads()
     threads = sorted({1, all_threads}) if on_cpu else [all_threads]
@@ -58,6 +66,7 @@ def _fastest(make_network: Callable[[], EarlyExitNetwork], views: Views, count: 
     ways = [
         Compute(precision, count, 0.0, layout) for precision in precisions for count in threads for layout in LAYOUTS
     ]
+    ways = ways if only is None else [only]
     steps = {way: _prepared(make_network(), views, way, count) for way in ways}
     times: dict[Compute, list[float]] = {way: [] for way in ways}
     try:

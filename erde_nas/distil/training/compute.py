@@ -18,3 +18,11 @@ class Compute:
     threads: Annotated[int, Field(ge=1)]
     seconds_per_step: Annotated[float, Field(ge=0)]
     layout: Layout = "channels_last"
+
+    @property
+    def text(self) -> str:
+        """In words, without the time."""
+        return f"{self.precision}, {self.layout}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
+
+
+DETERMINISTIC = Compute("fp32", 1, 0.0, "contiguous")  # the same sums in the same order, on every CPU of one kind

@@ -23,6 +23,7 @@ from erde_nas.distil.training.step_runner import StepRunner
 from erde_nas.distil.training.targets import Targets
 from erde_nas.errors import TrainingFailed
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.progress import interrupt
 from erde_nas.recipe.optimizer import OptimizerSection
 
 Progress = Callable[[int, int], None]
@@ -104,6 +105,7 @@ def train(
             for number, batch in enumerate(training.batches(epoch), epoch * steps + 1):
                 if stop is not None and stop.is_set():
                     raise Stopped
+                interrupt.check()
                 runner.load(*batch)
                 step = step or fastest_step(runner, generator)
                 step()

@@ -15,6 +15,7 @@ import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from erde_nas.errors import UserError
+from erde_nas.run.manifest import differing
 from erde_nas.run.studies.claims import Claim, Claims
 from erde_nas.run.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
 from erde_nas.run.studies.records import distributions, freeze, thaw
@@ -79,7 +80,9 @@ class SharedStudy:
             found = self._study.user_attrs[ATTRIBUTE]
         if found != parts:
             known = found or {}
-            differs = sorted(key for key in known.keys() | parts.keys() if known.get(key) != parts.get(key))
+            differs = differing(known, parts)
+            if not differs:
+                return
             raise UserError(
                 f"--storage {public(self._url)} holds another study named '{self._study.study_name}': "
                 f"{', '.join(differs)} differ; give the recipe another name, or use another database"

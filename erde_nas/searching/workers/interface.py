@@ -11,12 +11,13 @@ from erde_nas.space.trial import Proposal, Trial
 class Evaluated:
     """A trial and, unless it failed, the trained weights as a safetensors file's bytes: they travel as they are.
 
-    `lost`: it failed for a device that may come back.
+    `lost`: it failed for a device that may come back; `again`: for passing trouble of its own process.
     """
 
     trial: Trial
     weights: bytes | None = None
     lost: bool = False
+    again: bool = False
 
 
 Evaluate = Callable[[Proposal], Evaluated]
@@ -58,4 +59,4 @@ ATTEMPTS = 2  # at a candidate whose worker dies
 def died(proposal: Proposal, student: str, how: str) -> Evaluated:
     """The failed trial of a candidate whose worker died in every attempt; `how` the last one did."""
     reason = f"its worker died in {ATTEMPTS} attempts, the last time {how}"
-    return Evaluated(Trial(0, student, proposal.params, "failed", attrs=proposal.attrs, reason=reason))
+    return Evaluated(Trial(0, student, proposal.params, "failed", attrs=proposal.attrs, reason=reason), again=True)

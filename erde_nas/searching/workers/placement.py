@@ -27,12 +27,14 @@ from erde_nas.space.space import Space
 class Placement:
     """`workers` candidates at once, as processes here or on a Ray cluster; None: one, or as many as fit there.
 
-    `device` is what students train on, as pick_device knows it.
+    `device` is what students train on, as pick_device knows it; how they train is timed, unless it is
+    `deterministic`.
     """
 
     workers: int | None = None
     cluster: str | None = None
     device: str = "auto"
+    deterministic: bool = False
 
     @property
     def at_once(self) -> int:

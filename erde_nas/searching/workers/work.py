@@ -11,9 +11,10 @@ from erde_nas.device.machine import usable_cores
 from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
+from erde_nas.distil.teachers.teacher import Kept
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.timing_cache import bf16_may_help
-from erde_nas.errors import DeviceLost
+from erde_nas.errors import DeviceLost, ProcessLost
 from erde_nas.networks.weights import pack
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.profile import HardwareProfile
@@ -32,16 +33,21 @@ def evaluator(context: TrainingContext, space: Space, make: Make = train_briefly
 
     def evaluated(proposal: Proposal) -> Evaluated:
         arch = space.decode(proposal.params)
+
+        def failed(reason: str) -> Trial:
+            return Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason)
+
         try:
             trial, network = evaluate(proposal, arch, 0, context, make)
         except DeviceLost as error:
-            trial = Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=str(error))
-            return Evaluated(trial, lost=True)
-        except RuntimeError as error:
-            if NO_MEMORY not in str(error):
+            return Evaluated(failed(str(error)), lost=True)
+        except ProcessLost as error:
+            return Evaluated(failed(str(error)), again=True)
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            words = (str(error).splitlines() or [""])[0]
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and NO_MEMORY not in words:
                 raise
-            reason = "out of memory: " + str(error).splitlines()[0]
-            return Evaluated(Trial(0, arch.id, proposal.params, "failed", attrs=proposal.attrs, reason=reason))
+            return Evaluated(failed(f"out of memory: {words}".removesuffix(": ")), again=True)
         return Evaluated(trial, None if network is None else pack(network))
 
     return evaluated
@@ -64,12 +70,13 @@ class Prepared:
     device: str
     compute: Compute
     reference_ms: Mapping[str, float] | None
+    kept: Kept | None = None  # its teacher
 
 
 def prepared(context: TrainingContext, data_dir: Path | None) -> Prepared:
     """What `from_cache` needs to know of a run."""
-    device = context.device.type
-    return Prepared(context.recipe, context.profiles, data_dir, device, context.compute, context.reference_ms)
+    device, how, kept = context.device.type, context.compute, context.kept
+    return Prepared(context.recipe, context.profiles, data_dir, device, how, context.reference_ms, kept)
 
 
 def from_cache(run: Prepared, make: Make) -> Evaluate:
@@ -79,13 +86,14 @@ def from_cache(run: Prepared, make: Make) -> Evaluate:
     """
     dataset = load_dataset(run.recipe.dataset, run.data_dir)
     task = Task(run.recipe, run.profiles, dataset, pick_device(run.device))
-    return evaluator(replace(context_from_cache(task, run.compute), reference_ms=run.reference_ms), task.space, make)
+    context = context_from_cache(task, run.compute, run.kept)
+    return evaluator(replace(context, reference_ms=run.reference_ms), task.space, make)
 
 
-def context_from_cache(task: Task, compute: Compute) -> TrainingContext:
+def context_from_cache(task: Task, compute: Compute, kept: Kept | None = None) -> TrainingContext:
     """What all candidates share, as another process has prepared it."""
     epochs, known = longest_training(task.recipe), fitting(compute, task.device)
-    return prepare(task, _Silent(), typical=task.space.middle(), epochs=epochs, known=known)
+    return prepare(task, _Silent(), typical=task.space.middle(), epochs=epochs, known=known, kept=kept)
 
 
 def fitting(compute: Compute, device: torch.device) -> Compute:

@@ -12,6 +12,7 @@ from erde_nas.device.agent.run_job import Agent
 from erde_nas.device.machine import Machine, describe_machine
 from erde_nas.measurement.reference import write_reference
 from erde_nas.measurement.target import run_here
+from erde_nas.recipe.profile import HardwareProfile
 from tests.damage import damaged
 from tests.networks.builders import build, digits, small_arch, write_onnx
 
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answer(folder):
     """What a real agent finds in a process of its own, as JSON."""
-    return json.loads(json.dumps(asdict(run_here(read_job(folder), folder))))
+    return json.loads(json.dumps(asdict(run_here(HardwareProfile(name="here"), read_job(folder), folder))))
 
 
 def refusal(reader, value):

@@ -14,7 +14,7 @@ import torch
 from erde_nas.data.dataset import Dataset, image_shape
 from erde_nas.data.views import Views
 from erde_nas.distil.teachers import teacher as module
-from erde_nas.distil.teachers.teacher import Teacher, prepare_teacher, teacher_arch
+from erde_nas.distil.teachers.teacher import Kept, Teacher, prepare_teacher, teacher_arch
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.networks.logits import all_logits
@@ -169,7 +169,9 @@ def test_a_run_keeps_its_teacher_s_training(recipe: Recipe, toy: Dataset, cache:
                 raise Trains
 
         views = views_of(recipe, toy)
-        return prepare_teacher(recipe, toy, views, lambda _: COMPUTE, progress, heard.append, tmp_path / "teacher")
+        return prepare_teacher(
+            recipe, toy, views, lambda _: COMPUTE, progress, heard.append, Kept(tmp_path / "teacher")
+        )
 
     with pytest.raises(Trains):
         prepared(longer, stop=1)

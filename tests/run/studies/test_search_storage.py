@@ -66,7 +66,7 @@ def test_another_search_takes_over_from_a_killed_one(cli, tiny, tmp_path, databa
         shortlisted = [path.parent.name for path in (tmp_path / folder).glob("students/*/brief.safetensors")]
         assert len(shortlisted) == 2, "the first rung"
         for name in shortlisted:
-            foreign = f"{name} was trained by another search; making it here again"
+            foreign = f"{name} is made again: its weights are not here"
             assert (foreign in shown) == (name not in own)
     assert json.loads((tmp_path / "one" / "pareto.json").read_text())["searched"] == rows
 
