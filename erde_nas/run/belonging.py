@@ -50,7 +50,9 @@ def _kinship_problem(
     name: str, record: StudentRecord, records: Mapping[str, StudentRecord], strays: Mapping[str, str]
 ) -> str:
     """What is wrong with the student that it was made of."""
-    parent = record.parent or name.rpartition("-")[0]  # one whose training failed does not say
+    parent = record.parent
+    if not parent and record.stage == "failed":  # one whose training failed does not say
+        parent = name.rpartition("-")[0]
     if not parent:
         return ""
     if parent not in records or parent in strays:
