@@ -6,7 +6,8 @@
 Each branch holds its own initializers: ONNX Runtime optimises a branch only if the weights it uses are in it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from erde_nas.onnx_files.rule_nodes import rule_nodes
 Part = TypeVar("Part", NodeProto, TensorProto)
 PRODUCER = "erde-nas"  # in the metadata of every file made here
 EXIT_RULE = "exit_rule"  # also there, where it is not entropy
+AXES = 4  # of features, where the file does not say otherwise
 
 
 def nest(segments: Sequence[ModelProto], thresholds: Sequence[float], rule: ExitRule = ENTROPY) -> ModelProto:
@@ -90,7 +92,12 @@ def _level(segments: Sequence[ModelProto], number: int, rule: ExitRule) -> Graph
         for output, name in zip(outputs, ("logits", "exit_index"), strict=True):
             nodes.append(helper.make_node("Identity", [output.name], [name], name=f"{ROUTE}/{name}"))
             output.name = name
-    return helper.make_graph(nodes, f"segment{number}", [], outputs, initializers)
+    kept = [value for value in source.output[1:] if _axes(value) != AXES]
+    return helper.make_graph(nodes, f"segment{number}", [], outputs, initializers, value_info=kept)
+
+
+def _axes(value: ValueInfoProto) -> int:
+    return len(value.type.tensor_type.shape.dim)
 
 
 def _answer(number: int, logits: str, names: Sequence[str]) -> list[NodeProto]:
@@ -136,7 +143,7 @@ def split(model: ModelProto) -> list[ModelProto]:
         levels.append(branch)
     if not made_here(model):
         raise ValueError("it has no exit decisions as erde-nas makes them")
-    return [_segment(model, level, number, len(levels)) for number, level in enumerate(levels)]
+    return [_segment(model, levels, number) for number in range(len(levels))]
 
 
 def made_here(model: ModelProto) -> bool:
@@ -152,28 +159,32 @@ def _else_branch(graph: GraphProto) -> GraphProto | None:
     return None
 
 
-def _segment(model: ModelProto, level: GraphProto, number: int, levels: int) -> ModelProto:
+def _segment(model: ModelProto, graphs: Sequence[GraphProto], number: int) -> ModelProto:
+    level, levels = graphs[number], len(graphs)
     nodes = [node for node in level.node if not node.name.startswith(ROUTE)]
     used, made = _names_read(nodes), {name for node in nodes for name in node.output}
     earlier = [name for before in range(number) for name in output_names(before, levels)]
     taken = [name for name in (input_name(0), *reversed(earlier)) if name in used]
+    between = partial(_between, model, {value.name: _axes(value) for graph in graphs for value in graph.value_info})
     graph = helper.make_graph(
         nodes,
         f"segment{number}",
-        [_between(model, name) for name in sorted(taken, key=lambda name: name.startswith("logits"))],
-        [_between(model, name) for name in output_names(number, levels) if name in made],
+        [between(name) for name in sorted(taken, key=lambda name: name.startswith("logits"))],
+        [between(name) for name in output_names(number, levels) if name in made],
         [tensor for tensor in level.initializer if tensor.name in used],
     )
     return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
 
 
-def _between(model: ModelProto, name: str) -> ValueInfoProto:
-    """What a segment takes or gives, for any number of images."""
+def _between(model: ModelProto, axes: Mapping[str, int], name: str) -> ValueInfoProto:
+    """What a segment takes or gives, for any number of images. `axes` are those of features that are no maps."""
     image, logits = (value.type.tensor_type for value in (model.graph.input[0], model.graph.output[0]))
     if name == input_name(0):
         shape: list[int | str | None] = ["batch", *(d.dim_value for d in image.shape.dim[1:])]
         return helper.make_tensor_value_info(name, image.elem_type, shape)
-    shape = ["batch", logits.shape.dim[1].dim_value] if name.startswith("logits") else ["batch", None, None, None]
+    if name.startswith("logits"):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", logits.shape.dim[1].dim_value])
+    shape = ["batch", *[None] * (axes.get(name, AXES) - 1)]
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
