@@ -48,7 +48,7 @@ def write_report(run_dir: Path, report: Report) -> list[Path]:
     contents = {
         "pareto.csv": pareto_csv(report).encode(),
         "report.md": markdown(report).encode(),
-        "report.html": page(report).encode(),
+        "report.html": page(report, run_dir).encode(),
         "front.png": front_png(report),
         FILE: report_json(report).encode(),
     }

@@ -1,18 +1,23 @@
-"""report.html: one page that needs no network. Everything that comes from the data is escaped."""
+"""report.html: one page that needs no network: the answer first, the evidence behind it, details folded.
 
-from collections.abc import Sequence
+Texts and tables are in the HTML; web/page.js draws the figures and the students from data that is in the page as well.
+Everything that comes from the data is escaped.
+"""
+
+import json
+from collections import Counter
+from functools import cache
 from html import escape
+from pathlib import Path
 
-from plotly.offline import get_plotlyjs
-
-from erde_nas.report.charts import chart_html
+from erde_nas.report import html
+from erde_nas.report.chart_data import chart_data, progress
 from erde_nas.report.devices import devices_table
 from erde_nas.report.exit_factor import exit_factor_table
-from erde_nas.report.exits import exit_cells, exit_facts, exit_headers, exit_rows
+from erde_nas.report.exits import exits_table
 from erde_nas.report.facts import (
     PROTOCOL,
     environment_facts,
-    not_offered_table,
     profiles_table,
     run_facts,
     screened_table,
@@ -20,187 +25,185 @@ from erde_nas.report.facts import (
     trials_table,
 )
 from erde_nas.report.markdown import INTERRUPTED
-from erde_nas.report.points import Row, teacher_row
-from erde_nas.report.series import FRONT_COLOUR, FRONT_NAME, STYLES, costs, front, panel_title, series
-from erde_nas.report.style import CSS, SCRIPT
-from erde_nas.report.summary import summary_sentence
-from erde_nas.report.tables import Table, front_tables
-from erde_nas.report.units import accuracy_with_ci, percent
-from erde_nas.report_data.point import MEDIAN_WORSE
+from erde_nas.report.offers_html import key_figures, not_offered, offered_tables
+from erde_nas.report.student_data import student_data
+from erde_nas.report.summary import chosen, summary_sentence
+from erde_nas.report.units import one_line
+from erde_nas.report_data.json_records import finite, to_json
 from erde_nas.report_data.report import Report
 
-CARDS = 12  # students whose exits are shown at once; the others unfold
-SENTENCE = 40  # characters from which a cell may break over lines
+WEB = Path(__file__).parent / "web"
 # The browser itself then refuses every request to a network.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+SECTIONS = {"answer": "Answer", "front": "Front", "student": "Student", "search": "Search", "measured": "Method"}
+ALERTS = ("Not measured", "Left out", "Teacher")  # facts of the run that nobody may miss
 
 
-def page(report: Report) -> str:
-    """The whole page as HTML."""
-    heading = escape(title(report))
+def page(report: Report, folder: Path | str = "RUN") -> str:
+    """The whole page as HTML. `folder` is the run's, for the commands that it shows."""
+    heading = title(report)
+    links = "".join(f'<a href="#{ident}">{name}</a>' for ident, name in SECTIONS.items())
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{heading}</title>\n<style>{CSS}</style>",
-            f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<header>\n<h1>{heading}</h1>",
-            f'<p class="summary warning">{escape(INTERRUPTED)}</p>' if report.interrupted else "",
-            f'<p class="summary">{escape(summary_sentence(report))}</p>',
-            _facts(run_facts(report)),
-            "</header>\n<main>",
-            _section("Accuracy against cost", _figures(report)),
-            _section("Students by cost", _by_cost(report)),
-            _compared(report),
-            _pay(report),
-            _section("Exits", _exits(report)),
-            _section("Not offered", _table(not_offered_table(report), "No student was held back.")),
-            _screened(report),
-            _section("Search history", _history(report)),
-            _section("How it was measured", _measured(report)),
-            f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+            f"<title>{escape(heading)}</title>\n<style>{_web('page.css')}</style>",
+            f"<script>{_web('theme.js')}</script>\n</head>\n<body>",
+            f'<header class="top"><div><nav aria-label="Sections">{links}</nav>'
+            '<button type="button" id="theme" aria-label="Change between light and dark">◐</button></div></header>',
+            f"<main>\n<h1>{escape(heading)}</h1>",
+            _answer(report, folder),
+            _front(),
+            _student(report),
+            _search(report),
+            _measured(report),
+            "</main>",
+            f'<script type="application/json" id="data">{_data(report, str(folder))}</script>',
+            f"<script>{_web('charts.js')}\n{_web('figures.js')}\n{_web('student.js')}\n{_web('page.js')}</script>",
+            "</body>\n</html>\n",
         ]
     )
 
 
-def _section(heading: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>"
+@cache
+def _web(name: str) -> str:
+    return (WEB / name).read_text(encoding="utf-8")
 
 
-def _facts(facts: list[tuple[str, str]]) -> str:
-    lines = "\n".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in facts)
-    return f"<dl>\n{lines}\n</dl>" if facts else ""
+def _data(report: Report, folder: str) -> str:
+    """What the scripts draw; `<` cannot end the element that it stands in."""
+    best = chosen(report)
+    values = {
+        "chart": chart_data(report),
+        "students": student_data(report, folder),
+        "progress": progress(report),
+        "classes": [one_line(name) for name in report.dataset.classes],
+        "perClass": report.dataset.images_per_class.get("test", ()),
+        "rule": {"text": report.exit_rule.text, "unit": report.exit_rule.unit},
+        "profile": best.profile if best else next(iter(report.profiles), ""),
+        "teacherVal": None if report.teacher is None else round(100 * report.teacher.val_accuracy, 4),
+    }
+    text = json.dumps(finite(values), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
 
 
-def _figures(report: Report) -> str:
-    looks = {group.name: STYLES[group.look] for cost in costs(report) for group in series(report, cost)}
-    if not looks:
-        return "<p>No point yet.</p>"
-    entries = [(name, style.character, style.colour) for name, style in looks.items()]
-    if any(front(report, cost) for cost in costs(report)):
-        entries.append((FRONT_NAME, "━", FRONT_COLOUR))
-    if teacher_row(report):
-        entries.append(("accuracy of the teacher", "┄", STYLES["teacher"].colour))
-    legend = "".join(
-        f'<li><span style="color:{colour}" aria-hidden="true">{character}</span> {escape(name)}</li>'
-        for name, character, colour in entries
-    )
-    figures = [
-        f"<figure><figcaption>{escape(panel_title(cost))}</figcaption>"
-        f"{chart_html(report, cost, f'chart-{number}')}</figure>"
-        for number, cost in enumerate(costs(report))
-    ]
-    kind = "figures several" if len(figures) > 1 else "figures"
-    note = "Point at a mark for its numbers; drag to zoom, double-click to return. Bars are 95% confidence intervals."
-    return (
-        f'<ul class="legend">{legend}</ul>\n<div class="{kind}">{"".join(figures)}</div>\n'
-        f'<p class="note">{escape(note)}</p>'
-    )
-
-
-def _compared(report: Report) -> str:
-    table = devices_table(report)
-    return _section(table.title, _table(table, "")) if table.cells else ""
-
-
-def _screened(report: Report) -> str:
-    table = screened_table(report)
-    return _section(table.title, _table(table, "")) if table.cells else ""
-
-
-def _by_cost(report: Report) -> str:
-    """The tables of students, which a reader may rid of those whose exits make the median worse."""
-    tables = "\n".join(_titled(table) for table in front_tables(report, full=True))
-    if not any(MEDIAN_WORSE in remark for point in report.points for remark in point.remarks if point.offered):
-        return tables
-    text = f"hide students of which {MEDIAN_WORSE}"
-    return f'<p><label><input type="checkbox" data-hides="{MEDIAN_WORSE}"> {escape(text)}</label></p>\n{tables}'
-
-
-def _pay(report: Report) -> str:
-    table = exit_factor_table(report)
-    return _section(table.title, _table(table, "")) if table.cells else ""
-
-
-def _titled(table: Table) -> str:
-    return f"<h3>{escape(table.title)}</h3>\n{_table(table, 'No student yet.')}"
-
-
-def _table(table: Table, empty: str) -> str:
-    """The table in a container of its own that scrolls sideways on a narrow screen."""
-    if not table.cells:
-        return f"<p>{escape(empty)}</p>"
-    head = "".join(
-        f'<th scope="col"{_class(right, "")}>{escape(text)}</th>'
-        for text, right in zip(table.headers, table.right, strict=True)
-    )
-    body = "\n".join(
-        "<tr>"
-        + "".join(f"<td{_class(r, text)}>{escape(text)}</td>" for text, r in zip(line, table.right, strict=True))
-        + "</tr>"
-        for line in table.cells
-    )
-    notes = "\n".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
-    return (
-        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n'
-        f"</table></div>\n{notes}"
+def _answer(report: Report, folder: Path | str) -> str:
+    facts = dict(run_facts(report))
+    data = facts.get("Data", "")
+    alerts = [("Interrupted", INTERRUPTED)] if report.interrupted else []
+    alerts += [(term, facts[term]) for term in ALERTS if term in facts]
+    shown = "\n".join(f'<p class="alert"><b>{escape(term)}.</b> {escape(text)}</p>' for term, text in alerts)
+    held_back = not_offered(report)
+    screened = html.table(screened_table(report), "not-measured-in-full")
+    return "\n".join(
+        [
+            f'<section id="answer">\n<p class="under">{escape(data)}</p>\n{shown}',
+            html.paragraph(summary_sentence(report), "lead"),
+            key_figures(report, folder),
+            "<h2>What is offered</h2>",
+            html.paragraph("Chosen on validation, read once on test. Press a student for everything else.", "note"),
+            offered_tables(report),
+            html.folded("Devices compared", html.table(devices_table(report), "devices")),
+            html.folded("Do exits pay?", html.table(exit_factor_table(report), "exit-factors")),
+            "<h3>What was not offered</h3>",
+            held_back,
+            html.folded(f"Not measured in full: {_students(len({p.student for p in report.screened}))}", screened),
+            "</section>",
+        ]
     )
 
 
-def _class(right: bool, text: str) -> str:
-    return ' class="right"' if right else ' class="text"' if len(text) > SENTENCE else ""
+def _students(count: int) -> str:
+    return f"{count} student{'' if count == 1 else 's'}"
 
 
-def _exits(report: Report) -> str:
-    cards = [_card(row, exit_headers(report)) for row in exit_rows(report)]
-    if not cards:
-        return "<p>No student yet.</p>"
+def _titled(body: str, heading: str) -> str:
+    return f"<h3>{escape(heading)}</h3>\n{body}" if body else ""
+
+
+def _front() -> str:
+    note = (
+        "The front is chosen on validation and read on test: where the second picture does not rise as the first "
+        "one does, the difference is chance. Bars are 95% intervals, of test accuracy and of mean latency; a dashed "
+        "ring marks a latency in doubt. Point at a mark, or use Tab and the arrow keys; press it to see its student."
+    )
+    figures = '<div id="front-figures"></div>'
+    return html.section("front", "Accuracy against cost", figures, html.paragraph(note, "note"))
+
+
+def _student(report: Report) -> str:
     note = (
         f"Blocks are counted from 0. An image leaves at the first exit where the {report.exit_rule.text} is below the "
-        "threshold. Accuracy is that of the exit on the test images if every image left there."
+        "threshold. Move the slider: thresholds are chosen on validation, at no training cost."
     )
-    shown = f'<p class="note">{escape(note)}</p>\n<div class="cards">{"".join(cards[:CARDS])}</div>'
-    if len(cards) <= CARDS:
-        return shown
-    more = f'<div class="cards">{"".join(cards[CARDS:])}</div>'
-    return f"{shown}\n<details><summary>{len(cards) - CARDS} more</summary>{more}</details>"
+    exits = html.folded("All exits as a table", html.table(exits_table(report), "exits"))
+    view = '<div id="student-view"></div>'
+    return html.section("student", "A student's own view", html.paragraph(note, "note"), view, exits)
 
 
-def _card(row: Row, headers: Sequence[str]) -> str:
-    facts = exit_facts(row)
-    head = "".join(f'<th scope="col" class="right">{escape(text)}</th>' for text in headers)
-    lines = []
-    for fact in facts:
-        block, threshold, share, accuracy, macs = map(escape, exit_cells(fact))
-        cells = (block, threshold, share + _bar(fact.share), accuracy + _bar(fact.accuracy), macs)
-        lines.append("<tr>" + "".join(f'<td class="right">{cell}</td>' for cell in cells) + "</tr>")
-    point = row.point
-    accuracy = f"test {accuracy_with_ci(point)}%" if point.test_accuracy is not None else "not tested"
+def _search(report: Report) -> str:
+    trials = trials_table(report)
+    failed = [trial for trial in report.searched if trial.state == "failed"]
+    failures = Counter(one_line(trial.reason or "no reason recorded") for trial in failed)
+    lines = "".join(
+        f'<li>{escape(reason)} <span class="quiet">{count}×</span></li>' for reason, count in failures.most_common()
+    )
+    known = {"Searched", "Objectives", "Hypervolume", "Rank correlation", "Rank check", "Latency model"}
+    facts = [(term, text) for term, text in run_facts(report) if term in known]
+    heading = f"{len(trials.cells)} trials, {len(failed)} failed"
+    return html.section(
+        "search",
+        "The search",
+        '<div id="search-figures"></div>',
+        html.facts(facts),
+        f'<h3>Failures</h3>\n<ul class="reasons">{lines}</ul>' if lines else "",
+        _titled(_stages(report), "What the time went into"),
+        html.folded(heading, html.table(trials, "trials")) or "<p>No search history was recorded.</p>",
+    )
+
+
+COLOURS = ("finished", "quantized", "pruned", "baseline", "cascade", "teacher", "searched")
+
+
+def _stages(report: Report) -> str:
+    """The stages in their order, each as long as it took."""
+    timings = [(one_line(stage), seconds) for stage, seconds in report.environment.timings_s.items() if seconds > 0]
+    whole = sum(seconds for _, seconds in timings)
+    if not whole:
+        return ""
+    bars, names = [], []
+    for place, (stage, seconds) in enumerate(timings):
+        colour = f"var(--{COLOURS[place % len(COLOURS)]})"
+        bars.append(f'<i style="width:{100 * seconds / whole:.2f}%;background:{colour}"></i>')
+        names.append(
+            f'<li><span class="swatch" style="background:{colour}"></span>{escape(stage)} {_duration(seconds)}</li>'
+        )
+    total = f'<p class="note">{_duration(whole)} in all, over every start of the run.</p>'
     return (
-        f'<div class="card"><h3>{escape(row.name)} ({escape(row.stage)})</h3>'
-        f'<p class="note">validation {percent(point.val_accuracy)}%, {escape(accuracy)}</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f'<div class="stages" aria-hidden="true">{"".join(bars)}</div><ol class="legend">{"".join(names)}</ol>{total}'
     )
 
 
-def _bar(share: float | None) -> str:
-    return (
-        ""
-        if share is None
-        else f'<span class="bar"><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i></span>'
-    )
-
-
-def _history(report: Report) -> str:
-    table = trials_table(report)
-    if not table.cells:
-        return "<p>No search history was recorded.</p>"
-    failed = sum(trial.state == "failed" for trial in report.searched)
-    heading = f"{len(table.cells)} trials, {failed} failed"
-    return f"<details><summary>{escape(heading)}</summary>\n{_table(table, '')}\n</details>"
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _measured(report: Report) -> str:
     sentences = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in PROTOCOL)
-    profiles = _table(profiles_table(report), "Nothing has been measured.")
-    return f"<ul>\n{sentences}\n</ul>\n{profiles}\n{_facts(environment_facts(report))}"
+    manifest = {
+        "environment": to_json(report.environment),
+        "profiles": {k: to_json(p) for k, p in report.profiles.items()},
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    return html.section(
+        "measured",
+        "How it was measured",
+        f"<ul>\n{sentences}\n</ul>",
+        html.table(profiles_table(report), "profiles") or "<p>Nothing has been measured.</p>",
+        html.folded("The run: data, machine, versions", html.facts([*run_facts(report), *environment_facts(report)])),
+        html.folded("Manifest", f'<pre tabindex="0">{escape(text)}</pre>'),
+    )

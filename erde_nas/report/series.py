@@ -107,8 +107,8 @@ def interval(row: Row) -> tuple[float, float]:
 def series(report: Report, cost: str) -> list[Series]:
     """The points that have this cost, grouped by look in the order of STYLES; within a group cheapest first."""
     groups: dict[tuple[str, bool], list[Row]] = {}
-    for row in by_cost(_rows(report), cost):
-        groups.setdefault((_look(row), row.point.test_accuracy is not None), []).append(row)
+    for row in by_cost(all_rows(report), cost):
+        groups.setdefault((look(row), row.point.test_accuracy is not None), []).append(row)
     order = list(STYLES)
     keys = sorted(groups, key=lambda key: (order.index(key[0]), not key[1]))
     return [Series(look, tested, tuple(groups[look, tested])) for look, tested in keys]
@@ -124,10 +124,10 @@ def accuracy_range(report: Report) -> tuple[float, float]:
 
     Of a run that was interrupted the candidates are what there is to see: all of them fit.
     """
-    rows = _rows(report)
-    searched = sorted(height(row) for row in rows if _look(row) == "searched")
+    rows = all_rows(report)
+    searched = sorted(height(row) for row in rows if look(row) == "searched")
     anchors = [
-        (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if _look(row) != "searched"
+        (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if look(row) != "searched"
     ]
     all_fit = report.interrupted or not anchors
     anchors += [(value, value) for value in (searched if all_fit else searched[len(searched) // 2 :])]
@@ -146,7 +146,7 @@ def below(report: Report, cost: str) -> int:
     return sum(height(row) < low for group in series(report, cost) for row in group.rows)
 
 
-def _rows(report: Report) -> list[Row]:
+def all_rows(report: Report) -> list[Row]:
     """Everything that has an accuracy; the search's trials that are not among the points have their searched one."""
     known = {row.point.student for row in student_rows(report)}
     trials = [trial for trial in report.searched if trial.state != "failed" and trial.student not in known]
@@ -194,7 +194,8 @@ def _estimate(ms: float) -> Latency:
     )
 
 
-def _look(row: Row) -> str:
+def look(row: Row) -> str:
+    """Which of STYLES a row has."""
     if row.kind != "student":
         return row.kind
     if row.point.cascade:

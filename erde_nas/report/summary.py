@@ -55,20 +55,45 @@ def summary_sentence(report: Report) -> str:
         return "No offered student has been trained to the end and tested yet, so there is no gain to report."
     if unfit := _unfit(report, candidates):
         return unfit
-    floor = teacher.point.test_accuracy - TOLERANCE - ROUNDING
-    close = [candidate for candidate in candidates if candidate.accuracy >= floor]
+    best, close = _best(teacher, candidates)
     if close:
-        best = max(close, key=lambda candidate: (candidate.least, candidate.accuracy))
         return (
             f"Student {best.row.name} ({best.row.stage}) {_gain(report, teacher, best)}. {_leaving(best.row)}"
             f"{_doubt(report, best)}{_outdone(teacher, candidates)}"
         )
-    best = max(candidates, key=lambda candidate: (candidate.accuracy, candidate.least))
     return (
         "No offered student is within 1 point of the teacher's test accuracy: the closest, "
         f"{best.row.name} ({best.row.stage}), {_gain(report, teacher, best)}. {_leaving(best.row)}"
         f"{_doubt(report, best)}"
     )
+
+
+def chosen(report: Report) -> Candidate | None:
+    """The student that the summary speaks of; None where it speaks of none."""
+    teacher, candidates = teacher_row(report), _candidates(report)
+    if teacher is None or teacher.point.test_accuracy is None or not candidates:
+        return None
+    if report.teacher_check is not None and not report.teacher_check.trusted:
+        row = _cheapest_accurate(report, candidates)
+        return next(candidate for candidate in candidates if candidate.row == row)
+    return _best(teacher, candidates)[0]
+
+
+def _best(teacher: Row, candidates: list[Candidate]) -> tuple[Candidate, bool]:
+    """The fastest candidate within 1 point of the teacher's test accuracy, or the most accurate one; whether it is so
+    close."""
+    floor = (teacher.point.test_accuracy or 0.0) - TOLERANCE - ROUNDING
+    close = [candidate for candidate in candidates if candidate.accuracy >= floor]
+    if close:
+        return max(close, key=lambda candidate: (candidate.least, candidate.accuracy)), True
+    return max(candidates, key=lambda candidate: (candidate.accuracy, candidate.least)), False
+
+
+def _cheapest_accurate(report: Report, candidates: list[Candidate]) -> Row:
+    """The cheapest of the candidates within 1 point of the most accurate one."""
+    accurate = max(candidates, key=lambda candidate: candidate.accuracy)
+    close = [one.row for one in candidates if one.accuracy >= accurate.accuracy - TOLERANCE - ROUNDING]
+    return min(close, key=lambda row: next((cost for name in profile_names(report) if (cost := row.cost(name))), inf))
 
 
 def _unfit(report: Report, candidates: list[Candidate]) -> str:
@@ -78,9 +103,7 @@ def _unfit(report: Report, candidates: list[Candidate]) -> str:
     if check is None or check.trusted:
         return ""
     other = "" if check.student is None else f", a student that learnt without it on {percent(check.student)}%"
-    accurate = max(candidates, key=lambda candidate: candidate.accuracy)
-    close = [one.row for one in candidates if one.accuracy >= accurate.accuracy - TOLERANCE - ROUNDING]
-    row = min(close, key=lambda row: next((cost for name in profile_names(report) if (cost := row.cost(name))), inf))
+    row = _cheapest_accurate(report, candidates)
     timed = [(name, latency) for name in profile_names(report) if (latency := row.latency(name)) and latency.mean]
     takes = ""
     if timed:

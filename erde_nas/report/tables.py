@@ -53,22 +53,23 @@ def front_tables(report: Report, full: bool) -> list[Table]:
 def _table(report: Report, cost: str, full: bool) -> Table:
     offered = offered_rows(report, cost)
     students = offered if full else front_rows(report, cost) or offered
-    others, twins = _apart(comparison_rows(report), students)
+    others, twins = without_twins(comparison_rows(report), students)
     if cost != MACS:
         others = [row for row in others if row.latency(cost)]
     rows = students + others
     columns = (full_columns if full else terminal_columns)(report, cost, rows)
     hidden = len(offered) - len(students)
+    more = (f"{hidden} more offered, but not on this front: see report.html.",) if hidden else ()
     return Table(
         title=_title(report, cost),
         headers=tuple(column.header for column in columns),
         cells=tuple(tuple(column.cell(row) for column in columns) for row in rows),
         right=tuple(column.right for column in columns),
-        notes=(*_notes(report, cost, rows, hidden, full), *twins),
+        notes=(*more, *table_notes(report, cost, rows, short=not full), *twins),
     )
 
 
-def _apart(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]]:
+def without_twins(others: list[Row], students: list[Row]) -> tuple[list[Row], list[str]]:
     """The baselines that are no student of the table, and a note on each that is: nothing stands in a table twice."""
     shown: dict[str | None, str] = {
         row.point.file: row.name for row in students if row.point.file and not row.point.thresholds
@@ -102,14 +103,13 @@ def setting(report: Report, profile: str) -> str:
     return one_line(", ".join(part for part in parts if part))
 
 
-def _notes(report: Report, cost: str, rows: list[Row], hidden: int, full: bool) -> Iterable[str]:
-    if hidden:
-        yield f"{hidden} more offered, but not on this front: see report.html."
+def table_notes(report: Report, cost: str, rows: list[Row], short: bool = False) -> Iterable[str]:
+    """What a reader of a table of these rows must know. `short`: its estimates have a mark alone."""
     if cost == MACS:
         return
     yield from _without_teacher(report, cost)
     entries = [entry for row in rows if (entry := row.latency(cost))]
-    if not full and any(entry.mean is None for entry in entries):
+    if short and any(entry.mean is None for entry in entries):
         yield "~ estimated from the cost of each exit, not measured."
     if any(map(doubts, entries)):
         reasons = "; ".join(dict.fromkeys(reason for entry in entries for reason in doubts(entry)))

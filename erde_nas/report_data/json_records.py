@@ -15,14 +15,15 @@ R = TypeVar("R")
 
 def to_json(record: Any) -> Any:
     """A frozen dataclass as JSON-ready values. NaN and infinity, which JSON does not know, become None."""
-    return _finite(asdict(record))
+    return finite(asdict(record))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """JSON-ready values with None for NaN and infinity."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

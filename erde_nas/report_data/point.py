@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from erde_nas.device.instructions import EXACT_INT8
+from erde_nas.report_data.evidence import TestAnswers
 from erde_nas.report_data.latency import Latency
 
 Stage = Literal["searched", "finished", "pruned", "quantized"]
@@ -50,6 +51,7 @@ class Point:
     remarks: tuple[str, ...] = ()  # of its latency beside that of what it was made from; nothing is judged by them
     sha256: str = ""  # of the file when it was measured; runs of earlier versions do not say
     instructions: tuple[str, ...] = ()  # one of which a CPU must have for this accuracy; none: any CPU will do
+    answers: TestAnswers | None = None  # what became of the test images
 
     def __post_init__(self) -> None:
         try:

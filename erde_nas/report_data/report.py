@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from erde_nas.device.exit_rules import ENTROPY
+from erde_nas.report_data.evidence import CurvePoint, TrainedStudent
 from erde_nas.report_data.objectives import Objective
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.screened import ScreenedPoint
@@ -76,6 +77,8 @@ class SearchedTrial:
     macs: float | None = None
     params: int | None = None
     latency_ms: dict[str, float] | None = None
+    shape: str = ""  # the architecture in words
+    seconds: float | None = None  # that its evaluation took
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,8 @@ class Report:
     unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
     left_out: dict[str, str] = field(default_factory=dict)  # files without numbers, and why
     screened: tuple[ScreenedPoint, ...] = ()  # what a brief measurement ruled out, and why
+    curves: dict[str, tuple[CurvePoint, ...]] = field(default_factory=dict)  # on validation, by file
+    students: dict[str, TrainedStudent] = field(default_factory=dict)  # how they came to be
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:

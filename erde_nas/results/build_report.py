@@ -17,6 +17,7 @@ from erde_nas.measurement.target import machine_of
 from erde_nas.pareto import non_dominated
 from erde_nas.rank_correlation import rank_correlation
 from erde_nas.recipe.profile import HardwareProfile
+from erde_nas.report.architecture import shape_text
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.report import (
@@ -33,6 +34,7 @@ from erde_nas.report_data.report import (
     TeacherCheck,
 )
 from erde_nas.report_data.screened import ScreenedPoint
+from erde_nas.results.evidence import curves_of, students_of
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.offers import front_hypervolumes, offer
 from erde_nas.run.context import RunContext
@@ -78,6 +80,8 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         unmeasured=measured.unmeasured,
         left_out=measured.left_out,
         screened=measured.screened,
+        curves=curves_of(run.store.folder, points),
+        students=students_of(run.store),
     )
 
 
@@ -173,6 +177,8 @@ def _teacher_check(run: RunContext) -> TeacherCheck | None:
 
 def _row(trial: Trial) -> SearchedTrial:
     known = {key: getattr(trial.judged, key, None) for key in ("val_accuracy", "macs", "params", "latency_ms")}
+    if trial.findings is not None:
+        known |= {"shape": shape_text(trial.findings.arch.to_dict()), "seconds": trial.findings.seconds}
     return SearchedTrial(trial.student, trial.state, trial.reason, **known)
 
 

@@ -16,12 +16,13 @@ from erde_nas.measurement.profile_kinds import kinds_of
 from erde_nas.measurement.statistics import Timing
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.logits import all_logits
-from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, operate
+from erde_nas.networks.operating_points import OperatingPoint, accuracy_per_exit, exit_indices, operate, scores
 from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.onnx_files.file_kind import FP32, INT8
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point
+from erde_nas.results.answers import answers_on_test
 from erde_nas.results.network_files import NetworkFile, TrainedNetwork
 
 
@@ -93,6 +94,7 @@ def _tested(
         averaged=trained.network.averaged if isinstance(trained.network, Cascade) else 0.0,
         offered=False,
         exit_accuracy=accuracy_per_exit(logits, labels),
+        answers=answers_on_test(logits, labels, exit_indices(scores(rule, logits), chosen.thresholds)),
     )
 
 

@@ -113,11 +113,11 @@ def test_page_needs_no_network(report: Draft) -> None:
     for tag, attributes in tags.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base")
         for key in ("src", "href", "srcset", "data", "action"):
-            assert not (attributes.get(key) or "").strip()
+            assert (attributes.get(key) or "#").startswith("#")
     policy = next(a["content"] for tag, a in tags.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'")
-    assert html.count("Plotly.newPlot(") == 3 + html.split("<body>")[0].count("Plotly.newPlot(")
+    assert len(html) < 250_000
 
 
 def test_page_says_what_it_must(report: Draft) -> None:
@@ -144,7 +144,7 @@ def test_page_keeps_hostile_text_as_text(report: Draft, hostile: Draft) -> None:
     tags = _parse(page(model(hostile)))
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in tags.tags)
     clean = [tag for tag, _ in tags.tags].count("script")
-    assert clean == 1 + 4 + 1  # plotly.js, one per figure, the page's own
+    assert clean == 3  # the theme's, the data, the page's own
     assert tags.text.count(HOSTILE) > 10
 
 

@@ -77,10 +77,11 @@ def test_a_report_of_an_earlier_version_says_the_same(tmp_path: Path) -> None:
     """But for `label`, which is now role and reason, every key has the value that it had. Its exit rule was entropy."""
     old = json.loads(OLD.read_text())
     new = to_json(_read(tmp_path, old))
-    assert new.keys() == {*old, "exit_rule", "screened"}
+    assert new.keys() == {*old, "exit_rule", "screened", "curves", "students"}
     assert new["exit_rule"] == {"name": "entropy", "text": "entropy of its answer", "unit": "nats"}
-    for key in old.keys() - {"teacher", "baselines", "points", "profiles"}:
+    for key in old.keys() - {"teacher", "baselines", "points", "profiles", "searched"}:
         assert new[key] == old[key]
+    assert new["searched"] == [{**trial, "shape": "", "seconds": None} for trial in old["searched"]]
     assert new["profiles"] == {
         name: {**profile, "objective": "mean", "screen": True} for name, profile in old["profiles"].items()
     }
