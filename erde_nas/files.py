@@ -45,6 +45,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock that is this file; the file stays as it is."""
+    try:
+        import fcntl
+
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):  # Windows, no such file
+        return False
+    return False
+
+
 def is_temporary(name: str) -> bool:
     """Whether `write_atomic` gave a file this name: one is left behind where the process is killed."""
     return name.startswith(".") and name.endswith(".tmp")

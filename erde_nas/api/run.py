@@ -10,14 +10,17 @@ from erde_nas.api.inputs import folder_of, number_of
 from erde_nas.api.student import Student, Students, profile_name
 from erde_nas.api.tables import Records, html_table, lines_html
 from erde_nas.errors import UserError
+from erde_nas.files import is_locked
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
+from erde_nas.report.answer import answer_text
 from erde_nas.report.build import write_report
+from erde_nas.report.markdown import state_of
 from erde_nas.report.tables import front_table, front_tables, summary_sentence
 from erde_nas.report_data.goal import GoalOutcome
 from erde_nas.report_data.json_records import to_json
 from erde_nas.report_data.report import Report
-from erde_nas.report_data.report_file import read_report
+from erde_nas.report_data.report_file import FILE, MANIFEST, read_report
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +137,8 @@ class Run:
         return to_json(self.results)
 
     def __str__(self) -> str:
-        return f"{front_table(self.results)}\n\n{summary_sentence(self.results)}"
+        state = f"{found}\n\n" if (found := state_of(self.results)) else ""
+        return f"{state}{front_table(self.results)}\n\n{answer_text(self.results, self.folder)}"
 
     __repr__ = __str__
 
@@ -147,13 +151,35 @@ class Run:
         return "\n".join([*parts, lines_html([summary_sentence(self.results), *target])])
 
 
-def load_run(folder: str | PathLike[str]) -> Run:
+def load_run(folder: str | PathLike[str], *, so_far: bool = False) -> Run:
     """The run in a folder, as its report describes it.
 
-    Raises UserError where there is no run, none with a report yet, or one whose report is damaged.
+    Args:
+        folder: the run's.
+        so_far: of a run that is at work, or has no report yet, what it has found until now; its `results` are marked
+            `unfinished`.
+
+    Raises:
+        UserError: where there is no run, none with a report (or with `so_far` a candidate) yet, or one whose report is
+            damaged.
     """
     out = folder_of(folder)
+    if so_far and _grows(out):
+        from erde_nas.results.so_far import report_so_far
+
+        return Run(out, report_so_far(out))
     return Run(out, read_report(out))
+
+
+def _grows(folder: Path) -> bool:
+    """Whether a folder holds a run that knows more than its report: it is at work, or was ended without a new one."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    report, study = folder / FILE, folder / "study.db"
+    if is_locked(folder / ".lock") or not report.is_file():
+        return True
+    newer = study.is_file() and study.stat().st_mtime > report.stat().st_mtime
+    return newer and read_report(folder).interrupted
 
 
 def run_of(run: Run | str | PathLike[str]) -> Run:

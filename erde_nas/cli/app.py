@@ -113,8 +113,8 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
 
 @app.command()
 def report(out: options.Out, as_json: options.AsJson = False) -> None:
-    """Show a run's front as a table and write its report files again."""
-    run = erde_nas.load_run(out)
+    """Show a run's front as a table and write its report files again; of a run at work, what it has found so far."""
+    run = erde_nas.load_run(out, so_far=True)
     run.report()
     if as_json:
         print(json.dumps(run.to_dict(), indent=1))

@@ -42,16 +42,17 @@ CONDITIONS = (
 def write_report(run_dir: Path, report: Report) -> list[Path]:
     """Writes all files of the report into `run_dir` and returns their paths; existing ones are replaced.
 
-    Every file is complete before the first is replaced, so that a failure leaves the former report as it was. Raises
-    UserError where the folder cannot be written.
+    An unfinished run gets no pareto.json. Every file is complete before the first is replaced, so that a failure leaves
+    the former report as it was. Raises UserError where the folder cannot be written.
     """
     contents = {
         "pareto.csv": pareto_csv(report).encode(),
         "report.md": markdown(report).encode(),
         "report.html": page(report, run_dir).encode(),
         "front.png": front_png(report),
-        FILE: report_json(report).encode(),
     }
+    if not report.unfinished:  # what is read from the folder later must be the whole
+        contents[FILE] = report_json(report).encode()
     try:
         _replace(run_dir, contents)
     except OSError as error:

@@ -143,14 +143,16 @@ def _arrows(report: Report, rows: Sequence[Row]) -> list[tuple[int, int]]:
 def progress(report: Report) -> Json | None:
     """The hypervolume that the candidates so far dominate, after each of them; None where there is nothing to compare.
 
-    In validation error and the cost of the first profile as a share of the teacher's, up to (1, 1); MACs where latency
-    was not estimated. Each candidate counts at the operating point that the search chose for it.
+    In validation error and the cost of the first profile, or MACs where latency was not estimated, up to (1, 1): costs
+    are shares of the teacher's, or of the dearest candidate's before that is measured. Each candidate counts at the
+    operating point that the search chose for it.
     """
     teacher = teacher_row(report)
     for cost in [*report.profiles, MACS]:
         whole = teacher.cost(cost) if teacher else None
         known = [_searched_cost(trial, cost) for trial in report.searched]
-        if whole and any(value is not None for value in known):
+        whole = whole or max((value for value in known if value is not None), default=None)
+        if whole:
             break
     else:
         return None
@@ -160,7 +162,8 @@ def progress(report: Report) -> Json | None:
             points = np.vstack([points, [1 - trial.val_accuracy, value / whole]])
         values.append(round(hypervolume(points, np.ones(2)) if len(points) else 0.0, 5))
     failed = [place for place, trial in enumerate(report.searched) if trial.state == "failed"]
-    return {"cost": panel_title(cost), "values": values, "failed": failed}
+    of = "teacher's" if teacher else "dearest candidate's"
+    return {"cost": panel_title(cost), "of": of, "values": values, "failed": failed}
 
 
 def _searched_cost(trial: SearchedTrial, cost: str) -> float | None:

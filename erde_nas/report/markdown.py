@@ -21,13 +21,14 @@ from erde_nas.report.tables import Table, front_tables
 from erde_nas.report_data.report import Report
 
 INTERRUPTED = "This run was interrupted: what follows is what had been finished by then."
+UNFINISHED = "This run is not finished: what follows is what it has found so far."
 
 
 def markdown(report: Report) -> str:
     """The whole file. The picture beside it is front.png."""
     parts = [f"# {markdown_text(title(report))}"]
-    if report.interrupted:
-        parts.append(f"**{INTERRUPTED}**")
+    if state := state_of(report):
+        parts.append(f"**{state}**")
     parts += [
         markdown_text(summary_sentence(report)),
         _facts(run_facts(report)),
@@ -42,6 +43,11 @@ def markdown(report: Report) -> str:
     parts += ["## How it was measured", "\n".join(f"- {sentence}" for sentence in PROTOCOL)]
     parts += [_section(profiles_table(report), "##"), _facts(environment_facts(report))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def state_of(report: Report) -> str:
+    """What a reader must know of a run that did not come to its end; empty where it did."""
+    return UNFINISHED if report.unfinished else INTERRUPTED if report.interrupted else ""
 
 
 def _section(table: Table, level: str) -> str:

@@ -24,7 +24,7 @@ from erde_nas.report.facts import (
     title,
     trials_table,
 )
-from erde_nas.report.markdown import INTERRUPTED
+from erde_nas.report.markdown import state_of
 from erde_nas.report.offers_html import key_figures, not_offered, offered_tables
 from erde_nas.report.student_data import student_data
 from erde_nas.report.summary import chosen, summary_sentence
@@ -91,7 +91,7 @@ def _data(report: Report, folder: str) -> str:
 def _answer(report: Report, folder: Path | str) -> str:
     facts = dict(run_facts(report))
     data = facts.get("Data", "")
-    alerts = [("Interrupted", INTERRUPTED)] if report.interrupted else []
+    alerts = [("Not the end", state)] if (state := state_of(report)) else []
     alerts += [(term, facts[term]) for term in ALERTS if term in facts]
     shown = "\n".join(f'<p class="alert"><b>{escape(term)}.</b> {escape(text)}</p>' for term, text in alerts)
     held_back = not_offered(report)

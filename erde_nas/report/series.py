@@ -129,7 +129,7 @@ def accuracy_range(report: Report) -> tuple[float, float]:
     anchors = [
         (height(row) - interval(row)[0], height(row) + interval(row)[1]) for row in rows if look(row) != "searched"
     ]
-    all_fit = report.interrupted or not anchors
+    all_fit = report.interrupted or report.unfinished or not anchors
     anchors += [(value, value) for value in (searched if all_fit else searched[len(searched) // 2 :])]
     if not anchors:
         return 0.0, 100.0

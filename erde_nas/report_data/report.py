@@ -193,6 +193,7 @@ class Report:
     own_teacher: tuple[str, ...] = ()  # remarks on a checkpoint of the user's
     environment: Environment = Environment()
     interrupted: bool = False
+    unfinished: bool = False  # the run is at work, or was ended before it could write a report
     unmeasured: dict[str, str] = field(default_factory=dict)  # profiles whose device was lost, and how
     left_out: dict[str, str] = field(default_factory=dict)  # files without numbers, and why
     screened: tuple[ScreenedPoint, ...] = ()  # what a brief measurement ruled out, and why

@@ -36,7 +36,7 @@ from erde_nas.report_data.report import (
 from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.results.evidence import curves_of, students_of
 from erde_nas.results.measured_file import read_measured
-from erde_nas.results.offers import front_hypervolumes, offer
+from erde_nas.results.offers import front_hypervolumes, offer, offer_estimated
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.forecast import Forecast
@@ -48,14 +48,17 @@ PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "p
 
 
 def build_report(run: RunContext, interrupted: bool) -> Report:
-    """The report of what is finished. Searched students that are not appear as estimated points, not offered."""
+    """The report of what is finished. Searched students that are not appear as estimated points, not offered but where
+    the run was interrupted before anything was measured."""
     recipe, profiles, rule = run.context.recipe, run.context.profiles, exit_rule(run.context.recipe.exit_rule)
     trials, measured = run.store.trials(), read_measured(run.store)
     points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
-    points += [
-        _searched(trial, profiles, why) for trial in searched_front(trials) if trial.student not in measured.students
-    ]
+    rest = [trial for trial in searched_front(trials) if trial.student not in measured.students]
+    searched = [searched_point(trial, profiles, why) for trial in rest]
+    if interrupted and not points:
+        searched, fronts = offer_estimated(searched, profiles)
+    points += searched
     return Report(
         schema=SCHEMA,
         objectives=tuple(objective_names(recipe.search, profiles)),
@@ -69,11 +72,11 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         exit_rule=ExitRuleFacts(rule.name, rule.text, rule.unit),
         profiles={profile.name: ProfileFacts(**profile.model_dump(mode="json")) for profile in profiles},
         fronts={name: tuple(front) for name, front in fronts.items()},
-        searched=tuple(map(_row, trials)),
+        searched=tuple(map(searched_trial, trials)),
         rank_correlation=searched_and_finished(recipe.search.evaluator, trials, [*measured.points, *measured.screened]),
         latency_model=_latency_model(run, trials),
         rank_check=rank_check_report(run.store, recipe.search.evaluator, trials),
-        teacher_check=_teacher_check(run),
+        teacher_check=teacher_check(run.store),
         own_teacher=run.store.manifest().own_teacher,
         environment=_environment(run),
         interrupted=interrupted,
@@ -169,20 +172,22 @@ def _latency_model(run: RunContext, trials: Sequence[Trial]) -> dict[str, Latenc
     return forecast.summary(run.store.manifest().latency_skipped or {})
 
 
-def _teacher_check(run: RunContext) -> TeacherCheck | None:
+def teacher_check(store: RunStore) -> TeacherCheck | None:
     """How the teacher compared with a student without it; None where that was not asked."""
-    found = run.store.manifest().teacher_check
+    found = store.manifest().teacher_check
     return None if found is None else TeacherCheck(found.teacher, found.student, found.trusted)
 
 
-def _row(trial: Trial) -> SearchedTrial:
+def searched_trial(trial: Trial) -> SearchedTrial:
+    """A trial as the report's search history has it."""
     known = {key: getattr(trial.judged, key, None) for key in ("val_accuracy", "macs", "params", "latency_ms")}
     if trial.findings is not None:
         known |= {"shape": shape_text(trial.findings.arch.to_dict()), "seconds": trial.findings.seconds}
     return SearchedTrial(trial.student, trial.state, trial.reason, **known)
 
 
-def _searched(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:
+def searched_point(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:
+    """A complete trial as a point that is not offered, and why; its latencies are estimated."""
     findings, judged = trial.findings, trial.judged
     assert findings is not None
     assert judged is not None

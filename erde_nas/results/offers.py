@@ -39,6 +39,20 @@ def offer(
     return [replace(point, remarks=_remarks(point, points, parents)) for point in judged], fronts
 
 
+def offer_estimated(points: Sequence[Point], profiles: Sequence[HardwareProfile]) -> tuple[list[Point], Fronts]:
+    """Before anything is measured: offered is what none dominates by validation accuracy and estimated costs."""
+    able = [replace(point, offered=True) for point in points]
+    fronts = {"macs": _front(able, lambda point: point.macs)}
+    fronts |= {profile.name: _front(able, partial(_expected_mean, profile=profile.name)) for profile in profiles}
+    kept = {index for front in fronts.values() for index in front}
+    return [replace(p, reason="") if i in kept else points[i] for i, p in enumerate(able)], fronts
+
+
+def _expected_mean(point: Point, profile: str) -> float | None:
+    latency = point.latency_ms.get(profile)
+    return None if latency is None else latency.expected_mean
+
+
 def mean_latency(point: Point, profile: str) -> float | None:
     """The measured mean under a profile, if there is one."""
     latency = point.latency_ms.get(profile)

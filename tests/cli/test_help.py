@@ -9,7 +9,7 @@ import typer
 from erde_nas import __version__
 from erde_nas.cli.app import app
 
-HEAVY = ("torch", "onnx", "onnxruntime", "optuna", "nni", "sklearn", "scipy", "matplotlib", "plotly")
+HEAVY = ("torch", "onnx", "onnxruntime", "optuna", "nni", "sklearn", "scipy", "matplotlib")
 
 
 def commands(command=None, path: tuple[str, ...] = ()):

@@ -36,9 +36,15 @@ def test_a_folder_without_a_run(refused, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_without_a_report_yet(refused, run):
+def test_a_run_without_a_report_yet_shows_what_it_has(cli, refused, run, shortlisted, tmp_path):
     (run / "pareto.json").unlink()
-    assert refused("report", run) == (
+    done = cli("report", run)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("This run is not finished")
+    assert shortlisted in done.out
+    assert not (run / "pareto.json").exists()
+    assert json.loads(cli("report", run, "--json").out)["unfinished"]
+    assert refused("export", run, "--student", shortlisted, "--to", tmp_path / "ship") == (
         f"{run} holds a run without a report yet; continue it with `erde-nas search RECIPE --out {run}`"
     )
 

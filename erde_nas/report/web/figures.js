@@ -81,7 +81,7 @@ function mark(point, key, kind) {
 /** The hypervolume after each candidate; failures are crosses on the axis. */
 function drawProgress(host, progress) {
   const {values, failed} = progress, heading = "Hypervolume of what was found so far";
-  const made = figure(heading, `validation error and ${progress.cost}, as a share of the teacher's`, "search-progress",
+  const made = figure(heading, `validation error and ${progress.cost}, as a share of the ${progress.of}`, "search-progress",
     () => [["candidate", "hypervolume", "failed"], ...values.map((value, i) => [i + 1, value, failed.includes(i)])]);
   host.append(made.frame);
   const domain = around(values, false), gains = values.map((value, i) => value - (values[i - 1] || 0));
