@@ -80,6 +80,7 @@ def _data(report: Report, folder: str) -> str:
         "progress": progress(report),
         "classes": [one_line(name) for name in report.dataset.classes],
         "perClass": report.dataset.images_per_class.get("test", ()),
+        "pictures": report.pictures,
         "rule": {"text": report.exit_rule.text, "unit": report.exit_rule.unit},
         "profile": best.profile if best else next(iter(report.profiles), ""),
         "teacherVal": None if report.teacher is None else round(100 * report.teacher.val_accuracy, 4),

@@ -104,6 +104,7 @@ def _answers(answers: TestAnswers, whole: bool) -> Json:
         "classRight": answers.class_right,
         "confusion": answers.confusion if whole else (),
         "calibration": answers.calibration,
+        "examples": answers.examples,
     }
 
 

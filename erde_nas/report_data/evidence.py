@@ -5,6 +5,7 @@ Reports of earlier versions have none of it; whoever shows it does without.
 
 from dataclasses import dataclass
 
+Example = tuple[int, int, int]  # the place of a test image, its class, the answer
 Bin = tuple[int, float, int]  # images, their mean confidence, how many of them were answered rightly
 
 
@@ -15,7 +16,8 @@ class TestAnswers:
     `left` counts the images that left at each exit, `right` those among them that were answered rightly. `class_right`
     counts the right ones of each class, `confusion[true][answered]` all; both are empty where there are many classes.
     `calibration` has, for each exit, the images that left there in bins of their confidence, a tenth wide, empty bins
-    left out.
+    left out. `examples` are, for each exit, the first few images that left there and were answered rightly, then the
+    first few that were not.
     """
 
     __test__ = False  # no class of tests, whatever pytest makes of its name
@@ -25,6 +27,7 @@ class TestAnswers:
     class_right: tuple[int, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     calibration: tuple[tuple[Bin, ...], ...] = ()
+    examples: tuple[tuple[Example, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,7 @@ class Report:
     left_out: dict[str, str] = field(default_factory=dict)  # files without numbers, and why
     screened: tuple[ScreenedPoint, ...] = ()  # what a brief measurement ruled out, and why
     curves: dict[str, tuple[CurvePoint, ...]] = field(default_factory=dict)  # on validation, by file
+    pictures: dict[str, str] = field(default_factory=dict)  # small copies of test images as data URIs, by place
     students: dict[str, TrainedStudent] = field(default_factory=dict)  # how they came to be
 
     def __post_init__(self) -> None:

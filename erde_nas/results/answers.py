@@ -3,11 +3,12 @@
 import numpy as np
 from scipy.special import softmax
 
-from erde_nas.report_data.evidence import Bin, TestAnswers
+from erde_nas.report_data.evidence import Bin, Example, TestAnswers
 
 LISTED = 100  # classes whose right answers are counted one by one
 CONFUSED = 20  # classes of which the whole confusion is kept
 BINS = 10
+SHOWN = 6  # right, and as many wrong, examples of each exit
 
 
 def answers_on_test(logits: np.ndarray, labels: np.ndarray, taken: np.ndarray) -> TestAnswers:
@@ -24,12 +25,20 @@ def answers_on_test(logits: np.ndarray, labels: np.ndarray, taken: np.ndarray) -
         right=_counts(taken[right], exits),
         class_right=_counts(labels[right], classes) if classes <= LISTED else (),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
+        examples=tuple(_examples(labels, answered, taken == exit_) for exit_ in range(exits)),
         calibration=tuple(_bins(confidence[taken == exit_], right[taken == exit_]) for exit_ in range(exits)),
     )
 
 
 def _counts(values: np.ndarray, length: int) -> tuple[int, ...]:
     return tuple(np.bincount(values, minlength=length).tolist())
+
+
+def _examples(labels: np.ndarray, answered: np.ndarray, here: np.ndarray) -> tuple[Example, ...]:
+    """The first images `here` that are answered rightly, then the first that are not."""
+    right = answered == labels
+    chosen = [int(i) for kind in (right, ~right) for i in np.flatnonzero(here & kind)[:SHOWN]]
+    return tuple((i, int(labels[i]), int(answered[i])) for i in chosen)
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:

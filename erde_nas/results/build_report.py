@@ -37,6 +37,7 @@ from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.results.evidence import curves_of, students_of
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.offers import front_hypervolumes, offer, offer_estimated
+from erde_nas.results.pictures import pictures_of
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
 from erde_nas.searching.forecast import Forecast
@@ -85,6 +86,7 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         screened=measured.screened,
         curves=curves_of(run.store.folder, points),
         students=students_of(run.store),
+        pictures=pictures_of(run.context.dataset.test, points),
     )
 
 

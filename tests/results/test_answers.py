@@ -16,6 +16,7 @@ def test_counts_by_hand() -> None:
     assert found.confusion == ((1, 0, 0), (1, 1, 0), (0, 0, 1))
     sure = round(float(np.exp(9) / (np.exp(9) + 2)), 4)
     half = round(float(np.exp(2) / (np.exp(2) + 2)), 4)
+    assert found.examples == (((0, 0, 0), (2, 1, 0)), ((1, 1, 1), (3, 2, 2)))  # the right ones first
     assert found.calibration == (((2, sure, 1),), ((1, half, 1), (1, sure, 1)))
 
 

@@ -210,6 +210,8 @@ function drawMore(host, student, place) {
   if (answers) {
     if (answers.classRight.length && DATA.perClass.length) parts.push(["classes", "Accuracy per class", classTable(answers), note(at)]);
     if (answers.confusion.length) parts.push(["confusion", "What is taken for what", confusion(answers.confusion), note(`${at} Rows are the true classes, columns the answers.`)]);
+    const seen = answers.examples.map(own => own.filter(([image]) => DATA.pictures[image]));
+    if (seen.some(own => own.length)) parts.push(["images", "Images that leave, and those it gets wrong", ...examples(seen), note(`${at} The first of each kind, in the order of the test images.`)]);
     if (answers.calibration.some(bins => bins.length)) parts.push(["calibration", "Calibration of each exit", calibration(student, answers.calibration), note(`${at} A mark on the dotted line: the exit is as often right as its confidence says.`)]);
   }
   if (student.training) parts.push(["training", "How it came to be", training(student.training)]);
@@ -236,6 +238,15 @@ function confusion(counts) {
   return element("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion"}, element("table", {class: "confusion"},
     element("thead", {}, element("tr", {}, element("td", {}, ""), ...DATA.classes.map(name => element("th", {scope: "col"}, name)))),
     element("tbody", {}, ...counts.map((row, i) => element("tr", {}, element("th", {scope: "row"}, DATA.classes[i]), ...row.map((value, j) => cell(value, i, j)))))));
+}
+
+/** Small copies of test images: what leaves at each exit, the wrong answers behind the right ones. */
+function examples(seen) {
+  const name = i => DATA.classes[i] ?? String(i);
+  return seen.flatMap((own, i) => own.length ? [element("h3", {}, `Exit ${i}`), element("ul", {class: "images"}, ...own.map(([image, truth, answer]) => {
+    const wrong = truth !== answer;
+    return element("li", {class: wrong ? "wrong" : undefined}, element("img", {src: DATA.pictures[image], alt: `test image ${image}`}), name(truth), wrong ? element("b", {}, ` taken for ${name(answer)}`) : "");
+  }))] : []);
 }
 
 function calibration(student, bins) {
