@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import erde_nas
+from erde_nas.api import compare, inputs, measure, predict, progress, run, student, train
 from erde_nas.api import exits as own_exits
-from erde_nas.api import inputs, measure, predict, progress, run, student, train
 from erde_nas.distil import losses
 from erde_nas.report_data import goal, latency, point, report
 
@@ -31,7 +31,7 @@ Made from signatures and docstrings by `python docs/make_api.py`; a test fails w
 torch is loaded when something is trained. Every function raises `erde_nas.UserError` for a mistake in what was given,
 with the message that the command line prints. What they return shows itself as a table, in terminals and notebooks.
 """
-FUNCTIONS = ("search", "load_run", "compress", "exits", "export", "predict", "measure", "train")
+FUNCTIONS = ("search", "load_run", "compare", "compress", "exits", "export", "predict", "measure", "train")
 RECORDS = (
     run.Run,
     student.Student,
@@ -39,6 +39,7 @@ RECORDS = (
     predict.Answer,
     measure.Measurements,
     measure.Measurement,
+    compare.RunComparison,
     train.Comparison,
     train.SeedResult,
     report.Report,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from erde_nas import distil as distil
     from erde_nas import pareto as pareto
+    from erde_nas.api.compare import RunComparison as RunComparison
+    from erde_nas.api.compare import compare as compare
     from erde_nas.api.compress import compress as compress
     from erde_nas.api.exits import exits as exits
     from erde_nas.api.export import export as export
@@ -33,6 +35,7 @@ _PLACES = {
     "train": "erde_nas.api.train",
     "init": "erde_nas.api.init",
     "measure": "erde_nas.api.measure",
+    "compare": "erde_nas.api.compare",
     "compress": "erde_nas.api.compress",
     "exits": "erde_nas.api.exits",
     "export": "erde_nas.api.export",
@@ -40,6 +43,7 @@ _PLACES = {
     "verify": "erde_nas.api.verify",
     "load_run": "erde_nas.api.run",
     "Run": "erde_nas.api.run",
+    "RunComparison": "erde_nas.api.compare",
     "Student": "erde_nas.api.student",
     "Recipe": "erde_nas.recipe.recipe",
     "HardwareProfile": "erde_nas.recipe.profile",
@@ -52,9 +56,11 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "HardwareProfile",
     "Recipe",
     "Run",
+    "RunComparison",
     "SearchInterrupted",
     "Student",
     "UserError",
+    "compare",
     "compress",
     "exits",
     "export",

@@ -5,6 +5,7 @@ The API loads its libraries when a function of it is called, so that `erde-nas -
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -120,6 +121,14 @@ def report(out: options.Out, as_json: options.AsJson = False) -> None:
         print(json.dumps(run.to_dict(), indent=1))
     else:
         _print_run(run)
+
+
+@app.command()
+def compare(runs: options.Runs, picture: options.Picture = Path("compare.png")) -> None:
+    """Compare the fronts of runs: a table, a picture, and which keys of their recipes and profiles differ."""
+    found = erde_nas.compare(runs)
+    print(found)
+    print(f"\nPicture: {found.save_picture(picture)}")
 
 
 @app.command()

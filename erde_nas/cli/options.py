@@ -11,6 +11,8 @@ from erde_nas.cli.option_values import above_zero, whole
 MOST_SEED = 2**32 - 1  # what every generator takes
 
 Out = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of runs.", show_default=False)]
+Picture = Annotated[Path, typer.Option("--picture", metavar="FILE", help="Where the picture of all fronts goes.")]
 Profile = Annotated[
     list[str] | None,
     typer.Option(

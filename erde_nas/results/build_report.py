@@ -183,9 +183,10 @@ def teacher_check(store: RunStore) -> TeacherCheck | None:
 def searched_trial(trial: Trial) -> SearchedTrial:
     """A trial as the report's search history has it."""
     known = {key: getattr(trial.judged, key, None) for key in ("val_accuracy", "macs", "params", "latency_ms")}
-    if trial.findings is not None:
-        known |= {"shape": shape_text(trial.findings.arch.to_dict()), "seconds": trial.findings.seconds}
-    return SearchedTrial(trial.student, trial.state, trial.reason, **known)
+    row = SearchedTrial(trial.student, trial.state, trial.reason, **known)
+    if trial.findings is None:
+        return row
+    return replace(row, shape=shape_text(trial.findings.arch.to_dict()), seconds=trial.findings.seconds)
 
 
 def searched_point(trial: Trial, profiles: Sequence[HardwareProfile], why: str) -> Point:

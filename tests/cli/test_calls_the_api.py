@@ -10,7 +10,8 @@ import erde_nas
     [
         (["search", "mine", "--out", "run", "--trials", "3", "--device", "cpu"], "search", ("mine", "run"),
          {"trials": 3, "device": "cpu", "seed": None, "progress": True}),
-        (["report", "run"], "load_run", ("run",), {}),
+        (["report", "run"], "load_run", ("run",), {"so_far": True}),
+        (["compare", "a", "b"], "compare", (["a", "b"],), {}),
         (["compress", "run", "--student", "a", "--target", "speedup=2"], "compress", ("run", ["a"]),
          {"target": ["speedup=2"], "profile": None}),
         (["export", "run", "--student", "a", "--to", "folder", "--format", "onnx"], "export", ("run", "a", "folder"),
