@@ -127,8 +127,8 @@ def report(out: options.Out, as_json: options.AsJson = False) -> None:
 def compare(runs: options.Runs, picture: options.Picture = Path("compare.png")) -> None:
     """Compare the fronts of runs: a table, a picture, and which keys of their recipes and profiles differ."""
     found = erde_nas.compare(runs)
-    print(found)
-    print(f"\nPicture: {found.save_picture(picture)}")
+    path = found.save_picture(picture)
+    print(f"{found}\n\nPicture: {path}")
 
 
 @app.command()
