@@ -182,8 +182,10 @@ def teacher_check(store: RunStore) -> TeacherCheck | None:
 
 def searched_trial(trial: Trial) -> SearchedTrial:
     """A trial as the report's search history has it."""
-    known = {key: getattr(trial.judged, key, None) for key in ("val_accuracy", "macs", "params", "latency_ms")}
-    row = SearchedTrial(trial.student, trial.state, trial.reason, **known)
+    row, judged = SearchedTrial(trial.student, trial.state, trial.reason), trial.judged
+    if judged is not None:
+        latency = dict(judged.latency_ms)
+        row = replace(row, val_accuracy=judged.val_accuracy, macs=judged.macs, params=judged.params, latency_ms=latency)
     if trial.findings is None:
         return row
     return replace(row, shape=shape_text(trial.findings.arch.to_dict()), seconds=trial.findings.seconds)
