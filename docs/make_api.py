@@ -12,6 +12,8 @@ import erde_nas
 from erde_nas.api import compare, inputs, measure, predict, progress, run, student, train
 from erde_nas.api import exits as own_exits
 from erde_nas.distil import losses
+from erde_nas.networks.own import cuts
+from erde_nas.networks.own import network as own_network
 from erde_nas.report_data import goal, latency, point, report
 
 PAGE = Path(__file__).with_name("api.md")
@@ -31,7 +33,10 @@ Made from signatures and docstrings by `python docs/make_api.py`; a test fails w
 torch is loaded when something is trained. Every function raises `erde_nas.UserError` for a mistake in what was given,
 with the message that the command line prints. What they return shows itself as a table, in terminals and notebooks.
 """
-FUNCTIONS = ("search", "load_run", "compare", "compress", "exits", "export", "predict", "measure", "train")
+FUNCTIONS = (
+    *("search", "load_run", "init", "compare", "compress", "exits", "export"),
+    *("predict", "verify", "measure", "train", "own"),
+)
 RECORDS = (
     run.Run,
     student.Student,
@@ -42,6 +47,8 @@ RECORDS = (
     compare.RunComparison,
     train.Comparison,
     train.SeedResult,
+    own_network.OwnNetwork,
+    cuts.Cut,
     report.Report,
     point.Point,
     latency.Latency,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from erde_nas.api.export import export as export
     from erde_nas.api.init import init as init
     from erde_nas.api.measure import measure as measure
+    from erde_nas.api.own import own as own
     from erde_nas.api.predict import predict as predict
     from erde_nas.api.run import Run as Run
     from erde_nas.api.run import load_run as load_run
@@ -39,6 +40,7 @@ _PLACES = {
     "compress": "erde_nas.api.compress",
     "exits": "erde_nas.api.exits",
     "export": "erde_nas.api.export",
+    "own": "erde_nas.api.own",
     "predict": "erde_nas.api.predict",
     "verify": "erde_nas.api.verify",
     "load_run": "erde_nas.api.run",
@@ -67,6 +69,7 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "init",
     "load_run",
     "measure",
+    "own",
     "predict",
     "search",
     "train",

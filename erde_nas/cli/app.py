@@ -178,8 +178,15 @@ def exits(  # noqa: PLR0913 (typer makes an option of each parameter)
     image_size: options.ImageSize = None,
     flip: options.Flip = False,
     data_dir: options.DataDir = None,
+    listed: options.ListCuts = False,
 ) -> None:
-    """Attach early exits to a trained network of your own, which stays as it is, and write the folder to ship."""
+    """Attach early exits to a trained network of your own, which stays as it is, and write the folder to ship.
+
+    With --list, only show where it can be cut.
+    """
+    if listed:
+        print(erde_nas.own(model))
+        return
     if data is None or out is None:
         raise UserError(f"--{'data' if data is None else 'out'} is missing: exits learn from images, into a new folder")
     run = erde_nas.exits(

@@ -142,6 +142,9 @@ Formats = Annotated[
 OwnModel = Annotated[
     Path, typer.Argument(metavar="MODEL.pt2", help="A classifier that torch.export.save wrote.", show_default=False)
 ]
+ListCuts = Annotated[
+    bool, typer.Option("--list", help="Only print where it can be cut: a drawing, and a table by stage.")
+]
 OwnData = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ import erde_nas
          {"target": ["speedup=2"], "profile": None}),
         (["export", "run", "--student", "a", "--to", "folder", "--format", "onnx"], "export", ("run", "a", "folder"),
          {"formats": ["onnx"]}),
+        (["exits", "a.pt2", "--list"], "own", ("a.pt2",), {}),
         (["profile", "a.onnx", "--profile", "p", "--size", "8"], "measure", ("a.onnx", ["p"], None),
          {"size": 8, "compare": None}),
         (["predict", "a.onnx", "b.png", "--resize"], "predict", ("a.onnx", ["b.png"]), {"resize": True}),

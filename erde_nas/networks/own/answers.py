@@ -13,7 +13,7 @@ def check_steady(program: Program, inputs: Tensor, outs: tuple[Tensor, ...], nam
     """Raises UserError where the same inputs get other answers, when asked again or in other company, or none."""
     if any(isinstance(out, Tensor) and not out.isfinite().all() for out in outs):
         raise UserError(f"{name} gives values that are not finite; its weights are damaged")
-    if why := unsteady(program, inputs, outs):
+    if why := unsteady(program, inputs, outs, "an input"):
         raise UserError(f"{name} {why}; call model.eval() first: {EXPORT}")
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, fx
 from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
 from erde_nas.errors import UserError
 from erde_nas.networks.programs.graph import name_of
@@ -11,8 +12,6 @@ from erde_nas.networks.programs.program import EXPORT, Loaded
 COUNT = 4  # inputs that a program is tried on
 SEED = 0
 BRANCHES = ("cond", "while_loop", "map_impl", "scan", "associative_scan", "switch")
-BY_VALUE = ("item", "_local_scalar_dense", "nonzero", "nonzero_numpy", "masked_select", "unique", "unique_dim",
-            "_unique2", "unique_consecutive")  # fmt: skip
 
 
 def check_straight(exported: torch.export.ExportedProgram, name: str) -> None:
@@ -21,12 +20,9 @@ def check_straight(exported: torch.export.ExportedProgram, name: str) -> None:
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             target = node.target
             higher = isinstance(target, torch._ops.HigherOrderOperator)
-            if higher and str(target.name()) in BRANCHES:
-                what = f"{target.name()} ({node.name})"
-            elif name_of(node) in BY_VALUE:
-                what = f"{name_of(node)} ({node.name})"
-            else:
+            if not (higher and str(target.name()) in BRANCHES) and not free_unbacked_symbols(node.meta.get("val")):
                 continue
+            what = f"{target.name()} ({node.name})" if higher else f"{name_of(node) or node.name} ({node.name})"
             raise UserError(
                 f"{name} decides by its inputs' values what it runs, in {what}, so it cannot be cut into exits; export "
                 "a network that runs the same operations for every input"

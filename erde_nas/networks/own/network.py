@@ -3,6 +3,7 @@
 The answers are compared with the program's own: they are the same, or it is refused.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,12 +121,19 @@ def own_network(exported: torch.export.ExportedProgram, name: str, example: Tens
 
 def _described(exported: torch.export.ExportedProgram, name: str) -> Loaded:
     """The program as a graph that writes into no tensor."""
-    for form in (exported, None):
-        loaded = describe_program(form or exported.run_decompositions({}), name, dropout=True)
+    for functional in (False, True):
+        form = _functional(exported) if functional else exported
+        loaded = describe_program(form, name, dropout=True)
         if with_results(loaded.program.graph.graph):
             loaded.program.graph.recompile()
             return loaded
     raise UserError(f"{name} writes into a part of a tensor, as x[...] = y does, so it cannot be taken apart")
+
+
+def _functional(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own
+        return exported.run_decompositions({})
 
 
 def _freed(loaded: Loaded, inputs: Tensor, name: str) -> tuple[Program, str]:

@@ -245,12 +245,13 @@ def alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
     )
 
 
-def unsteady(program: Program, inputs: Tensor, outs: Sequence[Any]) -> str:
-    """How the answers `outs` to these inputs change, when asked again or in other company; empty where they do not."""
+def unsteady(program: Program, inputs: Tensor, outs: Sequence[Any], one: str = "an image") -> str:
+    """How the answers `outs` to these inputs change, when asked again or in other company; empty where they do not.
+    `one` is what an input is called."""
     if not alike(outs, program(inputs)):
         return "answers differently when asked again"
     if not alike([out[:1] for out in outs], program(inputs[:1])):
-        return "answers an image differently in other company, as a batch norm in training mode does"
+        return f"answers {one} differently in other company, as a batch norm in training mode does"
     return ""
 
 
