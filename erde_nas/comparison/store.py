@@ -6,14 +6,14 @@ It is kept under a hash of its whole `distil` section, so the same loss under tw
 import hashlib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
 from erde_nas.errors import UserError
-from erde_nas.files import problem, read_json, write_atomic, write_json
+from erde_nas.files import problem, read_json, sha256_of, write_atomic, write_json
 from erde_nas.recipe.distil import DistilSection
 from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.space.findings import STRICT
@@ -35,6 +35,7 @@ class TrainingRecord:
     last_loss: float | None = None
     seconds: float | None = None
     failed: str = ""
+    logits: str = ""  # the digest of logits.npz; runs of earlier versions have none
 
 
 _TRAINING = TypeAdapter(TrainingRecord)
@@ -74,7 +75,7 @@ def save_trained(folder: Path, validation: np.ndarray, test: np.ndarray, trainin
             np.savez(file, validation=validation.astype(np.float16), test=test.astype(np.float16))
 
     write_atomic(folder / "logits.npz", write)
-    save_training(folder, training)
+    save_training(folder, replace(training, logits=sha256_of(folder / "logits.npz")))
 
 
 def load_trained(folder: Path, loss: str, seed: int) -> TrainedStudent | None:
@@ -88,6 +89,8 @@ def load_trained(folder: Path, loss: str, seed: int) -> TrainedStudent | None:
         training = _TRAINING.validate_python(read_json(folder / "run.json"))
         if training.failed:
             return None
+        if training.logits and sha256_of(folder / "logits.npz") != training.logits:
+            raise ValueError("logits.npz is not what was written")
         with (folder / "logits.npz").open("rb") as file, np.load(file) as arrays:
             found = TrainedStudent(loss, seed, training.macs_per_exit, arrays["validation"], arrays["test"])
         for logits in (found.validation, found.test):

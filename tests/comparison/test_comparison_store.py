@@ -38,6 +38,14 @@ def test_a_truncated_run_is_one_clear_error(tmp_path: Path, left: int) -> None:
         load_trained(tmp_path, "kd", 0)
 
 
+def test_other_logits_in_its_place_are_one_clear_error(tmp_path: Path) -> None:
+    save_trained(tmp_path / "a", LOGITS, LOGITS, TRAINING)
+    save_trained(tmp_path / "b", LOGITS, -LOGITS, TRAINING)
+    (tmp_path / "b" / "logits.npz").replace(tmp_path / "a" / "logits.npz")
+    with pytest.raises(UserError, match=r"is damaged \(logits\.npz is not what was written\); remove that folder"):
+        load_trained(tmp_path / "a", "kd", 0)
+
+
 def test_why_a_training_failed_is_kept_and_it_gives_no_student(tmp_path: Path) -> None:
     save_training(tmp_path, replace(TRAINING, failed="the loss became nan"))
     assert load_trained(tmp_path, "kd", 3) is None

@@ -14,6 +14,7 @@ from torch import Tensor
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
+from erde_nas.networks.weights import DIGEST, digest_of
 
 _COMPUTE = TypeAdapter(Compute)
 DRAWN = "drawn"  # the state of the generator, beside the tensors by their numbers
@@ -43,9 +44,13 @@ class SavedTraining:
         if (begun := self.begun()) is None:
             return 0
         with safe_open(self.path, framework="pt") as file:
-            for number, tensor in enumerate(tensors):
-                tensor.copy_(file.get_tensor(str(number)))
-            generator.set_state(file.get_tensor(DRAWN))
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            known = (file.metadata() or {}).get(DIGEST)
+        if known is not None and known != digest_of(kept):
+            return 0  # damaged: it begins anew
+        for number, tensor in enumerate(tensors):
+            tensor.copy_(kept[str(number)])
+        generator.set_state(kept[DRAWN])
         return begun[0]
 
     def save(self, epochs: int, compute: Compute, tensors: Sequence[Tensor], generator: torch.Generator) -> None:
@@ -53,6 +58,7 @@ class SavedTraining:
         named = {str(number): tensor.detach().cpu().contiguous() for number, tensor in enumerate(tensors)}
         named[DRAWN] = generator.get_state()
         about = {"key": self.key, "epochs": str(epochs), "compute": json.dumps(asdict(compute))}
+        about[DIGEST] = digest_of(named)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_atomic(self.path, lambda temporary: save_file(named, temporary, about))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
+from erde_nas.networks.weights import DIGEST, digest_of
 from erde_nas.searching.supernet.weights import Weights
 
 FOLDER = "supernet"  # in the run folder
@@ -31,10 +32,11 @@ def weights_file(run_folder: Path, family: str) -> Path:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write it, replacing an earlier one in one step. Raises UserError where there is no room."""
-    named = {**checkpoint.weights, **{MOMENTUM + name: tensor for name, tensor in checkpoint.momenta.items()}}
+    named = {**checkpoint.weights, **_named(checkpoint.momenta)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     try:
-        write_atomic(path, lambda temporary: save_file(tensors, temporary, {"epochs": str(checkpoint.epochs)}))
+        about = {"epochs": str(checkpoint.epochs), DIGEST: digest_of(tensors)}
+        write_atomic(path, lambda temporary: save_file(tensors, temporary, about))
     except SafetensorError as error:
         raise UserError(f"{path} cannot be written ({error}); free space and run again") from error
 
@@ -47,10 +49,17 @@ def load(path: Path) -> Checkpoint | None:
     momenta: Weights = {}
     try:
         with safe_open(path, framework="pt") as file:
-            epochs = int((file.metadata() or {})["epochs"])
+            about = file.metadata() or {}
+            epochs = int(about["epochs"])
             for key in file.keys():  # noqa: SIM118 (not a mapping)
                 tensor: Tensor = file.get_tensor(key)
                 (momenta if key.startswith(MOMENTUM) else weights)[key.removeprefix(MOMENTUM)] = tensor
+        if DIGEST in about and about[DIGEST] != digest_of({**weights, **_named(momenta)}):
+            raise ValueError("its weights are not those that were written")
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to train the supernet again") from error
     return Checkpoint(weights, momenta, epochs)
+
+
+def _named(momenta: Weights) -> Weights:
+    return {MOMENTUM + name: tensor for name, tensor in momenta.items()}
