@@ -48,8 +48,9 @@ def key_figures(report: Report, folder: Path | str) -> str:
     row = best.row
     figures = [*_fast(report, best), _accurate(report, row, teacher), _small(row, teacher)]
     early = len(row.point.exit_fractions) > 1
-    at = " / ".join(percent(share, 0) for share in row.point.exit_fractions)
-    figures.append(("Leaves early", leaving_early(row.point) if early else "-", f"{at} % at each exit", False))
+    shares = " / ".join(percent(share, 0) for share in row.point.exit_fractions)
+    at = f"{shares} % at each exit" if early else "one exit, at which every image leaves"
+    figures.append(("Leaves early", leaving_early(row.point) if early else "–", at, False))
     cells = "".join(
         f'<div{DOUBTFUL if doubtful else ""}><dt>{escape(name)}</dt><dd class="big">{escape(value)}</dd>'
         f"<dd>{escape(text)}</dd></div>"

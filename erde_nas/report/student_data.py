@@ -8,12 +8,13 @@ from erde_nas.report.answer import export_command
 from erde_nas.report.architecture import drawing
 from erde_nas.report.budgets import Choice, budget_choices, budget_profiles, shipped_files
 from erde_nas.report.exits import exit_rows
-from erde_nas.report.points import Row, student_rows, teacher_row
+from erde_nas.report.points import Row, show_speed_up, student_rows, teacher_row
 from erde_nas.report.summary import chosen
-from erde_nas.report.units import one_line
+from erde_nas.report.units import latency_unit, one_line
 from erde_nas.report_data.evidence import TestAnswers
 from erde_nas.report_data.point import Point
 from erde_nas.report_data.report import Report
+from erde_nas.report_data.uncertainty import doubts, uncertainty
 
 Json = dict[str, Any]
 MOST_CONFUSIONS = 60  # students whose confusion is in the page: it grows with the square of the classes
@@ -72,11 +73,20 @@ def _profile(report: Report, profile: str, choices: Sequence[Choice], measured: 
                 "at": [float(f"{threshold:.4g}") for threshold in one.thresholds],
                 "budget": one.budget_ms,
                 "file": files.index(one.file),
-                **({} if one.point is None else {"point": places[id(one.point)]}),
+                **({} if one.point is None else {"point": places[id(one.point)], **_known(report, one.point, profile)}),
             }
             for one in choices
         ],
     }
+
+
+def _known(report: Report, point: Point, profile: str) -> Json:
+    """Mean and speed-up of a measured point with the digits that are known of them, and a ! where they are in doubt."""
+    latency = point.latency_ms[profile]
+    mean = latency.mean or 0.0
+    shown = latency_unit([mean]).show_with_symbol(mean, uncertainty(latency))
+    factor = show_speed_up(report, Row("student", 0, point), profile)
+    return {"mean": shown + ("!" if doubts(latency) else ""), "faster": factor.replace("x", "×")}
 
 
 def _measured(point: Point, whole: bool) -> Json:

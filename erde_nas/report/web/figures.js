@@ -12,7 +12,7 @@ function around(values, log) {
   if (!values.length) return log ? [1, 10] : [0, 1];
   const [low, high] = [Math.min(...values), Math.max(...values)];
   if (log) return high / low > 1.02 ? [low / (high / low) ** 0.06, high * (high / low) ** 0.06] : [low / 1.3, high * 1.3];
-  const air = 0.06 * (high - low) || 0.5;
+  const air = 0.06 * (high - low) || 0.1 * Math.abs(high) || 0.5;
   return [low - air, high + air];
 }
 

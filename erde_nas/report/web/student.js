@@ -35,7 +35,7 @@ function drawStudent(body, student) {
   update();
 }
 
-const description = student => student.parts.map(part => [part.family, part.size ? `${part.size}×${part.size} pixels` : "", `${part.blocks.length} blocks`].filter(Boolean).join(", ")).join(" + ");
+const description = student => student.parts.map(part => [part.family, part.size ? `${part.size}×${part.size} pixels` : "", `${part.blocks.length} block${part.blocks.length === 1 ? "" : "s"}`].filter(Boolean).join(", ")).join(" + ");
 
 /** The operating point that is looked at; without a measurement the one there is. */
 function placeOf(student, state) {
@@ -88,7 +88,7 @@ function curveSpec(student, state, input, show) {
   return {
     label: `Validation accuracy against mean latency of ${student.name}: ${places.length} operating points`, height: 300,
     x: {label: "mean per image", domain: [Math.max(0, domain[0]), domain[1]], text: ms => time(ms)},
-    y: {domain: around([...values, ...near], false)},
+    y: {domain: values.length + near.length > 1 ? around([...values, ...near], false) : [values[0] - 1, values[0] + 1]},
     lines: [{points: places.map(place => [place.ms, place.val]), colour: "var(--front)", width: 1.8, steps: true, opacity: 0.7},
       ...near.map(value => ({points: [Math.max(0, domain[0]), domain[1]].map(end => [end, value]), colour: "var(--teacher)", dash: "2 4", width: 1.2}))],
     texts: near.map(value => ({x: Math.max(0, domain[0]), y: value, dy: -5, text: "teacher"})),
@@ -107,10 +107,10 @@ function tellPlace(host, student, state, place) {
   const run = `python shipped/run.py photos --budget-ms ${place.budget}${profile.option}`;
   host.replaceChildren(
     element("dl", {class: "readout"},
-      pair("Mean latency", time(place.ms), point ? "measured" : "estimated"),
+      pair("Mean latency", place.mean || time(place.ms), point ? "measured" : "estimated"),
       pair("Validation", `${place.val.toFixed(1)}%`, DATA.teacherVal === null ? "" : `${signed(place.val - DATA.teacherVal)} against the teacher`),
       pair("Test", point && point.test !== null ? `${point.test.toFixed(1)}%` : "–", point && point.ci ? `95% CI ${point.ci.map(end => end.toFixed(1)).join("–")}` : "read at measured points alone"),
-      faster ? pair("Speed-up", `${point ? "" : "~"}${digits(faster)}×`, `teacher ${time(profile.teacher)}`) : "",
+      faster ? pair("Speed-up", place.faster || `~${digits(faster, 2)}×`, `teacher ${time(profile.teacher)}`) : "",
       pair("Leaves early", place.shares.length > 1 ? percent(early, 0) : "–", place.at.length ? `thresholds ${place.at.join(", ")} ${DATA.rule.unit}` : "one exit")),
     profile.keeps ? element("div", {class: "quiet"}, "To ship these thresholds, export the student and give the budget:") : "",
     ...(profile.keeps ? [student.export, run] : [student.export]).map(copied));
@@ -205,7 +205,7 @@ function fold(heading, ...children) {
 /** What became of the test images, calibration, and how the student came to be. */
 function drawMore(host, student, place) {
   const point = measuredAt(student, place), answers = point.answers, opened = new Set([...host.querySelectorAll("details[open]")].map(one => one.dataset.key));
-  const at = `On test, at the measured thresholds ${point.at.length ? point.at.join(", ") : "(none)"} of ${point.file || "the search"}.`;
+  const at = `On test, ${point.at.length ? `at the measured thresholds ${point.at.join(", ")} of ` : ""}${point.file || "the search"}.`;
   const parts = [];
   if (answers) {
     if (answers.classRight.length && DATA.perClass.length) parts.push(["classes", "Accuracy per class", classTable(answers), note(at)]);
