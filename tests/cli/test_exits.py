@@ -148,6 +148,8 @@ def test_the_bundle_runs_by_itself(done: Mine, tmp_path: Path) -> None:
 
 def test_commands_on_the_folder(done: Mine, cli: Callable[..., Any], refused: Callable[..., str]) -> None:
     assert "own" in cli("report", done.out).out
+    assert cli("export", done.out, "--student", "own", "--to", done.folder / "own").code == 0
+    assert (done.folder / "own" / "model.onnx").is_file()
     assert "erde-nas exits" in refused("compress", done.out)
     assert "holds something already" in refused("exits", done.model, "--data", "digits", "--out", done.out, *HOW)
 
