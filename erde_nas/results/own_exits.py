@@ -31,13 +31,14 @@ from erde_nas.results.network_files import TrainedNetwork
 from erde_nas.results.timings import FinalTimings
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore, existing_run, locked
-from erde_nas.run.manifest import is_run
+from erde_nas.run.manifest import FILE, is_run
 from erde_nas.run.pace import Pace
 
 OWN = "own"  # the student that is the network itself, without exits
 ALL = "own-all"  # what every set is a part of: the network with every exit that was trained
 SETS = 3  # that are measured
 PLACES = 5  # at which exits are trained
+LEFT = ("students", "profiles", "timings.json", "measured.json", "study.db", "study.db-journal", "recipe.yaml", FILE)
 
 
 def own_run(store: RunStore, task: Task, model: OwnModel, meter: Meter) -> RunContext:
@@ -57,14 +58,14 @@ def own_run(store: RunStore, task: Task, model: OwnModel, meter: Meter) -> RunCo
 
 
 def forget_unfinished(folder: Path) -> None:
-    """Empty a folder in which exits were begun and nothing was finished. Raises UserError where it holds anything
-    else."""
+    """Remove what is left of exits that were begun in a folder and not finished. Raises UserError for a folder that
+    holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if is_run(folder) and existing_run(folder).recipe().space.own is not None and not (folder / REPORT).is_file():
         with locked(folder):
-            for path in folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in map(folder.joinpath, LEFT):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return
     raise UserError(f"--out {folder} holds something already; give a new folder")
 
