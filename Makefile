@@ -7,7 +7,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet -
 export PYTHONDONTWRITEBYTECODE :=
 OLD_PYTHON := the pinned versions need Python 3.11 or newer: make PYTHON=python3.11
 
-.PHONY: env search test test-slow test-extras test-older-cpu lint clean
+.PHONY: env search test test-slow test-extras test-older-cpu lint docs clean
 
 search: env
 	$(BIN)/erde-nas search quickstart --out runs/quickstart
@@ -33,6 +33,9 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/long_functions.py erde_nas
 
+docs: $(VENV)/.docs # the pages of site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 env: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -49,10 +52,14 @@ $(VENV)/.lint: $(VENV)/.installed
 	$(INSTALL) -e '.[lint]'
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
+	touch $@
+
 $(VENV)/.extras: $(VENV)/.test
 	$(INSTALL) -e '.[openvino,executorch,ray]'
 	touch $@
 
 clean:
-	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
