@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from erde_nas.api.predict import predict as predict
     from erde_nas.api.run import Run as Run
     from erde_nas.api.run import load_run as load_run
+    from erde_nas.api.search import plan as plan
     from erde_nas.api.search import search as search
     from erde_nas.api.student import Student as Student
     from erde_nas.api.train import train as train
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "search": "erde_nas.api.search",
+    "plan": "erde_nas.api.search",
     "train": "erde_nas.api.train",
     "init": "erde_nas.api.init",
     "measure": "erde_nas.api.measure",
@@ -70,6 +72,7 @@ __all__ = [  # literally, as type checkers want it; a test compares it with the 
     "load_run",
     "measure",
     "own",
+    "plan",
     "predict",
     "search",
     "train",

@@ -5,9 +5,10 @@ Whatever took time is in the run folder when a stage moves on, so the same call 
 
 import resource
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -56,7 +57,7 @@ from erde_nas.run.studies.shared import check_storage
 from erde_nas.searching.limits import check_reachable
 from erde_nas.searching.loop import explore
 from erde_nas.searching.objectives import objective_names, optimised
-from erde_nas.searching.probe import Planner
+from erde_nas.searching.probe import PlanAlone, Planned, Planner
 from erde_nas.searching.rank_check import check_ranks
 from erde_nas.searching.shortlist import finish, finish_shortlist
 from erde_nas.searching.supernet.evaluator import candidate_maker, train_supernets
@@ -79,7 +80,7 @@ def of_families(recipe: Recipe) -> None:
         )
 
 
-def search(
+def search(  # noqa: PLR0913 (what a call decides, besides the recipe)
     recipe: Recipe,
     profiles: Profiles,
     out: Path,
@@ -88,6 +89,7 @@ def search(
     meter: Meter,
     placement: Placement = ONE_WORKER,
     storage: str | None = None,
+    planner: type[Planner] = Planner,
 ) -> Report:
     """Search, finish, compress, measure and report; returns the report model, also where it was interrupted.
 
@@ -125,8 +127,18 @@ def search(
             _open_study(store, task, storage)
             set_aside_strays(store, meter.say)
             set_aside_stale(store, meter.say)
-            run = _prepare(store, task, Planner(task, store, meter, place.workers), meter)
+            run = _prepare(store, task, planner(task, store, meter, place.workers), meter)
             return _search(run, place, data_dir)
+
+
+def plan(
+    recipe: Recipe, profiles: Profiles, *, data_dir: Path | None, meter: Meter, placement: Placement = ONE_WORKER
+) -> None:
+    """Say what `search` would do in a new folder, and what that should take, by a few steps and measurements. Nothing
+    is trained; what was found out about this machine stays in the cache."""
+    with TemporaryDirectory(prefix="erde-nas-") as folder, suppress(Planned):
+        out = Path(folder) / "run"
+        search(recipe, profiles, out, data_dir=data_dir, meter=meter, placement=placement, planner=PlanAlone)
 
 
 def _search(run: RunContext, place: Place, data_dir: Path | None) -> Report:

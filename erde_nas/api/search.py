@@ -81,6 +81,38 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
     return Run(folder, report)
 
 
+def plan(  # noqa: PLR0913 (the keywords of search that a plan depends on)
+    recipe: RecipeLike,
+    *,
+    profiles: Profiles | None = None,
+    trials: int | None = None,
+    hours: float | None = None,
+    epochs_scale: float | None = None,
+    device: str = "auto",
+    data_dir: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: Progress = True,
+) -> None:
+    """Say what `search` would do in a new folder, and what each stage should take on this machine.
+
+    A few training steps and latencies are timed for that; nothing is trained, and no folder is written. `progress`
+    shows or hears the lines; the other arguments are those of `search`.
+
+    Raises:
+        UserError: for what `search` would refuse before it trains anything.
+    """
+    with telling(progress) as meter:
+        chosen = changed(_searchable(recipe_of(recipe)), trials=trials, hours=hours, epochs_scale=epochs_scale)
+        loaded = profiles_of(chosen.profiles if profiles is None else profiles)
+        from erde_nas import pipeline
+        from erde_nas.searching.workers.placement import Placement
+
+        if workers is not None:
+            number_of("workers", workers, 1, MOST_WORKERS, whole=True)
+        folder = None if data_dir is None else folder_of(data_dir)
+        pipeline.plan(chosen, loaded, data_dir=folder, meter=meter, placement=Placement(workers, None, device))
+
+
 def _searchable(recipe: Recipe) -> Recipe:
     """The recipe. Raises UserError where it is one for `train` alone."""
     if recipe.distil.preset is not None:

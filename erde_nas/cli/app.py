@@ -6,7 +6,7 @@ The API loads its libraries when a function of it is called, so that `erde-nas -
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,21 +85,24 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     cluster: options.Cluster = None,
     storage: options.Storage = None,
     deterministic: options.Deterministic = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
+    wishes: dict[str, Any] = {
+        "profiles": profile, "trials": trials, "hours": hours, "epochs_scale": epochs_scale,
+        "device": device, "data_dir": data_dir, "workers": workers,
+    }  # fmt: skip
     with continuable():
+        if dry_run:
+            if cluster or storage:
+                raise UserError("--dry-run plans for this machine alone; leave --cluster and --storage away")
+            return erde_nas.plan(recipe, **wishes)
         try:
             run = erde_nas.search(
                 recipe,
                 out,
-                profiles=profile,
-                trials=trials,
-                hours=hours,
+                **wishes,
                 seed=seed,
-                epochs_scale=epochs_scale,
-                device=device,
-                data_dir=data_dir,
-                workers=workers,
                 cluster=cluster,
                 storage=storage,
                 deterministic=deterministic,

@@ -245,6 +245,13 @@ StudentFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An expo
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale images of another size (bilinear).")]
 
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be done in a new folder, and how long it should take; nothing is trained."
+    ),
+]
+
 # init
 InitData = Annotated[
     str,

@@ -107,6 +107,10 @@ class Meter:
         """Estimated seconds until everything planned is done."""
         return self._time.seconds(time.monotonic())
 
+    def left_by_stage(self) -> dict[str, float]:
+        """The same by stage."""
+        return self._time.by_stage(time.monotonic())
+
     def left(self) -> str:
         """The time left in words; empty where it cannot be told yet, and where nothing is left."""
         if not self._time.open or self._time.worked < LEAST_WORK_S:

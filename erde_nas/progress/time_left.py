@@ -60,6 +60,10 @@ class TimeLeft:
             self.add(stage, 0.0, now)
         found.closed = True  # what it had been planned for beyond that says nothing of the pace
 
+    def by_stage(self, now: float) -> dict[str, float]:
+        """The same by stage, in the order in which they were planned; those of which nothing is left are not there."""
+        return {name: left for name in self._stages if (left := self._left(name, now))}
+
     @property
     def worked(self) -> float:
         """Seconds that planned stages took."""

@@ -115,6 +115,20 @@ class Planner(Listener):
         return replace(probe, candidate_s=time.monotonic() - begin, call_ms=call_ms * crowding())
 
 
+class PlanAlone(Planner):
+    """Says the plan with what each stage should take, and ends there: raises Planned."""
+
+    def on_planned(self, teacher_macs: float) -> None:
+        super().on_planned(teacher_macs)
+        for stage, seconds in self._meter.left_by_stage().items():
+            self._meter.say(f"{stage}: about {duration(seconds)}")
+        raise Planned
+
+
+class Planned(Exception):
+    """The plan is said, and nothing else was wanted."""
+
+
 def crowding() -> float:
     """How many times as long work takes that shares the cores with others: a latency does not say so, being a median
     of undisturbed calls."""
