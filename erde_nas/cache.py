@@ -19,7 +19,10 @@ def cache_dir() -> Path:
     """
     own = os.environ.get("ERDE_NAS_CACHE")
     if own:
-        return Path(own).expanduser()
+        try:
+            return Path(own).expanduser()
+        except RuntimeError:
+            raise UserError(f"ERDE_NAS_CACHE is {own}, but there is no such home folder; name it in full") from None
     home = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "erde-nas"
 

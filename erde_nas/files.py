@@ -21,11 +21,20 @@ from erde_nas.errors import UserError
 T = TypeVar("T")
 SCRATCH = "erde-nas-run-"  # how temporary folders begin
 YOUNG_S = 60.0  # a younger one may have no lock yet
+MOST_JSON = 200_000_000  # bytes; the largest of ours, of thousands of candidates, take a tenth
 RESTORE = "restore it, or use another folder"  # what to do about a damaged file, where there is nothing better
 
 
 class DamagedJson(UserError, ValueError):
     """A file that should hold JSON does not."""
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with the home folder in place of a leading `~`. Raises UserError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: there is no home folder of that name ({error}); write the path in full") from None
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -105,7 +114,13 @@ def problem(error: Exception) -> str:
 def read_json(path: Path, remedy: str = RESTORE) -> Any:
     """The JSON value in `path`. Raises DamagedJson, which ends in `remedy`, for anything else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MOST_JSON + 1)
+        if len(text) > MOST_JSON:
+            raise ValueError(f"it is larger than {MOST_JSON} bytes")
+        return json.loads(text.decode("utf-8"))
+    except IsADirectoryError as error:
+        raise DamagedJson(f"{path} is damaged (it is a folder); {remedy}") from error
     except (ValueError, RecursionError) as error:
         raise DamagedJson(f"{path} is damaged ({error}); {remedy}") from error
 

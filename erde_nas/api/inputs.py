@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from erde_nas.errors import UserError
+from erde_nas.files import expanded
 from erde_nas.recipe import shipped
 from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile, load_profile
@@ -107,7 +108,7 @@ def folder_of(folder: str | PathLike[str]) -> Path:
     """A folder or file that a caller names. Raises UserError for what is no path."""
     if not isinstance(folder, str | PathLike):
         raise UserError(f"a folder or file must be a text or a Path, but got {_kind(folder)}")
-    return Path(folder).expanduser()
+    return expanded(folder)
 
 
 def model_of(model: str | PathLike[str] | AtPoint) -> AtPoint | Path:

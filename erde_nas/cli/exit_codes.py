@@ -41,7 +41,8 @@ def run_command_line(app: Callable[..., Any]) -> None:
             with listening():
                 code = app(standalone_mode=False, prog_name="erde-nas")
         finally:
-            sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
+            if sys.stdout is not None:  # None: it was closed before the command began
+                sys.stdout.flush()  # here, and not when Python ends, a closed pipe and a full disk can be answered
     except UserError as error:
         _say_left_out(str(error))
         _fail(str(error))
@@ -89,6 +90,8 @@ def _fail(message: str) -> None:
 
 def _drop_output() -> None:
     """Python would try to write what is left of the output once more when it ends, and complain again."""
+    if sys.stdout is None:
+        return
     with suppress(OSError):
         sys.stdout.flush()
         return

@@ -17,7 +17,7 @@ def whole(option: str, least: int, most: int) -> Callable[[str], int]:
         except ValueError:
             value = None
         if value is None or not least <= value <= most:
-            raise UserError(f"{option} must be a whole number from {least} to {most}, but got '{text}'")
+            raise UserError(f"{option} must be a whole number from {least} to {most}, but got '{text:.60}'")
         return value
 
     return parse
@@ -32,7 +32,7 @@ def above_zero(option: str, most: float, what: str = "a number") -> Callable[[st
         except ValueError:
             value = math.nan
         if not 0 < value <= most:
-            raise UserError(f"{option} must be {what} above 0 and at most {most:g}, but got '{text}'")
+            raise UserError(f"{option} must be {what} above 0 and at most {most:g}, but got '{text:.60}'")
         return value
 
     return parse
@@ -41,7 +41,7 @@ def above_zero(option: str, most: float, what: str = "a number") -> Callable[[st
 def device(text: str) -> str:
     """Where to train."""
     if text not in DEVICES:
-        raise UserError(f"--device must be auto, cpu or cuda, but got '{text}'")
+        raise UserError(f"--device must be auto, cpu or cuda, but got '{text:.60}'")
     return text
 
 

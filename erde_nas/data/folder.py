@@ -19,6 +19,7 @@ from erde_nas.data.raw import Raw
 from erde_nas.data.transparency import about_alpha, spread
 from erde_nas.device.bundle_runner import names
 from erde_nas.errors import DataMissing, UserError
+from erde_nas.files import expanded
 from erde_nas.recipe.images import DatasetSection
 
 _SIDES = (32, 48, 64, 96)
@@ -31,7 +32,7 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
     Grayscale if every image is, else RGB, where `section.channels` says nothing. Raises UserError on a layout that is
     not clear, on empty classes and on images that cannot be used.
     """
-    root = (data_dir or Path()) / Path(section.path or "").expanduser()
+    root = (data_dir or Path()) / expanded(section.path or "")
     if not root.is_dir():
         kind = UserError if root.exists() else DataMissing
         raise kind(f"dataset.path: {root} is not a folder; name one with a sub-folder of images per class")

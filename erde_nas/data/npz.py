@@ -7,7 +7,6 @@ labels are integers 0..classes-1.
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,10 +14,12 @@ import numpy as np
 
 from erde_nas.data.dataset import Split
 from erde_nas.data.kind import DatasetKind
+from erde_nas.data.memory import available_bytes, readable
 from erde_nas.data.parts import PARTS, part_of, without_test, words_of
 from erde_nas.data.raw import Raw
 from erde_nas.device.bundle_runner import plain
 from erde_nas.errors import DataMissing, UserError
+from erde_nas.files import expanded
 from erde_nas.recipe.images import DatasetSection
 
 _CHANNELS = range(1, 5)
@@ -29,13 +30,11 @@ _WORDS = {
     **dict.fromkeys(("y", "label", "labels", "target", "targets"), "y"),
 }
 _EXPECTED = "expected images and labels, or x_train and y_train, and x_val, y_val, x_test, y_test where there are some"
-# RuntimeError: encrypted, or packed with a method that this Python lacks.
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(section: DatasetSection, data_dir: Path | None) -> Raw:
     """The arrays in `section.path` (relative to `data_dir` if given). Raises UserError that names file and array."""
-    path = (data_dir or Path()) / Path(section.path or "").expanduser()
+    path = (data_dir or Path()) / expanded(section.path or "")
     arrays = _arrays(path)
     found, others = _roles(path, arrays)
     if not found.get("train"):
@@ -98,12 +97,22 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         kind = UserError if path.exists() else DataMissing
         raise kind(f"dataset.path: {path} is no file; name an .npz file with images and labels")
     try:
-        with zipfile.ZipFile(path):  # numpy would take other files for .npy or for a pickle
-            pass
+        with zipfile.ZipFile(path) as archive:  # numpy would take other files for .npy or for a pickle
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > (free := available_bytes()):
+            raise UserError(
+                f"{path}: unpacks to {readable(unpacked)}, but {readable(free)} of memory are free; split it"
+            )
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read as an .npz file ({error}); write it with numpy.savez") from error
+            found = {name: file[name] for name in file.files}
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy's reader of headers raise all kinds where a file is damaged
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path}: cannot be read as an .npz file ({reason}); write it with numpy.savez") from error
+    if odd := sorted(name for name, array in found.items() if not isinstance(array, np.ndarray)):
+        raise UserError(f"{path}: {odd[0]} is no array; write it with numpy.savez")
+    return found
 
 
 def _split(path: Path, named: Mapping[str, str], arrays: dict[str, np.ndarray]) -> Split:

@@ -3,7 +3,6 @@
 The .mat files hold X (32, 32, 3, n) uint8 and y (n, 1) with labels 1..10, where 10 stands for the digit 0.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from erde_nas.data.dataset import Split
 from erde_nas.data.kind import DatasetKind
 from erde_nas.data.locate import locate
+from erde_nas.data.matlab import read_arrays
 from erde_nas.data.official import Remote, Source, damaged
 from erde_nas.data.raw import Raw, official_split
 from erde_nas.recipe.images import DatasetSection
@@ -26,8 +26,6 @@ _SOURCE = Source(
     ),
     note="Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised Feature Learning; non-commercial",
 )
-# What scipy raises on files cut off anywhere or damaged in their compressed part.
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, LookupError, NotImplementedError, zlib.error)
 
 
 def read_svhn(section: DatasetSection, data_dir: Path | None) -> Raw:
@@ -44,7 +42,7 @@ def _split(path: Path) -> Split:
     images, labels = _arrays(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise damaged(path, f"expected X as uint8 (32, 32, 3, n), but got {images.dtype} {images.shape}", _SOURCE)
-    digits = labels.ravel().astype(np.int64)
+    digits = labels.ravel().astype(np.int64) if np.isfinite(labels).all() else np.zeros(1, np.int64)
     wrong = np.flatnonzero((digits < 1) | (digits > 10))
     if len(wrong):
         raise damaged(path, f"labels must be 1..10, but image {wrong[0]} has label {digits[wrong[0]]}", _SOURCE)
@@ -53,16 +51,11 @@ def _split(path: Path) -> Split:
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    # Imported here because no other data set needs scipy.
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(path, variable_names=["X", "y"])
-    except (*_UNREADABLE, MatReadError) as error:
+        content, held = read_arrays(path, ("X", "y"))
+    except (OSError, ValueError, MemoryError) as error:
         raise damaged(path, f"cannot be read as a MATLAB file ({error})", _SOURCE) from error
-    if "X" not in content or "y" not in content:
-        held = [key for key in content if not key.startswith("__")]
+    if content.keys() != {"X", "y"}:
         raise damaged(path, f"expected the variables X and y, but found {held}", _SOURCE)
     return content["X"], content["y"]
 

@@ -47,7 +47,7 @@ CIRCLE, OTHER_NAMES = "links in a circle", "no images by their names"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISE = "session.x64quantprecision"  # x86 without VNNI then adds int8 products without loss, and more slowly
 SERIOUS = 3  # ONNX Runtime's log severity "error": it warns about the thresholds' default otherwise
-MAX_PIXELS = 178_956_970  # an image beyond is a bomb; it is Pillow's limit, too
+MAX_PIXELS = 64_000_000  # 8000 x 8000, for which decoding takes 0.8 GB: a file of 3 MB may hold a thousand times that
 PNG = b"\x89PNG\r\n\x1a\n"
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by PNG's colour type: gray, RGB, palette, gray and RGB with alpha
 
@@ -180,6 +180,11 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
 
     try:
         with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise RunError(
+                    f"{plain(str(path))}: is {file.width}x{file.height}, and at most {MAX_PIXELS:,} pixels are "
+                    "decoded; scale it down first"
+                )
             if size is not None and not resize and file.size != (size, size):
                 raise _other_size(path, file.size[::-1], size)
             if file.mode.startswith(("I", "F")):
@@ -234,12 +239,14 @@ def _other_size(path: Path, shape: Sequence[int], size: int) -> RunError:
 
 def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
     """(h, w), (h, w, channels) or (channels, h, w) uint8 in a .npy file -> (channels, size, size)."""
-    try:
-        pixels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(
-            f"{path}: cannot be read as an array ({str(error).splitlines()[0]}); write it with numpy.save"
-        ) from error
+    try:  # mapped, so that no more is taken of it than the file holds
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        held = isinstance(pixels, np.ndarray)  # not a file of several
+    except Exception as error:  # numpy evaluates the header as Python's literals, and raises all kinds
+        reason = plain((str(error).splitlines() or [""])[0]) or type(error).__name__
+        raise RunError(f"{path}: cannot be read as an array ({reason}); write it with numpy.save") from error
+    if not held:
+        raise RunError(f"{path}: cannot be read as an array (it holds several); write it with numpy.save")
     wanted = (channels, size, size)
     if pixels.ndim == 2:
         pixels = pixels[None]
@@ -403,6 +410,8 @@ class Student:
     def read(self, name: str) -> bytes:
         """A file of the bundle. Raises RunError where it is missing or is another one."""
         path = self.folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise RunError(f"{plain(name)} is no file of the bundle; export the student again")
         if not path.is_file():
             raise RunError(f"{path} is missing; export the student again")
         data = path.read_bytes()
@@ -416,8 +425,9 @@ def load_student(folder: Path) -> Student:
     path = folder / "student.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != 1:
+        if isinstance(data, dict) and data.get("schema", 1) != 1:
             raise RunError(f"{path} has schema {data['schema']}, but this run.py reads 1; take the run.py beside it")
+        _check(data, DESCRIBED, "")
         shape = data["input"]
         return Student(
             folder=folder,
@@ -432,8 +442,49 @@ def load_student(folder: Path) -> Student:
         )
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}); run.py belongs into an exported folder") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} does not describe an exported student ({error!r}); export it again") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} does not describe an exported student ({error}); export it again") from error
+
+
+COUNT = range(1, 65_537)
+POINT = {
+    "model": str,
+    "thresholds": [float],
+    "val_accuracy": float,
+    "latency_ms": {None: {"mean": float, "source": str}},
+}
+DESCRIBED = {  # what is read of student.json; a key None stands for any
+    "classes": [str],
+    "input": {"channels": COUNT, "size": COUNT},
+    "default": {"model": str, "thresholds": [float]},
+    "trade_offs": [POINT],
+    "profiles": {None: {"runtime": str, "device": str, "threads": COUNT}},
+    "models": {None: {"segments": [str]}},
+    "files": {None: {"sha256": str}},
+}
+
+
+def _check(value: Any, wanted: Any, where: str) -> None:
+    """Raises ValueError, with the place, where a JSON value is not what `wanted` describes."""
+    if isinstance(wanted, dict):
+        right = isinstance(value, dict) and all(key is None or key in value for key in wanted)
+        words = f"an object with {', '.join(map(str, filter(None, wanted)))}" if any(wanted) else "an object"
+    elif isinstance(wanted, list):
+        right, words = isinstance(value, list), "a list"
+    elif isinstance(wanted, range):
+        right, words = type(value) is int and value in wanted, f"from 1 to {wanted[-1]}"
+    elif wanted is float:
+        right, words = type(value) in (int, float) and abs(value) <= 1e300, "a number"
+    else:
+        right, words = isinstance(value, str), "a text"
+    if not right:
+        raise ValueError(f"{plain(where) or 'it'} must be {words}, but is {plain(repr(value))[:40]}")
+    if isinstance(wanted, list):
+        for number, item in enumerate(value):
+            _check(item, wanted[0], f"{where}[{number}]")
+    elif isinstance(wanted, dict):
+        for key in value if None in wanted else wanted:
+            _check(value[key], wanted.get(key, wanted.get(None)), f"{where}.{key}".lstrip("."))
 
 
 def usable_profiles(student: Student) -> list[str]:
@@ -528,8 +579,16 @@ def run_one(
     feed = {"image": image[None]}
     if thresholds:
         feed["thresholds"] = np.array(thresholds, np.float32)
-    logits, exit_index = session.run(["logits", "exit_index"], feed)
-    return logits[0], int(exit_index[0])
+    try:
+        logits, exit_index = session.run(["logits", "exit_index"], feed)
+        return logits[0], int(exit_index[0])
+    except Exception as error:  # whatever onnxruntime raises, and what it gives may have any shape
+        raise _not_run(error) from error
+
+
+def _not_run(error: Exception) -> RunError:
+    reason = plain((str(error).splitlines() or [""])[0][:300]) or type(error).__name__
+    return RunError(f"onnxruntime {onnxruntime.__version__} cannot run the model on this image: {reason}")
 
 
 def run_batch(
@@ -570,6 +629,10 @@ def entropy(logits: np.ndarray) -> np.ndarray:
 
 def describe(path: Path, classes: Sequence[str], logits: np.ndarray, exit_index: int) -> dict[str, Any]:
     """One image's answer: class, probability, exit, entropy (nats), and the logits (classes,) behind them."""
+    if np.shape(logits) != (len(classes),):
+        raise RunError(
+            f"the model gives {np.shape(logits)} logits, but {len(classes)} classes are named; export it again"
+        )
     shares = np.exp(logits - logits.max())
     best = int(logits.argmax())
     return {
@@ -582,12 +645,20 @@ def describe(path: Path, classes: Sequence[str], logits: np.ndarray, exit_index:
     }
 
 
+def _image_shape(session: onnxruntime.InferenceSession) -> tuple[int, int]:
+    """Channels and side of the images that a model takes. Raises RunError for another model."""
+    shape = session.get_inputs()[0].shape if session.get_inputs() else ()
+    if len(shape) != 4 or not all(isinstance(side, int) and side in COUNT for side in shape[1:]):
+        raise RunError(f"the model takes no square images of a fixed size, but {plain(str(shape))}; export it again")
+    return shape[1], shape[2]
+
+
 def classify(
     session: onnxruntime.InferenceSession, paths: Sequence[Path], classes: Sequence[str],
     thresholds: Sequence[float] | None = None, *, resize: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Each image by itself, through the file with its control flow."""
-    _, channels, size, _ = session.get_inputs()[0].shape
+    channels, size = _image_shape(session)
     for path in paths:
         logits, exit_index = run_one(session, read_image(path, channels, size, resize), thresholds)
         yield describe(path, classes, logits, exit_index)
@@ -598,11 +669,14 @@ def classify_batches(
     thresholds: Sequence[float], batch: int, *, resize: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """`batch` images at a time, through the segments."""
-    _, channels, size, _ = segments[0].get_inputs()[0].shape
+    channels, size = _image_shape(segments[0])
     for start in range(0, len(paths), batch):
         part = paths[start : start + batch]
         images = np.stack([read_image(path, channels, size, resize) for path in part])
-        logits, taken = run_batch(segments, images, thresholds)
+        try:
+            logits, taken = run_batch(segments, images, thresholds)
+        except Exception as error:  # as in `run_one`
+            raise _not_run(error) from error
         for path, row, exit_index in zip(part, logits, taken, strict=True):
             yield describe(path, classes, row, int(exit_index))
 
@@ -632,7 +706,7 @@ def main(words: Sequence[str] | None = None, folder: Path | None = None) -> int:
             print(json.dumps(list(rows), indent=1))
         else:
             for row in rows:
-                print(f"{plain(row['image'])}\t{row['class']}\t{row['probability']:.3f}\texit {row['exit']}")
+                print(f"{plain(row['image'])}\t{plain(row['class'])}\t{row['probability']:.3f}\texit {row['exit']}")
         sys.stdout.flush()
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -655,10 +729,12 @@ def answer(student: Student, given: argparse.Namespace) -> Iterator[dict[str, An
         point = within_budget(student, given.budget_ms, name)
         found = point["latency_ms"][name]
         print(
-            f"{point['model']}, {point['val_accuracy']:.2%} on validation, {found['mean']:.4g} ms mean "
+            f"{plain(point['model'])}, {point['val_accuracy']:.2%} on validation, {found['mean']:.4g} ms mean "
             f"({found['source']}) on {name}",
             file=sys.stderr,
         )
+    if point["model"] not in student.models:
+        raise RunError(f"student.json has no model {plain(point['model'])}; export the student again")
     model, thresholds = student.models[point["model"]], point["thresholds"]
     if lacks := missing(model.get("instructions", ())):
         print(f"{point['model']}: {lacks}", file=sys.stderr)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from erde_nas.data.images import list_images, read_image
@@ -115,7 +114,7 @@ def read_given_file(path: Path, folder: Path, size: Size | None = None) -> Given
         raise UserError(f"{path} does not exist; give an ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's, and others where a file is damaged
         raise UserError(f"{path} is {what_file(path)}") from error
     if not model.HasField("graph"):
         raise UserError(f"{path} is {what_file(path)}")
@@ -124,7 +123,12 @@ def read_given_file(path: Path, folder: Path, size: Size | None = None) -> Given
         weights = path.parent / WEIGHTS
         network = load_network(weights) if weights.is_file() and found.precision == "fp32" else None
         return GivenFile(str(path), DeployableFile(path, network), found)
-    return _foreign(path, model, folder, size)
+    try:
+        return _foreign(path, model, folder, size)
+    except UserError:
+        raise
+    except Exception as error:  # onnx and numpy raise many kinds where sizes and types in it do not fit
+        raise UserError(f"{path} is no ONNX file that can be measured: {short(error)}") from error
 
 
 def instructions_for(model: ModelProto, folder: Path) -> tuple[str, ...]:

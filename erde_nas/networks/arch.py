@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
+MOST_PIXELS, MOST_BLOCKS, MOST_WIDTH = 4096, 16_000, 1_000_000  # an architecture may come from a file of others
 Skip = Literal["identity", "projection", "none"]
 
 
@@ -50,6 +51,14 @@ class Arch:
     stem_stride: int = 1
     hints: tuple[int, ...] = ()
     weights: str = "torch"
+
+    def __post_init__(self) -> None:
+        sizes = (self.in_channels, self.classes, self.stem, *(block.width for block in self.blocks))
+        sizes += (*(block.hidden for block in self.blocks), *self.head_widths)
+        if not 1 <= self.image_size <= MOST_PIXELS or len(self.blocks) > MOST_BLOCKS:
+            raise ValueError(f"images of {self.image_size} pixels and {len(self.blocks)} blocks are no network of ours")
+        if min(sizes) < 0 or max(sizes) > MOST_WIDTH:
+            raise ValueError(f"widths must be from 0 to {MOST_WIDTH}, but are {min(sizes)} to {max(sizes)}")
 
     @cached_property
     def id(self) -> str:

@@ -21,8 +21,9 @@ from erde_nas.networks.attached import AttachedNetwork
 from erde_nas.networks.cascade import Cascade
 from erde_nas.networks.network import EarlyExitNetwork, blank
 from erde_nas.networks.segmented import SegmentedNetwork
-from erde_nas.registry import UnknownName
 
+HARMLESS = 50_000_000  # bytes of weights that are tried whatever the file holds
+SLACK = 4  # weights in 8 bits are the smallest that could be stored
 N = TypeVar("N", bound=nn.Module)
 DIGEST = "sha256"  # in the header
 
@@ -62,8 +63,13 @@ def _loaded(weights: Path, made: Callable[[dict[str, Any]], N]) -> N:
         if not path.is_file():
             raise UserError(f"{path} does not exist; a network is a .safetensors file with arch.json beside it")
     try:
-        network = made(read_json(description))
-    except (UnknownName, ValueError, KeyError, TypeError, ArithmeticError, RuntimeError, StopIteration) as error:
+        values = read_json(description)
+        with torch.device("meta"):  # whatever sizes it says, nothing is taken for them
+            needed = sum(tensor.nbytes for tensor in made(values).state_dict().values())
+        if needed > max(HARMLESS, SLACK * weights.stat().st_size):
+            raise ValueError(f"its weights would take {needed} bytes, but {weights.name} has {weights.stat().st_size}")
+        network = made(values)
+    except Exception as error:  # whatever layers raise of sizes that do not fit, and a file that holds something else
         raise UserError(f"{description} does not describe an erde-nas network: {error!r}") from error
     try:
         network.load_state_dict(read_weights(weights))

@@ -10,10 +10,12 @@ from onnx import ModelProto
 from erde_nas.device.exit_rules import ENTROPY
 from erde_nas.device.instructions import EXACT_INT8
 from erde_nas.errors import UserError
-from erde_nas.files import read_json
+from erde_nas.files import problem, read_json
 from erde_nas.onnx_files.nest import exit_rule_of, made_here, split, thresholds_of
 
 NOTES = {"classes", "exit_fractions", "precision"}  # in the metadata of every exported student
+MOST_PIXELS = 65_536
+PRECISIONS = ("fp32", "bf16", "int8")
 LFS = b"version https://git-lfs"  # how its pointers begin
 
 
@@ -43,10 +45,11 @@ def read_metadata(path: Path) -> Metadata:
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a model.onnx of a run's student")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)  # an exported student has its weights in the file
         split(model)
-    except (ValueError, DecodeError) as error:
-        reason = f"it is {what_file(path)}" if isinstance(error, DecodeError) or not path.stat().st_size else error
+    except Exception as error:  # protobuf and numpy raise many kinds where a file is damaged
+        damaged = isinstance(error, DecodeError) or not path.stat().st_size
+        reason = f"it is {what_file(path)}" if damaged else problem(error)
         raise UserError(
             f"{path} is not a student that erde-nas exported: {reason}; give a model.onnx of a run's student "
             "(`erde-nas profile` measures any classifier)"
@@ -54,16 +57,30 @@ def read_metadata(path: Path) -> Metadata:
     notes = {entry.key: entry.value for entry in model.metadata_props}
     if missing := NOTES - notes.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))} in its metadata; export the student again")
+    try:
+        return _of(model, notes)
+    except Exception as error:
+        raise UserError(f"{path} is damaged in its metadata: {problem(error)}; export the student again") from error
+
+
+def _of(model: ModelProto, notes: dict[str, str]) -> Metadata:
+    """Raises whatever protobuf and numpy do where these are damaged."""
     shape = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)[1:]
-    return Metadata(
+    instructions = notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "")
+    found = Metadata(
         tuple(notes["classes"].split("\n")),
         shape,
         thresholds_of(model),
         tuple(float(share) for share in notes["exit_fractions"].split()),
         notes["precision"],
-        tuple(notes.get("instructions", " ".join(EXACT_INT8) if notes["precision"] == "int8" else "").split()),
+        tuple(instructions.split()),
         exit_rule_of(model),
     )
+    if len(shape) != 3 or not all(1 <= side <= MOST_PIXELS for side in shape):
+        raise ValueError(f"its images are {shape}")
+    if len(found.exit_fractions) != len(found.thresholds) + 1 or found.precision not in PRECISIONS:
+        raise ValueError(f"{found.precision}, exit_fractions {found.exit_fractions}, thresholds {found.thresholds}")
+    return found
 
 
 def what_file(file: Path) -> str:
@@ -78,7 +95,9 @@ def what_file(file: Path) -> str:
 def what_folder(folder: Path) -> str:
     """What a folder is in whose place a model file is wanted, and the file in it to give."""
     if (folder / "student.json").is_file():
-        model = read_json(folder / "student.json").get("default", {}).get("model", "model.onnx")
+        described = read_json(folder / "student.json")
+        default = described.get("default") if isinstance(described, dict) else None
+        model = str(default.get("model", "model.onnx")) if isinstance(default, dict) else "model.onnx"
         return f"the folder of an exported student; give its file: {folder / model}"
     files = sorted(folder.glob("students/*/*.onnx")) or sorted(folder.glob("*.onnx"))
     kind = "a run" if (folder / "manifest.json").is_file() else "a folder"

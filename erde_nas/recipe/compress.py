@@ -22,7 +22,9 @@ class CompressOptions(Section):
     steps: Annotated[int, Field(ge=1, le=8)] = 1  # pruned in so many, with a little training between them
     calibration_images: Positive = 256  # of the training split
     int8_drop: Annotated[float, Field(ge=0, lt=1)] = 0.005  # more accuracy lost: layers stay fp32, then QAT
-    qat_epochs: Annotated[int, Field(ge=0)] = 2  # of quantization-aware training where fp32 layers do not help; 0: none
+    qat_epochs: Annotated[int, Field(ge=0, le=10**9)] = (
+        2  # of quantization-aware training where fp32 layers do not help; 0: none
+    )
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "CompressOptions":

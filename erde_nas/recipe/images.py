@@ -59,8 +59,8 @@ class ViewsSection(Section):
 
     later = ("crop_fill",)
 
-    crop_padding: Annotated[int, Field(ge=0)] = 0
+    crop_padding: Annotated[int, Field(ge=0, le=512)] = 0
     crop_fill: Literal["zeros", "reflect"] = "zeros"  # what the padding holds: black, or the image mirrored
     flip: Flip = False  # or alternating: each image is mirrored in every second view, half of them in the first
-    cutout: Annotated[int, Field(ge=0)] = 0
+    cutout: Annotated[int, Field(ge=0, le=512)] = 0
     cached_views: Positive = 8  # different views of each training image; epochs cycle through them

@@ -15,10 +15,10 @@ from pydantic import (
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.families import StageChoice, stage_ends
 from erde_nas.networks.models import MODELS, Model, model_arch
-from erde_nas.recipe.section import Positive, Section, one_of
+from erde_nas.recipe.section import MOST_STAGES, Depth, Section, one_of
 from erde_nas.registry import FAMILIES, HEADS
 
-Width = Annotated[int, Field(ge=8, multiple_of=8)]
+Width = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
 Kernel = Literal[3, 5, 7]
 Stride = Literal[1, 2]
 Expansion = Annotated[int, Field(ge=1, le=8)]
@@ -59,7 +59,7 @@ class NetworkSection(Section):
     model: ModelName | None = None
     family: Family = "resnet"
     stem: Width
-    depths: tuple[Positive, ...]
+    depths: Annotated[tuple[Depth, ...], Field(max_length=MOST_STAGES)]
     widths: tuple[Width, ...]
     strides: tuple[Stride, ...] | None = None  # of each stage's first block; null: 1, and 2 in each later stage
     kernel: Kernel = 3  # mobilenet and shufflenet: of the depthwise convolutions
@@ -117,7 +117,7 @@ class StudentSection(NetworkSection):
     """One student, described rather than searched: what `erde-nas distil` trains."""
 
     stem: Width = 16
-    depths: tuple[Positive, ...] = (1, 1, 1)
+    depths: Annotated[tuple[Depth, ...], Field(max_length=MOST_STAGES)] = (1, 1, 1)
     widths: tuple[Width, ...] = (16, 32, 64)
     expansion: Expansion = 4
     head: Head = "erde"

@@ -31,7 +31,9 @@ class OptimizerSection(Section):
     nesterov: bool = True
     schedule: Literal["one-cycle", "triangular"] = "one-cycle"  # docs/teacher.md: these and what follows
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the label that every class shares
-    lookahead: Annotated[int, Field(ge=0)] = 0  # steps after which slow weights take the trained ones' place; 0: never
+    lookahead: Annotated[int, Field(ge=0, le=10**9)] = (
+        0  # steps after which slow weights take the trained ones' place; 0: never
+    )
     decay_norms: bool = True  # whether weight decay holds for biases and the scales of norms, too
     bias_rate: Annotated[float, Field(gt=0)] = 1.0  # learning rate of biases outside of heads, as a multiple
 

@@ -18,14 +18,14 @@ HERE = "here"
 class MeasureSection(Section):
     """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
 
-    warmup_calls: Annotated[int, Field(ge=1)] = 30
-    calls_per_block: Annotated[int, Field(ge=5)] = 10
-    blocks: Annotated[int, Field(ge=3)] = 10
+    warmup_calls: Annotated[int, Field(ge=1, le=10**6)] = 30
+    calls_per_block: Annotated[int, Field(ge=5, le=10**6)] = 10
+    blocks: Annotated[int, Field(ge=3, le=10**6)] = 10
     processes: Positive = 6  # for the report, at least; the search uses one
-    stream_images: Positive = 256  # validation images in natural order
+    stream_images: Annotated[int, Field(ge=1, le=10**6)] = 256  # validation images in natural order
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
-    allowance_s: Annotated[float, Field(ge=0)] = 30  # or these seconds are spent on additional ones
-    timeout_s: Positive = 300  # that measuring may take for one file in one process
+    allowance_s: Annotated[float, Field(ge=0, le=1e6)] = 30  # or these seconds are spent on additional ones
+    timeout_s: Annotated[int, Field(ge=1, le=10**6)] = 300  # that measuring may take for one file in one process
 
 
 class LimitsSection(Section):
@@ -56,11 +56,13 @@ class HardwareProfile(Section):
     runtime: Annotated[str, one_of(RUNTIMES)] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
     provider: str | None = None  # of ONNX Runtime, where it is not that of the device
-    threads: Positive = 1
+    threads: Annotated[int, Field(ge=1, le=4096)] = 1
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
-    batch_size: Positive = 1
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 1
     objective: Objective = "mean"  # of the stream's latency or energy: the cost by which students are judged
-    channel_multiple: Positive = 8  # to which pruning rounds; some kernels run best with 16 or 32
+    channel_multiple: Annotated[int, Field(ge=1, le=4096)] = (
+        8  # to which pruning rounds; some kernels run best with 16 or 32
+    )
     screen: bool = True  # what a brief measurement shows to be dominated is not measured in full
     measure: MeasureSection = MeasureSection()
     limits: LimitsSection = LimitsSection()

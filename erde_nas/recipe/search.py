@@ -16,14 +16,16 @@ class SearchSection(Section):
     searcher: Annotated[str, one_of(SEARCHERS)] = "surrogate"  # docs/search.md says why
     evaluator: Literal["train", "supernet"] = "train"  # supernet: candidates are slices of weights trained once
     trials: Positive | None = 24  # candidates at most
-    hours: Annotated[float, Field(gt=0)] | None = None  # for the whole run; what finishing needs is kept back
+    hours: Annotated[float, Field(gt=0, le=1e6)] | None = None  # for the whole run; what finishing needs is kept back
     patience: Positive | None = None  # candidates in a row that do not raise the front's hypervolume, before it ends
     seed: Seed = 0
-    population: Annotated[int, Field(ge=2)] = 8
+    population: Annotated[int, Field(ge=2, le=100_000)] = 8
     objectives: tuple[Annotated[str, one_of(OBJECTIVES)], ...] = ("error", "latency")
     latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
     check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
-    rank_check: Annotated[int, Field(ge=0)] = 0  # candidates trained in full at the end, to see how well it ranked them
+    rank_check: Annotated[int, Field(ge=0, le=10**9)] = (
+        0  # candidates trained in full at the end, to see how well it ranked them
+    )
     accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
 
     @property
@@ -61,7 +63,9 @@ class SupernetSection(Section):
     """`evaluator: supernet`: one training per family of the space, of which every candidate is a slice."""
 
     train: OptimizerSection = OptimizerSection(epochs=20)  # all keys but lookahead
-    random: Annotated[int, Field(ge=0)] = 2  # sub-networks drawn in each step, besides the largest and the smallest
+    random: Annotated[int, Field(ge=0, le=1000)] = (
+        2  # sub-networks drawn in each step, besides the largest and the smallest
+    )
     inplace_weight: Weight = 0.2  # of what the others learn from the largest
     norm_images: Positive = 1024  # training images from which a candidate's batch norms take their statistics
 

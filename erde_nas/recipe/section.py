@@ -8,7 +8,9 @@ from pydantic_core import PydanticKnownError
 
 from erde_nas.registry import Registry
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**9)]  # what is counted; beyond that a number is a slip of the hand
+Depth = Annotated[int, Field(ge=1, le=1000)]  # blocks of a stage
+MOST_STAGES = 16
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 

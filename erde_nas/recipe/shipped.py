@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from erde_nas.errors import UserError
+from erde_nas.files import expanded
 
 Kind = Literal["search", "profiles"]
 
@@ -23,7 +24,7 @@ def find(kind: Kind, name_or_path: str) -> Path:
 
     What has a folder or an ending is a path. Raises UserError where there is no such file.
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.suffix not in (".yaml", ".yml") and path.name == name_or_path:
         return _named(kind, name_or_path)
     if path.is_file() and path.suffix in (".yaml", ".yml"):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from erde_nas.recipe.network import Expansion, Family, Head, Kernel, Stride, Width
-from erde_nas.recipe.section import Positive, Section
+from erde_nas.recipe.section import MOST_STAGES, Depth, Section
 
 
 class SpaceSection(Section):
@@ -17,7 +17,7 @@ class SpaceSection(Section):
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     stems: tuple[Width, ...] = (8, 16)
     stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)  # of the first convolution in images of at most 48 pixels
-    depths: tuple[tuple[Positive, ...], ...] = ()
+    depths: Annotated[tuple[tuple[Depth, ...], ...], Field(max_length=MOST_STAGES)] = ()
     widths: tuple[tuple[Width, ...], ...] = ()
     strides: tuple[tuple[Stride, ...], ...] | None = None  # of each stage's first block; null: 1, then 2 in each later
     kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution

@@ -8,7 +8,7 @@ from erde_nas.recipe.distil import Share
 from erde_nas.recipe.network import Head, NetworkSection, Width
 from erde_nas.recipe.normalisation import USUAL
 from erde_nas.recipe.optimizer import OptimizerSection
-from erde_nas.recipe.section import Positive, one_of
+from erde_nas.recipe.section import MOST_STAGES, Depth, one_of
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
@@ -28,7 +28,7 @@ class TeacherSection(NetworkSection):
     )
     classes: tuple[ClassName, ...] | None = None  # checkpoint: the names of its outputs, in their order
     stem: Width = 32
-    depths: tuple[Positive, ...] = (2, 2, 2)
+    depths: Annotated[tuple[Depth, ...], Field(max_length=MOST_STAGES)] = (2, 2, 2)
     widths: tuple[Width, ...] = (32, 64, 128)
     head: Head = "gap"
     head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: it learns from the last

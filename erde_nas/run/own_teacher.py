@@ -24,7 +24,7 @@ from erde_nas.measurement.int8_form import int8_form
 from erde_nas.measurement.profile_kinds import all_kinds, kinds_of, measured_together
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import accuracy_per_exit
-from erde_nas.networks.programs.program import load_program
+from erde_nas.networks.programs.from_file import load_program
 from erde_nas.onnx_files.answers import answers
 from erde_nas.onnx_files.deployable import DeployableFile
 from erde_nas.onnx_files.file_kind import FP32
@@ -67,7 +67,7 @@ def inspect_teacher(
     lines = [*found.remarks, *accuracy_lines(looked, dataset), *hints(found, looked, recipe.teacher, dataset)]
     lines += undeployable(found.network, profiles, dataset)
     name = Path(recipe.teacher.checkpoint).name
-    for line in lines:
+    for line in filter(None, [found.notice, *lines]):
         say(f"teacher {name}: {line}")
     return lines
 

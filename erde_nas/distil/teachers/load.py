@@ -19,9 +19,9 @@ from erde_nas.distil.teachers.program_teacher import class_order, program_teache
 from erde_nas.distil.teachers.timm_teacher import build_timm
 from erde_nas.distil.teachers.wrapper import Answer
 from erde_nas.errors import UserError
-from erde_nas.files import sha256_of
+from erde_nas.files import expanded, sha256_of
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.networks.programs.program import load_program
+from erde_nas.networks.programs.from_file import load_program
 from erde_nas.networks.weights import load_network
 from erde_nas.recipe.teacher import TeacherSection
 
@@ -35,6 +35,7 @@ class Checkpoint:
     network: nn.Module
     key: str  # hash of what determines its answers
     remarks: tuple[str, ...] = ()
+    notice: str = ""  # what reading its file may have done
 
 
 def load_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.device) -> tuple[nn.Module, str]:
@@ -53,6 +54,7 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     path = checkpoint_path(section)
     network: nn.Module
     remarks: tuple[str, ...] = ()
+    notice = ""
     how: Any = "checkpoint"
     order = class_order(section, dataset, path)
     if section.timm is not None:
@@ -73,7 +75,9 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
             )
         network = load_network(path)
     elif path.suffix == ".pt2":
-        network, remarks = program_teacher(load_program(path), section, dataset, path, device)
+        loaded = load_program(path)
+        network, remarks = program_teacher(loaded, section, dataset, path, device)
+        notice = loaded.notice
         how = ["program", PROGRAM_VERSION, normalisation_of(section, dataset)]
     else:
         raise UserError(
@@ -86,12 +90,12 @@ def read_checkpoint(section: TeacherSection, dataset: Dataset, device: torch.dev
     if order is not None and isinstance(network, EarlyExitNetwork):
         network = with_class_order(network, order)
     how = how if order is None else [how, order]
-    return Checkpoint(network, content_key([sha256_of(path), dataset.fingerprint, how]), remarks)
+    return Checkpoint(network, content_key([sha256_of(path), dataset.fingerprint, how]), remarks, notice)
 
 
 def checkpoint_path(section: TeacherSection) -> Path:
     """Raises UserError where there is no such file."""
-    path = Path(section.checkpoint or "").expanduser()
+    path = expanded(section.checkpoint or "")
     if not path.is_file():
         raise UserError(f"teacher checkpoint {path} does not exist; correct teacher.checkpoint in the recipe")
     return path

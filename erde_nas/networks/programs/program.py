@@ -107,20 +107,18 @@ class Loaded:
         batch = "any number of images" if self.program.batch.free else self.program.batch.text()
         outputs = len(outputs_of(self.program.graph))
         taken = f"takes {batch} of {size} as {str(self.dtype).removeprefix('torch.')}, gives {outputs} tensor"
-        return "; ".join([taken + ("s" if outputs > 1 else ""), *self.remarks])
-
-
-def load_program(path: Path) -> Loaded:
-    """Read a `.pt2` file as a teacher. Raises UserError where it is damaged, or takes something else than images."""
-    return describe_program(read_program(path, f"teacher {path}"), f"teacher {path}")
+        return "; ".join(filter(None, [taken + ("s" if outputs > 1 else ""), *self.remarks, self.notice]))
 
 
 def read_program(path: Path, name: str) -> torch.export.ExportedProgram:
-    """What a `.pt2` file holds; `name` is what messages call it. Raises UserError where it is damaged."""
+    """What a `.pt2` file holds; `name` is what messages call it. Raises UserError where it is damaged.
+
+    Its maker's code may run in this process: for files of others there is `from_file.load_program`.
+    """
     try:
         return torch.export.load(path)
     except Exception as error:  # torch.export raises many kinds for a damaged file
-        what = _what_it_is(path) or line_of(error)
+        what = what_it_is(path) or line_of(error)
         raise UserError(f"{name} is not a program that torch.export can load: {what}; {EXPORT}") from error
 
 
@@ -151,7 +149,7 @@ def describe_program(exported: torch.export.ExportedProgram, name: str, dropout:
     return Loaded(Program(graph, batch, others, tensors[0]), shape, sample.dtype, tuple(remarks), not remarks)
 
 
-def _what_it_is(path: Path) -> str:
+def what_it_is(path: Path) -> str:
     """What another file than a program seems to be; empty where it is an archive of the right kind. Nothing is
     unpickled."""
     if not path.stat().st_size:

@@ -11,6 +11,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DatabaseError
 
 from erde_nas.errors import UserError
+from erde_nas.files import problem
 from erde_nas.run.studies.records import distributions, freeze, thaw
 from erde_nas.run.studies.whole import WholeTrialStorage
 from erde_nas.space.interface import SearchSpace
@@ -27,7 +28,7 @@ class LocalStudy:
         """Open or create the study. Raises UserError for a damaged file."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._file, self._choices = file, distributions(space)
-        with self._writing():
+        with self._reading(), self._writing():
             self._study = optuna.create_study(
                 storage=WholeTrialStorage(f"sqlite:///{file}"),
                 study_name=STUDY,
@@ -39,7 +40,8 @@ class LocalStudy:
 
     def trials(self) -> list[Trial]:
         """See `Study.trials`."""
-        finished = (trial for trial in self._study.trials if trial.state.is_finished())
+        with self._reading():
+            finished = [trial for trial in self._study.trials if trial.state.is_finished()]
         return [thaw(frozen, number) for number, frozen in enumerate(finished)]
 
     def news(self) -> list[Trial]:
@@ -86,6 +88,19 @@ class LocalStudy:
 
     def close(self) -> None:
         """See `Study.close`: Optuna's own connections end with the object."""
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn what Optuna raises where a cell of its tables holds what does not belong there into a UserError."""
+        try:
+            yield
+        except (UserError, StorageInternalError, DatabaseError):
+            raise
+        except Exception as error:  # of SQLAlchemy's types, of Optuna's enumerations, of JSON
+            raise UserError(
+                f"{self._file} is damaged: {problem(error) or type(error).__name__}; restore the study, or search in a "
+                "new folder"
+            ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
