@@ -647,10 +647,10 @@ def describe(path: Path, classes: Sequence[str], logits: np.ndarray, exit_index:
 
 def _image_shape(session: onnxruntime.InferenceSession) -> tuple[int, int]:
     """Channels and side of the images that a model takes. Raises RunError for another model."""
-    shape = session.get_inputs()[0].shape if session.get_inputs() else ()
+    shape: Sequence[Any] = session.get_inputs()[0].shape if session.get_inputs() else ()
     if len(shape) != 4 or not all(isinstance(side, int) and side in COUNT for side in shape[1:]):
         raise RunError(f"the model takes no square images of a fixed size, but {plain(str(shape))}; export it again")
-    return shape[1], shape[2]
+    return int(shape[1]), int(shape[2])
 
 
 def classify(

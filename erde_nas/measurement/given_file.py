@@ -18,7 +18,7 @@ from erde_nas.measurement.image_feed import Size, find_image_feed
 from erde_nas.measurement.latency import Workload
 from erde_nas.networks.weights import load_network
 from erde_nas.onnx_files.deployable import DeployableFile
-from erde_nas.onnx_files.foreign import copy_weights, precision_of, without_bf16_ends
+from erde_nas.onnx_files.foreign import copy_weights, precision_of, weight_files, without_bf16_ends
 from erde_nas.onnx_files.metadata import Metadata, made_by_export, read_metadata, what_file, what_folder
 from erde_nas.onnx_files.nest import split
 from erde_nas.onnx_files.quantize import WEIGHT_LIMIT
@@ -123,6 +123,10 @@ def read_given_file(path: Path, folder: Path, size: Size | None = None) -> Given
         weights = path.parent / WEIGHTS
         network = load_network(weights) if weights.is_file() and found.precision == "fp32" else None
         return GivenFile(str(path), DeployableFile(path, network), found)
+    try:
+        weight_files(model)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     try:
         return _foreign(path, model, folder, size)
     except UserError:

@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from erde_nas.device.runtimes.feed import Feed, write_feed
+from erde_nas.errors import UserError
 
 INTEGER = ("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
 FLOATS: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}
@@ -53,9 +54,19 @@ def place(file: Path, feed: Feed, folder: Path, shape: tuple[int, ...] | None = 
 
 def copy_weights(model: ModelProto, source: Path, folder: Path) -> None:
     """The files in which the model keeps weights, from beside it to beside its copy."""
-    for name in {ExternalDataInfo(tensor).location for tensor in _tensors(model) if uses_external_data(tensor)}:
+    for name in weight_files(model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
+
+
+def weight_files(model: ModelProto) -> set[str]:
+    """The files in which it keeps weights, below its own folder. Raises UserError for one that lies elsewhere: a file
+    of a stranger's could name any."""
+    found = {ExternalDataInfo(tensor).location for tensor in _tensors(model) if uses_external_data(tensor)}
+    for name in sorted(found):
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"it keeps weights in '{name}', outside its own folder; put them beside the model")
+    return found
 
 
 def without_bf16_ends(model: ModelProto) -> bool:

@@ -157,3 +157,26 @@ def test_profiles_that_no_machine_has(key: str) -> None:
 def test_a_photo_may_be_large(tmp_path: Path) -> None:
     Image.new("L", (4000, 3000)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", channels=1, size=8).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["../beside.bin", "/etc/passwd", "a/../../b", ""])
+def test_weights_outside_the_folder_of_a_model_are_neither_read_nor_written(name: str, tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    from erde_nas.measurement.given_file import read_given_file
+
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value=name)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [image], [out], [weight])
+    for folder in ("model", "work"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "beside.bin").write_bytes(bytes(16))
+    (tmp_path / "model" / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    assert onnx.load(tmp_path / "model" / "m.onnx", load_external_data=False).graph.initializer
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"m\.onnx: it keeps weights in '\S*', outside its own folder"):
+        read_given_file(tmp_path / "model" / "m.onnx", tmp_path / "work")
+    assert sorted(tmp_path.rglob("*")) == before

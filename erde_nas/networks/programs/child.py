@@ -34,6 +34,7 @@ def leave(path: Path, name: str, dropout: bool, folder: Path, lacks: list[str]) 
         found: dict[str, Any] = {
             **{"nodes": nodes, "lacks": lacks, "batch": [batch.least, batch.most], "place": program.place},
             **{"others": dump_value(program.others), "shape": loaded.shape, "remarks": loaded.remarks},
+            "faithful": loaded.faithful,
             "dtype": str(loaded.dtype).removeprefix("torch."),
         }
         save_file(tensors, folder / WEIGHTS)

@@ -86,4 +86,5 @@ def _made(folder: Path) -> Loaded:
     program = Program(graph, Batch(least, most), others, found["place"])
     lacks = f", but {' and '.join(found['lacks'])} here" if found["lacks"] else ""
     dtype = getattr(torch, found["dtype"])
-    return Loaded(program, tuple(found["shape"]), dtype, tuple(found["remarks"]), NOTICE.format(lacks))
+    faithful = bool(found["faithful"])
+    return Loaded(program, tuple(found["shape"]), dtype, tuple(found["remarks"]), faithful, NOTICE.format(lacks))

@@ -93,13 +93,15 @@ class Program(nn.Module):
 @dataclass(frozen=True)
 class Loaded:
     """A program as its file describes it. `shape` is that of one image as it takes them, None where any size will do;
-    `remarks` say in words what was assumed; `faithful`: it is run as it was exported, its mode and precision too."""
+    `remarks` say in words what was assumed; `faithful`: it is run as it was exported, its mode and precision too.
+    `notice`: what reading the file may have done."""
 
     program: Program
     shape: tuple[int | None, ...]
     dtype: torch.dtype
     remarks: tuple[str, ...]
     faithful: bool = True
+    notice: str = ""
 
     def text(self) -> str:
         """What it takes and gives, in words."""
