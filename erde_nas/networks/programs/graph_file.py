@@ -30,12 +30,17 @@ Written = dict[str, Any]
 
 def dump_graph(plain: fx.GraphModule) -> tuple[list[Written], dict[str, Tensor]]:
     """The nodes, JSON-ready, and the tensors that they read, by name. Raises ValueError for what is no operator."""
-    nodes, tensors = [], {}
+    nodes, tensors = list[Written](), dict[str, Tensor]()
     for node in plain.graph.nodes:
         entry = {"op": node.op, "name": node.name, "target": _target(node)}
         entry |= {"args": dump_value(node.args), "kwargs": dump_value(dict(node.kwargs))}
         if node.op == "get_attr":
             found = operator.attrgetter(str(node.target))(plain)
+            if isinstance(found, fx.GraphModule):  # a branch of its own
+                entry["graph"], inner = dump_graph(found)
+                tensors |= {f"{node.target}.{name}": tensor for name, tensor in inner.items()}
+                nodes.append(entry)
+                continue
             if not isinstance(found, Tensor):
                 raise ValueError(f"'{node.target}' is a {type(found).__name__}, and no tensor")
             entry["parameter"] = isinstance(found, nn.Parameter)
@@ -50,6 +55,8 @@ def _target(node: fx.Node) -> Any:
         return target
     if isinstance(target, torch._ops.OpOverload):
         return ["ops", str(target)]
+    if target is torch.ops.higher_order.cond:
+        return ["higher", "cond"]
     name = str(getattr(target, "__name__", target))
     for kind, module in (("operator", operator), ("torch", torch), ("math", math)):
         if getattr(module, name, None) is target:
@@ -91,7 +98,11 @@ def load_graph(nodes: list[Written], tensors: Mapping[str, Tensor]) -> fx.GraphM
         if op == "output":
             known[name] = graph.output(args[0])
             continue
-        if op == "get_attr":
+        if op == "get_attr" and "graph" in entry:
+            inside = f"{entry['target']}."
+            inner = {key.removeprefix(inside): tensor for key, tensor in tensors.items() if key.startswith(inside)}
+            root.add_module(entry["target"], load_graph(entry["graph"], inner))
+        elif op == "get_attr":
             _put(root, entry["target"], tensors[entry["target"]], entry["parameter"])
         known[name] = graph.create_node(op, _function(op, entry["target"]), args, kwargs, name)
     graph.lint()
@@ -116,6 +127,8 @@ def _function(op: str, target: Any) -> Any:
         return found
     if kind == "own":
         return OWN[name]
+    if (kind, name) == ("higher", "cond"):
+        return torch.ops.higher_order.cond
     module, names = {"operator": (operator, OPERATORS), "torch": (torch, TORCH), "math": (math, MATH)}[kind]
     if name not in names:
         raise ValueError(f"{kind}.{name} is no operator on tensors")
