@@ -37,13 +37,13 @@ class MeasuredStudent:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The deployables by the name of their file. Raises UserError where one is not as it was measured."""
-        return {name: file_of(self.run, points[0]) for name, points in self.by_model.items()}
+        """The deployables by the name of their file."""
+        return {name: self.run / str(points[0].file) for name, points in self.by_model.items()}
 
     @cached_property
     def exported(self) -> dict[str, Metadata]:
-        """What every file says of itself. Raises UserError where one is missing or damaged."""
-        return {name: read_metadata(path) for name, path in self.files.items()}
+        """What every file says of itself. Raises UserError where one is missing, damaged, or not as it was measured."""
+        return {name: read_metadata(file_of(self.run, points[0])) for name, points in self.by_model.items()}
 
     def default_point(self, model: str) -> Point:
         """The point whose thresholds are the file's default. Raises UserError where the report knows none."""
