@@ -12,6 +12,7 @@ import contextlib
 import faulthandler
 import io
 import json
+import math
 import os
 import resource
 import shutil
@@ -102,7 +103,7 @@ def run_target(name: str, inputs: int, seed: int, keep: Path) -> dict[str, Any]:
 def shares(names: list[str], inputs: int) -> dict[str, int]:
     """Inputs per target: fewer of those that take long."""
     weights = {name: 1 / SLOW.get(name, 1) for name in names}
-    return {name: -(-int(inputs * weight) // int(sum(weights.values()) or 1)) for name, weight in weights.items()}
+    return {name: math.ceil(inputs * weight / sum(weights.values())) for name, weight in weights.items()}
 
 
 def main() -> int:
