@@ -18,6 +18,7 @@ from erde_nas.results.measured import measure_run
 from erde_nas.results.measured_file import read_measured
 from erde_nas.results.network_files import NetworkFile, TrainedNetwork
 from erde_nas.run.folder import RunStore
+from erde_nas.run.manifest import SCHEMA, Manifest, write_manifest
 from tests.networks.builders import build, small_arch
 from tests.results.test_offers import point
 
@@ -47,6 +48,7 @@ def measured(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "teachers_of", lambda run: (entry("teacher", "teacher"), []))
         monkeypatch.setattr(module, "students_of", lambda run, names, left_out: [entry(name) for name in names])
         store = RunStore(tmp_path)
+        write_manifest(tmp_path, Manifest(SCHEMA, "toy", ("one",), {}, {"dataset": "abc"}, {}))
         images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
         validation = SimpleNamespace(images=images, labels=np.zeros(12, int))
         context = SimpleNamespace(dataset=SimpleNamespace(validation=validation))
