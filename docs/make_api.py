@@ -34,7 +34,7 @@ torch is loaded when something is trained. Every function raises `erde_nas.UserE
 with the message that the command line prints. What they return shows itself as a table, in terminals and notebooks.
 """
 FUNCTIONS = (
-    *("search", "load_run", "init", "compare", "compress", "exits", "export"),
+    *("search", "plan", "load_run", "init", "compare", "compress", "exits", "export"),
     *("predict", "verify", "measure", "train", "own"),
 )
 RECORDS = (

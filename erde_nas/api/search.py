@@ -95,8 +95,18 @@ def plan(  # noqa: PLR0913 (the keywords of search that a plan depends on)
 ) -> None:
     """Say what `search` would do in a new folder, and what each stage should take on this machine.
 
-    A few training steps and latencies are timed for that; nothing is trained, and no folder is written. `progress`
-    shows or hears the lines; the other arguments are those of `search`.
+    A few training steps and latencies are timed for that; nothing is trained, and no folder is written.
+
+    Args:
+        recipe: as `search` takes it, and so are all others.
+        profiles: hardware profiles, instead of the recipe's.
+        trials: candidates, instead of the recipe's number.
+        hours: for the whole run.
+        epochs_scale: what every number of epochs is multiplied by.
+        device: auto, cpu or cuda.
+        data_dir: folder with the data set's official files.
+        workers: candidates at once.
+        progress: True shows the lines, a function hears them.
 
     Raises:
         UserError: for what `search` would refuse before it trains anything.
