@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import erde_nas
-from erde_nas.api import compare, inputs, measure, predict, progress, run, student, train
-from erde_nas.api import exits as own_exits
+from erde_nas.api import compare, init, inputs, measure, predict, progress, run, student, train, verify
 from erde_nas.distil import losses
 from erde_nas.networks.own import cuts
 from erde_nas.networks.own import network as own_network
@@ -45,6 +44,9 @@ RECORDS = (
     measure.Measurements,
     measure.Measurement,
     compare.RunComparison,
+    init.Suggestion,
+    verify.Verification,
+    verify.Verified,
     train.Comparison,
     train.SeedResult,
     own_network.OwnNetwork,
@@ -58,8 +60,7 @@ RECORDS = (
 LOSSES = (losses.erde_loss, losses.kd_loss, losses.entropy_adaptive_weight)
 LINE = 100  # characters of a signature, before every parameter gets a line
 TYPES = (
-    (inputs, ("RecipeLike", "ProfileLike", "Profiles")),
-    (own_exits, ("Data",)),
+    (inputs, ("RecipeLike", "ProfileLike", "Profiles", "Data")),
     (predict, ("Images",)),
     (progress, ("Progress",)),
 )

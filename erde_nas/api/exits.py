@@ -1,19 +1,15 @@
 """`erde_nas.exits`: a trained network of the user's own -> the same network with exits, ready to ship."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from erde_nas.api.inputs import Profiles, folder_of, number_of, profiles_of, recipe_of
+from erde_nas.api.inputs import Data, Profiles, data_section, folder_of, number_of, profiles_of, recipe_of
 from erde_nas.api.progress import Progress, telling
 from erde_nas.api.run import Run
-from erde_nas.errors import UserError
-from erde_nas.registry import DATASETS
 
-Data: TypeAlias = str | PathLike[str] | Mapping[str, Any]
-"""The name of a data set, a folder of images, an .npz file, or the keys of a recipe's `dataset`."""
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 24, 128, 0.1  # of heads
 SHIPPED = "shipped"  # where in its folder the bundle is
 MOST_MINUTES = 10_000.0
@@ -67,7 +63,7 @@ def exits(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; be
         loaded, folder = profiles_of(profiles), folder_of(out)
         given = {"mean": mean, "std": std, "normalisation": normalisation, "classes": classes}
         teacher = {key: value if isinstance(value, str) else list(value) for key, value in given.items() if value}
-        section = _dataset(data, image_size)
+        section = data_section(data, image_size)
         recipe = recipe_of(_recipe(folder_of(model), section, teacher, [p.name for p in loaded], flip))
         from erde_nas import pipeline
         from erde_nas.bundle.measured_student import find_student
@@ -88,22 +84,6 @@ def exits(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; be
         write_bundle(student, folder / SHIPPED, ("onnx",), default=Path(outcome.file or "").name)
         text = outcome.text.partition("\n")[0] + f"\nThe folder to ship: {folder / SHIPPED}"
     return Run(folder, report, replace(outcome, text=text))
-
-
-def _dataset(data: Data, image_size: int | None) -> dict[str, Any]:
-    """The recipe's section. Raises UserError for what is neither a data set, a folder nor a file."""
-    size = {} if image_size is None else {"image_size": image_size}
-    if isinstance(data, Mapping):
-        return {**data, **size}
-    if isinstance(data, str) and data in DATASETS and data not in ("folder", "npz"):
-        return {"name": data, **size}
-    path = Path(data).expanduser()
-    if path.is_dir():
-        return {"name": "folder", "path": str(path.resolve()), **size}
-    if path.is_file():
-        return {"name": "npz", "path": str(path.resolve()), **size}
-    names = ", ".join(name for name in DATASETS if name not in ("folder", "npz"))
-    raise UserError(f"--data {data} is no folder of images, no .npz file, and no data set; the data sets are {names}")
 
 
 def _recipe(

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from erde_nas.api.catalogue import write_new
-from erde_nas.api.inputs import folder_of, number_of, profiles_of, texts_of
+from erde_nas.api.inputs import Data, data_section, folder_of, number_of, profiles_of, texts_of
 from erde_nas.errors import UserError
 from erde_nas.progress.meter import duration
 
@@ -37,7 +37,7 @@ class Suggestion:
 
 
 def init(  # noqa: PLR0913 (a keyword for each wish, as in search)
-    data: str | PathLike[str],
+    data: Data,
     to: str | PathLike[str],
     *,
     hours: float = 1.0,
@@ -81,7 +81,7 @@ def init(  # noqa: PLR0913 (a keyword for each wish, as in search)
     checkpoint = "" if teacher is None else str(folder_of(teacher).resolve())
     wanted = [f"{key}={value}" for key, value in target.items()] if isinstance(target, Mapping) else target
     goal = parse_goal(texts_of(wanted)).wanted if wanted else None
-    section = _section(str(data), size)
+    section = _section(data, size)
     folder = None if data_dir is None else folder_of(data_dir)
     dataset = load_dataset(DatasetSection.model_validate(section), folder)
     section |= {"validation": 0.2 if len(dataset.train) + len(dataset.validation) < SMALL else 0.1}
@@ -98,24 +98,14 @@ def init(  # noqa: PLR0913 (a keyword for each wish, as in search)
     return Suggestion(recipe_file, found.seconds / 3600, (*describe_data(dataset), _about(found, hours)), command)
 
 
-def _section(data: str, size: int | None) -> dict[str, Any]:
-    """The keys of the recipe's `dataset` section, but for `validation`."""
+def _section(data: Data, size: int | None) -> dict[str, Any]:
+    """The keys of the recipe's `dataset` section, but for `validation`; a folder's images get a size."""
     from erde_nas.data.folder import usual_side
-    from erde_nas.registry import DATASETS
 
-    named = [name for name in DATASETS if "path" not in DATASETS[name].keys]
-    path = Path(data).expanduser()
-    if data not in named and path.is_dir():
-        return {"name": "folder", "path": str(path.resolve()), "image_size": size or usual_side(path)}
-    if size is not None:
-        raise UserError(f"--size belongs to a folder of images, not to '{data}'; leave it away")
-    if data in named:
-        return {"name": data}
-    if path.suffix == ".npz" and path.is_file():
-        return {"name": "npz", "path": str(path.resolve())}
-    raise UserError(
-        f"'{data}' is no folder, no npz file, and none of the data sets {', '.join(named)}; name one of these"
-    )
+    section = data_section(data, size)
+    if section["name"] == "folder":
+        return {"image_size": usual_side(Path(section["path"])), **section}
+    return section
 
 
 def _recipe_of(text: str) -> "Recipe":

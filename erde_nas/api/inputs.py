@@ -13,6 +13,7 @@ from erde_nas.recipe.profile import HardwareProfile, load_profile
 from erde_nas.recipe.recipe import Recipe, load_recipe
 from erde_nas.recipe.search import SearchSection
 from erde_nas.recipe.strict_yaml import check_strict
+from erde_nas.registry import DATASETS
 
 RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Recipe
 """The name of a shipped recipe, the path of a YAML file, its keys, or the object that is made of them."""
@@ -20,6 +21,8 @@ ProfileLike: TypeAlias = str | PathLike[str] | Mapping[str, Any] | HardwareProfi
 """The same for a hardware profile."""
 Profiles: TypeAlias = ProfileLike | Sequence[ProfileLike]
 """One or several of them."""
+Data: TypeAlias = str | PathLike[str] | Mapping[str, Any]
+"""The name of a data set, a folder of images, an .npz file, or the keys of a recipe's `dataset`."""
 MOST_SCALE = 1000.0
 
 
@@ -109,6 +112,22 @@ def folder_of(folder: str | PathLike[str]) -> Path:
     if not isinstance(folder, str | PathLike):
         raise UserError(f"a folder or file must be a text or a Path, but got {_kind(folder)}")
     return expanded(folder)
+
+
+def data_section(data: Data, image_size: int | None = None) -> dict[str, Any]:
+    """The keys of a recipe's `dataset`. Raises UserError for what is neither a data set, a folder nor a file."""
+    size = {} if image_size is None else {"image_size": image_size}
+    if isinstance(data, Mapping):
+        return {**data, **size}
+    named = [name for name in DATASETS if "path" not in DATASETS[name].keys]
+    if isinstance(data, str) and data in named:
+        return {"name": data, **size}
+    path = folder_of(data)
+    if path.is_dir():
+        return {"name": "folder", "path": str(path.resolve()), **size}
+    if path.is_file():
+        return {"name": "npz", "path": str(path.resolve()), **size}
+    raise UserError(f"{data} is no folder of images, no .npz file, and none of the data sets {', '.join(named)}")
 
 
 def model_of(model: str | PathLike[str] | AtPoint) -> AtPoint | Path:

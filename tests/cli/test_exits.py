@@ -167,7 +167,7 @@ def test_bad_input_is_refused_before_anything_is_trained(
     assert "'1.5'" in message("--data", "digits", "--out", out, "--max-drop", "1.5")
     assert "'soon'" in message("--data", "digits", "--out", out, "--minutes", "soon")
     assert "'0,x'" in message("--data", "digits", "--out", out, "--mean", "0,x", "--std", "1,1")
-    assert "no data set; the data sets are" in message("--data", tmp_path / "nowhere", "--out", out)
+    assert "none of the data sets digits" in message("--data", tmp_path / "nowhere", "--out", out)
     assert "std is missing" in message("--data", "digits", "--out", out, "--mean", MEAN)
     assert "28×28" in message("--data", "fashion-mnist-small", "--out", out, *HOW)
     assert "does not exist" in refused("exits", tmp_path / "no.pt2", "--data", "digits", "--out", out)

@@ -40,10 +40,10 @@ def test_what_is_wrong_is_said_and_nothing_is_written(refused, photos, tmp_path)
     (tmp_path / "there.yaml").write_text("mine")
     assert "there.yaml exists already; name a new .yaml file" in refused("init", photos, tmp_path / "there.yaml")
     assert "does not end in .yaml" in refused("init", photos, tmp_path / "recipe")
-    assert "'nowhere' is no folder, no npz file, and none of the data sets" in refused(
+    assert "nowhere is no folder of images, no .npz file, and none of the data sets" in refused(
         "init", "nowhere", tmp_path / "a.yaml"
     )
-    assert "--size belongs to a folder" in refused("init", "digits", tmp_path / "a.yaml", "--size", "32")
+    assert "image_size belongs to folder" in refused("init", "digits", tmp_path / "a.yaml", "--size", "32")
     assert "hours must be a number from 0.01" in refused("init", "digits", tmp_path / "a.yaml", "--hours", "0")
     (tmp_path / "empty").mkdir()
     assert "holds no images" in refused("init", tmp_path / "empty", tmp_path / "a.yaml")
