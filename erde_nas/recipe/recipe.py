@@ -52,7 +52,7 @@ class CompressSection(CompressOptions):
 class Recipe(Section):
     """One search, from the images to the report."""
 
-    later = ("exit_rule",)
+    later = ("exit_rule", "example_images")
 
     name: str
     description: str = ""
@@ -68,6 +68,7 @@ class Recipe(Section):
     supernet: SupernetSection = SupernetSection()
     finish: FinishSection
     compress: CompressSection
+    example_images: bool = True  # the report shows small copies of some test images
     profiles: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu-1thread",)
 
     @property

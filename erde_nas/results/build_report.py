@@ -86,7 +86,7 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         screened=measured.screened,
         curves=curves_of(run.store.folder, points),
         students=students_of(run.store),
-        pictures=pictures_of(run.context.dataset.test, points),
+        pictures=pictures_of(run.context.dataset.test, points) if recipe.example_images else {},
     )
 
 

@@ -291,7 +291,11 @@ def refuse_strangers(folder: Path, what: str) -> None:
 def _hashes(recipe: Recipe, profiles: Sequence[HardwareProfile]) -> dict[str, str]:
     """A hash per section, so that a difference can be named."""
     sections = recipe.model_dump(mode="json", exclude=FREE)
-    values = {f"recipe.{key}": value for key, value in sections.items() if key not in ("description", "profiles")}
+    values = {
+        f"recipe.{key}": value
+        for key, value in sections.items()
+        if key not in ("description", "profiles", "example_images")
+    }
     values["profiles"] = [profile.model_dump(mode="json") for profile in profiles]
     return {
         key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

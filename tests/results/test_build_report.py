@@ -15,6 +15,7 @@ from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import CompressSection, FinishSection, Recipe
 from erde_nas.recipe.space import SpaceSection
+from erde_nas.report_data.evidence import TestAnswers
 from erde_nas.report_data.json_records import from_json, to_json
 from erde_nas.report_data.latency import Latency
 from erde_nas.report_data.point import Point
@@ -104,9 +105,12 @@ def measured(student: str, accuracy: float, ms: float, **changes: Any) -> Point:
     )
 
 
-def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[str, Any]:
+ANSWERS = TestAnswers((3,), (2,), examples=(((0, 0, 0), (2, 0, 1)),))
+
+
+def report(folder: Path, *, finished: bool, interrupted: bool = False, recipe: Recipe = RECIPE) -> dict[str, Any]:
     """Assemble a run with TRIALS; `finished`: student0 was finished, pruned and measured."""
-    with open_run(folder, RECIPE, PROFILES, {"dataset": DATASET.fingerprint}) as store:
+    with open_run(folder, recipe, PROFILES, {"dataset": DATASET.fingerprint}) as store:
         store.open_study(2, SPACE)
         for one in TRIALS:
             store.add(one)
@@ -118,10 +122,10 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
                 students=("student0", "student0-p50"),
                 teacher=measured("teacher", 0.95, 4.0, role="teacher"),
                 baselines=(measured("student0", 0.9, 3.0, role="student_without_exits"),),
-                points=(measured("student0", 0.9, 2.0), slower),
+                points=(measured("student0", 0.9, 2.0, answers=ANSWERS), slower),
             )
             write_measured(store, measured_points)
-        context = SimpleNamespace(recipe=RECIPE, profiles=PROFILES, dataset=DATASET)
+        context = SimpleNamespace(recipe=recipe, profiles=PROFILES, dataset=DATASET)
         run = RunContext(store, cast(Any, context), SPACE, cast(Any, None))
         with store.timed("search"):
             pass
@@ -132,6 +136,13 @@ def report(folder: Path, *, finished: bool, interrupted: bool = False) -> dict[s
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report of a finished run, after a way through JSON."""
     return json.loads(json.dumps(report(tmp_path_factory.mktemp("finished") / "run", finished=True)))
+
+
+def test_examples_are_shown_unless_the_recipe_says_no(tmp_path: Path) -> None:
+    assert report(tmp_path / "shown", finished=True)["pictures"].keys() == {"0", "2"}
+    discreet = RECIPE.model_copy(update={"example_images": False})
+    assert report(tmp_path / "run", finished=True, recipe=discreet)["pictures"] == {}
+    assert report(tmp_path / "run", finished=True)["pictures"]  # it may be said later, too
 
 
 def test_a_finished_run_keeps_the_contract(found: dict[str, Any]) -> None:
@@ -237,10 +248,8 @@ def test_the_searched_front_is_that_of_brute_force() -> None:
     assert searched_front(trials) == [one for one in feasible if not beaten(one)]
 
 
-def test_the_report_says_by_which_rule_images_leave(
-    tmp_path: Path, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_says_by_which_rule_images_leave(tmp_path: Path, found: dict[str, Any]) -> None:
     assert found["exit_rule"] == {"name": "entropy", "text": "entropy of its answer", "unit": "nats"}
-    monkeypatch.setitem(globals(), "RECIPE", RECIPE.model_copy(update={"exit_rule": "margin"}))
-    other = report(tmp_path / "margin", finished=False)
+    by_margin = RECIPE.model_copy(update={"exit_rule": "margin"})
+    other = report(tmp_path / "margin", finished=False, recipe=by_margin)
     assert (other["exit_rule"]["name"], other["exit_rule"]["unit"]) == ("margin", "")
