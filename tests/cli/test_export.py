@@ -114,6 +114,7 @@ def test_what_student_json_says(described, report, finished, shortlisted):
             "test": len(dataset.test),
         },
         **{"fingerprint": dataset.fingerprint, "licence": licence("digits")},
+        "section": load_recipe(finished / "recipe.yaml").dataset.model_dump(mode="json", exclude={"path"}),
     }
     assert described["measurements"] == report["points"]
     assert described["provenance"]["recipe"] == "tiny"
@@ -198,9 +199,10 @@ def test_files_that_do_not_fit_the_report(refused, run, shortlisted, tmp_path):
     thresholds.CopyFrom(onnx.numpy_helper.from_array(np.full(thresholds.dims, 0.123, np.float32), "thresholds"))
     onnx.save(model, folder / "model.onnx")
     message = refused("export", run, "--student", shortlisted, "--to", to, *ONNX)
-    assert f"model.onnx was written after the report of {run}; measure it with `erde-nas compress {run}`" in message
+    assert "model.onnx is not the file" in message
+    assert f"measure the run again with `erde-nas compress {run}`" in message
     (folder / "model.onnx").unlink()
-    assert "model.onnx does not exist" in refused("export", run, "--student", shortlisted, "--to", to, *ONNX)
+    assert "model.onnx is missing" in refused("export", run, "--student", shortlisted, "--to", to, *ONNX)
     assert not to.exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

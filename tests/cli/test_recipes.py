@@ -67,8 +67,9 @@ def own(tiny, tmp_path):
 def test_check_looks_at_a_teacher_of_the_users_own(cli, own):
     done = cli("recipes", "check", own.recipe)
     assert done.code == 0, done.err
-    first, _, _, batch, probabilities, accuracy, *more = done.out.splitlines()
+    first, _, _, read, batch, probabilities, accuracy, *more = done.out.splitlines()
     assert "recipe 'tiny' is fine" in first
+    assert "reading a .pt2 file may run code of whoever made it" in read
     assert batch == "teacher own.pt2: it was exported for exactly 1 image at once; tried, it answers any number alike"
     assert "output 0 holds probabilities (a softmax)" in probabilities
     assert "validation images; by class: 0 (" in accuracy
@@ -81,7 +82,9 @@ def test_check_without_the_data(cli, refused, own, tmp_path):
     assert done.code == 0, done.err
     data, file, missing = done.out.splitlines()[1:]
     assert data.startswith("data: not checked: dataset.path: nowhere.npz is no file")
-    assert file == "teacher own.pt2: takes exactly 1 image at once of 1×16×16 as float32, gives 1 tensor"
+    assert file.startswith(
+        "teacher own.pt2: takes exactly 1 image at once of 1×16×16 as float32, gives 1 tensor; reading"
+    )
     assert missing == "teacher own.pt2: not checked on images, nor as a baseline, since there are none"
     (tmp_path / "own.pt2").unlink()
     assert "own.pt2 does not exist; correct teacher.checkpoint" in refused("recipes", "check", absent.recipe)

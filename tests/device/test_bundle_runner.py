@@ -94,7 +94,8 @@ def test_a_batch_is_routed_as_the_network_routes(tmp_path):
 
 def write(folder, **changes):
     described = {
-        "schema": 1, "classes": ["a"], "input": {"channels": 1, "size": 8}, "default": {"model": "model.onnx", "thresholds": []}, "trade_offs": [],
+        "schema": 1, "classes": ["a"], "input": {"channels": 1, "size": 8}, "trade_offs": [],
+        "default": {"model": "model.onnx", "thresholds": []},
         "profiles": {}, "models": {}, "files": {"model.onnx": {"sha256": "0" * 64}},
     }  # fmt: skip
     (folder / "student.json").write_text(json.dumps({**described, **changes}))

@@ -178,6 +178,8 @@ def _manifest() -> Inputs:
 
 
 def _read_manifest(data: bytes, folder: Path) -> object:
+    from erde_nas.recipe.recipe import load_recipe
+    from erde_nas.recipe.shipped import find
     from erde_nas.run.folder import discard_empty, existing_run
     from erde_nas.run.manifest import is_run, write_manifest
 
@@ -188,7 +190,7 @@ def _read_manifest(data: bytes, folder: Path) -> object:
     for name in ("cpu-1thread", "cpu-1thread-int8"):
         (folder / "profiles" / f"{name}.yaml").write_text(f"name: {name}\n")
     is_run(folder)
-    discard_empty(folder)
+    discard_empty(folder, load_recipe(find("search", "digits")), [], {"dataset": "another"})
     store = existing_run(folder)
     store.seconds()
     write_manifest(folder, store.manifest())

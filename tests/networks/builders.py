@@ -82,5 +82,6 @@ def medians(network: EarlyExitNetwork, images: np.ndarray, rule: ExitRule = ENTR
 
 def write_onnx(network: EarlyExitNetwork, thresholds: list[float], path: Path, rule: ExitRule = ENTROPY) -> Path:
     """The network as a deployable file with the metadata of an export."""
-    write_file(fp32_segments(network, ()), thresholds, path, METADATA, rule)
+    shares = " ".join(["0.25", *["0"] * (len(thresholds) - 1), "0.75"] if thresholds else ["1"])
+    write_file(fp32_segments(network, ()), thresholds, path, {**METADATA, "exit_fractions": shares}, rule)
     return path

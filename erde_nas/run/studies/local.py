@@ -35,6 +35,8 @@ class LocalStudy:
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
             )
+            if len(self._study.directions) != objectives:
+                raise ValueError(f"its study has {len(self._study.directions)} objectives instead of {objectives}")
             self._news = self.trials()
         self._finished, self._claimed = len(self._news), 0
 
