@@ -215,7 +215,9 @@ def test_one_that_can_be_deployed_needs_no_word(
     lines = inspect_teacher(recipe, (profile_of("quick"),), colour, CPU, heard.append)
     assert len(lines) == 1
     assert lines[0].startswith("right on ")
-    assert heard == [f"teacher own.pt2: {lines[0]}"]
+    notice, word = heard  # what reading a .pt2 may do is always said
+    assert "reading a .pt2 file may run code of whoever made it" in notice
+    assert word == f"teacher own.pt2: {lines[0]}"
     assert inspect_teacher(Recipe.model_construct(teacher=TeacherSection()), (), colour, CPU, heard.append) == []
 
 
