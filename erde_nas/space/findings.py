@@ -64,6 +64,8 @@ class Findings:
         """JSON-ready values, all on one level."""
         values = _FINDINGS.dump_python(self, mode="json")
         judged = values.pop("judged") or {}
+        if not judged.get("objective_ms"):
+            judged.pop("objective_ms", None)
         return {key: value for key, value in {**values, **judged}.items() if value is not None}
 
     @staticmethod
