@@ -3,6 +3,7 @@
 Importing it is quick: each name below loads what it needs when it is first used (PEP 562).
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from erde_nas.recipe.recipe import Recipe as Recipe
 
     __version__: str
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to its maker, from the moment it is loaded
 
 _PLACES = {
     "search": "erde_nas.api.search",

@@ -13,6 +13,8 @@ This one file is the whole runner, so that it can be copied to a device: that is
 import os
 import sys
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to its maker, from the moment it is loaded
+
 if __name__ == "__main__":  # Python would look there for modules first, and photos may lie beside a random.py
     _DATA = (os.path.dirname(os.path.realpath(__file__)), os.path.realpath(os.curdir))
     sys.path[:] = [place for place in sys.path if place and os.path.realpath(place) not in _DATA]
