@@ -56,14 +56,14 @@ def sha256_of(path: Path) -> str:
 
 def is_locked(path: Path) -> bool:
     """Whether another process holds the lock that is this file; the file stays as it is."""
+    if fcntl is None:
+        return False
     try:
-        import fcntl
-
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (ImportError, OSError):  # Windows, no such file
+    except OSError:  # no such file
         return False
     return False
 

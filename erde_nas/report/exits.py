@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from erde_nas.report.points import MACS, Row, by_cost, student_rows
+from erde_nas.report.points import MACS, Row, best_rows, by_cost
 from erde_nas.report.tables import Table
 from erde_nas.report.units import MISSING, macs_unit, percent, significant
 from erde_nas.report_data.report import Report
@@ -24,9 +24,9 @@ class ExitFact:
 
 
 def exit_rows(report: Report) -> list[Row]:
-    """The offered students whose exits are shown: those that exist as files (the searched ones while none does)."""
-    offered = [row for row in student_rows(report) if row.offered]
-    rows = [row for row in offered if row.deployed] or offered
+    """The best students, whose exits are shown: those that exist as files (the searched ones while none does)."""
+    best = best_rows(report)
+    rows = [row for row in best if row.deployed] or best
     return by_cost(rows, MACS) + [row for row in rows if row.cost(MACS) is None]
 
 

@@ -102,8 +102,7 @@ def _answer(report: Report, folder: Path | str) -> str:
             f'<section id="answer">\n<p class="under">{escape(data)}</p>\n{shown}',
             html.paragraph(summary_sentence(report), "lead"),
             key_figures(report, folder),
-            "<h2>What is offered</h2>",
-            html.paragraph("Chosen on validation, read once on test. Press a student for everything else.", "note"),
+            *_heading(report),
             offered_tables(report),
             html.folded("Devices compared", html.table(devices_table(report), "devices")),
             html.folded("Do exits pay?", html.table(exit_factor_table(report), "exit-factors")),
@@ -113,6 +112,14 @@ def _answer(report: Report, folder: Path | str) -> str:
             "</section>",
         ]
     )
+
+
+def _heading(report: Report) -> list[str]:
+    if report.estimated_fronts:
+        text = "Nothing is offered before it is measured: these are the best by validation and estimated costs."
+        return ["<h2>Best so far, by estimates</h2>", html.paragraph(text, "note")]
+    text = "Chosen on validation, read once on test. Press a student for everything else."
+    return ["<h2>What is offered</h2>", html.paragraph(text, "note")]
 
 
 def _students(count: int) -> str:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from erde_nas.report.points import MACS, Row, baseline_rows, by_cost, teacher_row
 from erde_nas.report.series import (
+    ESTIMATED_FRONT_NAME,
     FRONT_COLOUR,
     FRONT_NAME,
     STYLES,
@@ -86,7 +87,8 @@ def _panel(axis: Axes, report: Report, cost: str) -> None:
         _draw(axis, group, cost)
     line = front(report, cost)
     if line:
-        axis.plot(*coordinates(line, cost), color=FRONT_COLOUR, linewidth=2, zorder=2, label=FRONT_NAME)
+        name = ESTIMATED_FRONT_NAME if report.estimated_fronts else FRONT_NAME
+        axis.plot(*coordinates(line, cost), color=FRONT_COLOUR, linewidth=2, zorder=2, label=name)
     _cost_ticks(axis, cost)
     named = [row for group in groups if group.look in ("teacher", "baseline") for row in group.rows]
     _name(axis, by_cost(named, cost), cost)

@@ -125,8 +125,11 @@ def profile_names(report: Report) -> list[str]:
 
 
 def front_rows(report: Report, cost: str) -> list[Row]:
-    """The offered non-dominated points in (validation error, `cost`), cheapest first; empty where not given."""
-    on_front = set(report.fronts.get(cost, ()))
+    """The offered non-dominated points in (validation error, `cost`), cheapest first; empty where not given.
+
+    While no student has been measured, those by estimates.
+    """
+    on_front = set(report.fronts.get(cost) or report.estimated_fronts.get(cost, ()))
     rows = [row for row in student_rows(report) if row.index in on_front]
     return by_cost(rows, cost)
 
@@ -137,11 +140,17 @@ def by_cost(rows: list[Row], cost: str) -> list[Row]:
     return [row for _, row in sorted(priced, key=lambda pair: pair[0])]
 
 
+def best_rows(report: Report) -> list[Row]:
+    """The offered students, in the report's order; while none has been measured, those on a front by estimates."""
+    estimated = {index for front in report.estimated_fronts.values() for index in front}
+    return [row for row in student_rows(report) if row.offered or row.index in estimated]
+
+
 def offered_rows(report: Report, cost: str) -> list[Row]:
-    """The offered students, cheapest first: those that exist as files, or the searched ones while none does."""
-    offered = [row for row in student_rows(report) if row.offered]
+    """The same, cheapest first: those that exist as files, or the searched ones while none does."""
+    best = best_rows(report)
     front = {row.index for row in front_rows(report, cost)}
-    return by_cost([row for row in offered if row.deployed or row.index in front], cost) or by_cost(offered, cost)
+    return by_cost([row for row in best if row.deployed or row.index in front], cost) or by_cost(best, cost)
 
 
 def comparable_teacher(report: Report, row: Row, profile: str) -> tuple[str, float] | None:

@@ -47,6 +47,7 @@ STYLES = {
 }
 FRONT_COLOUR = "#56b4e9"
 FRONT_NAME = "offered front (chosen on validation)"
+ESTIMATED_FRONT_NAME = "best by estimates (nothing is measured yet)"
 
 
 @dataclass(frozen=True)

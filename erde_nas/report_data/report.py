@@ -185,6 +185,7 @@ class Report:
     exit_rule: ExitRuleFacts = ExitRuleFacts()
     profiles: dict[str, ProfileFacts] = field(default_factory=dict)
     fronts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by profile, and "macs": indices into `points`
+    estimated_fronts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # while no student has been measured
     searched: tuple[SearchedTrial, ...] = ()
     rank_correlation: SearchRanks | None = None
     latency_model: dict[str, LatencyModelFacts] = field(default_factory=dict)  # by profile
@@ -204,5 +205,6 @@ class Report:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, but is {self.schema}")
-        if any(not 0 <= index < len(self.points) for front in self.fronts.values() for index in front):
+        fronts = (*self.fronts.values(), *self.estimated_fronts.values())
+        if any(not 0 <= index < len(self.points) for front in fronts for index in front):
             raise ValueError("fronts must be indices into points")

@@ -36,7 +36,7 @@ from erde_nas.report_data.report import (
 from erde_nas.report_data.screened import ScreenedPoint
 from erde_nas.results.evidence import curves_of, students_of
 from erde_nas.results.measured_file import read_measured
-from erde_nas.results.offers import front_hypervolumes, offer, offer_estimated
+from erde_nas.results.offers import estimated_fronts, front_hypervolumes, offer
 from erde_nas.results.pictures import pictures_of
 from erde_nas.run.context import RunContext
 from erde_nas.run.folder import RunStore
@@ -49,16 +49,15 @@ PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "nni", "torch-pruning", "p
 
 
 def build_report(run: RunContext, interrupted: bool) -> Report:
-    """The report of what is finished. Searched students that are not appear as estimated points, not offered but where
-    the run was interrupted before anything was measured."""
+    """The report of what is finished. Searched students that are not appear as estimated points, which are not offered;
+    where the run was interrupted before anything was measured, they have fronts of their own."""
     recipe, profiles, rule = run.context.recipe, run.context.profiles, exit_rule(run.context.recipe.exit_rule)
     trials, measured = run.store.trials(), read_measured(run.store)
     points, fronts = offer(measured.points, profiles, parents_of(run.store, measured.students))
     why = "the run was interrupted before it was finished" if interrupted else "not on the shortlist"
     rest = [trial for trial in searched_front(trials) if trial.student not in measured.students]
     searched = [searched_point(trial, profiles, why) for trial in rest]
-    if interrupted and not points:
-        searched, fronts = offer_estimated(searched, profiles)
+    estimated = estimated_fronts(searched, profiles) if interrupted and not points else {}
     points += searched
     return Report(
         schema=SCHEMA,
@@ -73,6 +72,7 @@ def build_report(run: RunContext, interrupted: bool) -> Report:
         exit_rule=ExitRuleFacts(rule.name, rule.text, rule.unit),
         profiles={profile.name: ProfileFacts(**profile.model_dump(mode="json")) for profile in profiles},
         fronts={name: tuple(front) for name, front in fronts.items()},
+        estimated_fronts={name: tuple(front) for name, front in estimated.items()},
         searched=tuple(map(searched_trial, trials)),
         rank_correlation=searched_and_finished(recipe.search.evaluator, trials, [*measured.points, *measured.screened]),
         latency_model=_latency_model(run, trials),

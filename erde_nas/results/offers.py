@@ -39,13 +39,11 @@ def offer(
     return [replace(point, remarks=_remarks(point, points, parents)) for point in judged], fronts
 
 
-def offer_estimated(points: Sequence[Point], profiles: Sequence[HardwareProfile]) -> tuple[list[Point], Fronts]:
-    """Before anything is measured: offered is what none dominates by validation accuracy and estimated costs."""
+def estimated_fronts(points: Sequence[Point], profiles: Sequence[HardwareProfile]) -> Fronts:
+    """Before anything is measured: what none dominates by validation accuracy and estimated costs. None is offered."""
     able = [replace(point, offered=True) for point in points]
     fronts = {"macs": _front(able, lambda point: point.macs)}
-    fronts |= {profile.name: _front(able, partial(_expected_mean, profile=profile.name)) for profile in profiles}
-    kept = {index for front in fronts.values() for index in front}
-    return [replace(p, reason="") if i in kept else points[i] for i, p in enumerate(able)], fronts
+    return fronts | {profile.name: _front(able, partial(_expected_mean, profile=profile.name)) for profile in profiles}
 
 
 def _expected_mean(point: Point, profile: str) -> float | None:

@@ -26,7 +26,7 @@ from erde_nas.results.build_report import (
 )
 from erde_nas.results.evidence import curves_of, students_of
 from erde_nas.results.measured_file import read_measured
-from erde_nas.results.offers import offer, offer_estimated
+from erde_nas.results.offers import estimated_fronts, offer
 from erde_nas.run.folder import RunStore, existing_run
 from erde_nas.run.studies.local import LocalStudy
 from erde_nas.searching.objectives import objective_names
@@ -35,8 +35,8 @@ from erde_nas.space.trial import Trial
 
 
 def report_so_far(folder: Path) -> Report:
-    """What the run in `folder` has found. While nothing is measured, candidates that no other dominates are offered, by
-    validation accuracy and estimated costs.
+    """What the run in `folder` has found. While nothing is measured, candidates that no other dominates by validation
+    accuracy and estimated costs are its estimated fronts.
 
     Raises UserError for a folder without a run, and for a run without a candidate yet.
     """
@@ -52,8 +52,7 @@ def report_so_far(folder: Path) -> Report:
         known = {point.student for point in points}
         found = [searched_point(trial, profiles, "not finished yet") for trial in searched_front(trials)]
         searched = [point for point in found if point.student not in known]
-        if not points:
-            searched, fronts = offer_estimated(searched, profiles)
+        estimated = {} if points else estimated_fronts(searched, profiles)
         rule = exit_rule(recipe.exit_rule)
         return Report(
             schema=SCHEMA,
@@ -68,6 +67,7 @@ def report_so_far(folder: Path) -> Report:
             exit_rule=ExitRuleFacts(rule.name, rule.text, rule.unit),
             profiles={profile.name: ProfileFacts(**profile.model_dump(mode="json")) for profile in profiles},
             fronts={name: tuple(front) for name, front in fronts.items()},
+            estimated_fronts={name: tuple(front) for name, front in estimated.items()},
             searched=tuple(map(searched_trial, trials)),
             rank_correlation=searched_and_finished(recipe.search.evaluator, trials, measured.points),
             teacher_check=teacher_check(store),

@@ -44,7 +44,7 @@ function drawPanel(panels, chart, shown, kind) {
   const cost = chart.costs.find(one => one.key === shown.cost), key = cost.key, test = kind === "test";
   const points = chart.points.filter(point => point.x?.[key] !== undefined && point[kind] !== undefined && (shown.searched || point.look !== "searched"));
   const heading = test ? "On test" : "On validation";
-  const csv = () => [["name", "stage", "validation accuracy %", "test accuracy %", "95% low", "95% high", cost.axis, "offered front"],
+  const csv = () => [["name", "stage", "validation accuracy %", "test accuracy %", "95% low", "95% high", cost.axis, "front"],
     ...chart.points.filter(point => point.x?.[key] !== undefined).map(point => [point.name, point.stage, point.val, point.test, ...(point.ci || ["", ""]), point.x[key],
       chart.fronts[key].includes(chart.points.indexOf(point))])];
   const {host, frame} = figure(heading, test ? "read once" : "what students are chosen by", `front-${key}-${kind}`, csv);
