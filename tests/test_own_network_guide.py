@@ -87,7 +87,7 @@ def test_the_guide_as_it_stands(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(folder)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        exec(blocks("# Your own network")[0], {"model": trained(folder)})  # noqa: S102 (the guide's own four lines)
+        exec(blocks("# Your own network")[0], {"model": trained(folder)})
     (listing,) = [line for line in blocks("## Where it can be cut")[0].splitlines() if line.startswith("erde-nas")]
     assert "cuts" in command(listing, folder)
     train_and_run = blocks("## Exits alone, in minutes")[0].splitlines()
