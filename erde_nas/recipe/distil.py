@@ -94,38 +94,65 @@ class DistilSection(Section):
         "head_gradient",
     )
 
-    loss: LossName = "kd+entropy"  # docs/erde.md says why; the paper's is erde
-    term: TermName | None = None  # these replace what the name stands for
+    loss: LossName = "kd+entropy"
+    """A loss by name. The paper's is `erde`."""
+    term: TermName | None = None
+    """Distillation term, instead of the one that the loss stands for."""
     wrong_weight: Share | None = None
+    """What is left of the distillation where the teacher is wrong. null: as the loss says."""
     entropy_adaptive: bool | None = None
+    """EA-KD's weight per image on the distillation. null: as the loss says."""
     logit_standardisation: bool | None = None
+    """Standardise the logits before the distillation. null: as the loss says."""
     self_distillation: SelfDistillation | None = None
+    """Exits learn from the student's last exit, or from all its exits. null: as the loss says."""
 
-    preset: Literal["published"] | None = None  # the authors' weights and training for a pair of published networks
+    preset: Literal["published"] | None = None
+    """The authors' weights and training for a pair of networks of the literature."""
 
     temperature: Temperature = 3.0
-    ce_weight: Weight = 1.0  # of cross-entropy
-    kd_weight: Weight = 1.0  # of the distillation term
-    kd_warmup: Share = 0.0  # share of the training over which that weight rises from 0
-    self_weight: Weight = 1.0  # of self-distillation
+    """Of the distillation."""
+    ce_weight: Weight = 1.0
+    """Of the cross-entropy."""
+    kd_weight: Weight = 1.0
+    """Of the distillation term."""
+    kd_warmup: Share = 0.0
+    """Share of the training over which `kd_weight` rises from 0."""
+    self_weight: Weight = 1.0
+    """Of the self-distillation."""
     exit_weights: Literal["uniform", "linear", "macs"] = "uniform"
-    gradient_rescaling: bool = False  # between exits: Li et al., ICCV 2019
-    head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: none
-    teacher_exits: Literal["matching", "nearest", "last"] = "matching"  # which of the teacher's exits teaches an exit
+    """Weights of the exits: equal, rising with the exit's number, or by MACs."""
+    gradient_rescaling: bool = False
+    """Balance the gradients of the exits (Li et al., ICCV 2019)."""
+    head_gradient: Share = 1.0
+    """Share of an early head's gradient that reaches the trunk. 0: none."""
+    teacher_exits: Literal["matching", "nearest", "last"] = "matching"
+    """Which of the teacher's exits teaches an exit."""
 
     # ERDE alone
-    entropy_weight: Weight = 0.2  # of the entropy that is kept up where the teacher is wrong
-    entropy_warmup: Share = 0.0  # share of the training over which that weight rises from 0
-    entropy_exits: Literal["all", "early"] = "all"  # a network with one exit has no entropy term
+    entropy_weight: Weight = 0.2
+    """ERDE: of the entropy that is kept up where the teacher is wrong."""
+    entropy_warmup: Share = 0.0
+    """ERDE: share of the training over which `entropy_weight` rises from 0."""
+    entropy_exits: Literal["all", "early"] = "all"
+    """ERDE: exits whose entropy is kept up. A network with one exit has no such term."""
 
-    ea_temperature: Temperature = 3.0  # of EA-KD's entropies; the paper's is 2 for ImageNet and transformer teachers
-    feature_weight: Weight = 5.0  # FCFD alone: of the features, besides the logits
-    path_weight: Weight = 1.0  # and of the logits of its mixed paths
-    mld_temperatures: Temperatures | None = None  # MLD alone; null: published
-    mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)  # MLD alone: of samples, pairs of samples, of classes
-    dkd_alpha: Weight = 1.0  # DKD alone: of the target class
-    dkd_beta: Weight = 8.0  # and of the other classes
-    options: dict[str, JsonValue] = Field(default_factory=dict)  # of a plug-in's loss: the keys that it declares itself
+    ea_temperature: Temperature = 3.0
+    """EA-KD: of its entropies. The paper takes 2 for ImageNet and transformer teachers."""
+    feature_weight: Weight = 5.0
+    """FCFD: of the features, besides the logits."""
+    path_weight: Weight = 1.0
+    """FCFD: of the logits of its mixed paths."""
+    mld_temperatures: Temperatures | None = None
+    """MLD: its temperatures. null: as published."""
+    mld_levels: tuple[Weight, Weight, Weight] = (1.5, 0.5, 0.5)
+    """MLD: weights of images, of pairs of images, and of pairs of classes."""
+    dkd_alpha: Weight = 1.0
+    """DKD: weight of the target class."""
+    dkd_beta: Weight = 8.0
+    """DKD: weight of the other classes."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keys that the loss of a plug-in declares itself."""
 
     @model_validator(mode="after")
     def _options_of_the_term(self) -> "DistilSection":

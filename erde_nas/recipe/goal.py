@@ -23,10 +23,14 @@ class GoalSection(Section):
     """What a compressed student must reach; all that is given counts. The teacher is the fp32 one without early exits,
     in the same runtime and profile."""
 
-    latency_ms: Above | None = None  # measured mean at most
-    speedup: Above | None = None  # teacher's measured mean latency over the student's, at least
-    size_kb: Above | None = None  # of the file, 1000 bytes each, at most
-    accuracy_drop: Annotated[float, Field(ge=0, lt=1)] | None = None  # below the teacher's, on validation, at most
+    latency_ms: Above | None = None
+    """Measured mean latency, at most."""
+    speedup: Above | None = None
+    """The teacher's measured mean latency over the student's, at least."""
+    size_kb: Above | None = None
+    """Of the file, at most; 1000 bytes each."""
+    accuracy_drop: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Accuracy lost on validation, at most. 0.01 is one point."""
 
     @model_validator(mode="after")
     def _something(self) -> "GoalSection":

@@ -21,14 +21,23 @@ class DatasetSection(Section):
     later = ("channels",)
 
     name: Annotated[str, one_of(DATASETS)]
-    path: str | None = None  # folder and npz: where the images are
-    image_size: Annotated[int, Field(ge=8, le=512)] | None = None  # folder: resize to this
-    channels: Literal[1, 2, 3, 4] | None = None  # folder: gray, gray and alpha, RGB, RGB and alpha; None: 1 or 3
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of train kept for search and thresholds; 0: none
-    test: Fraction = 0.2  # share kept for test, where the data set has no test split of its own
-    train_limit: Positive | None = None  # use at most this many training images
-    stream: Literal["auto", "always", "never"] = "auto"  # folder: read images while they are used; auto: if many
+    """A data set by name, or `folder` or `npz` for images of your own."""
+    path: str | None = None
+    """Where the images are. For `folder` and `npz`."""
+    image_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    """Pixels that the images are scaled to. For `folder`; null: their own size, which must be one."""
+    channels: Literal[1, 2, 3, 4] | None = None
+    """1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. For `folder`; null: 1 or 3, as the images are."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the training images that is kept for the search and the thresholds. 0: none is kept."""
+    test: Fraction = 0.2
+    """Share that is kept for test, where the data set has no test split of its own."""
+    train_limit: Positive | None = None
+    """Use at most so many training images."""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """Read images while they are used. For `folder`; `auto`: where they would fill a quarter of the free memory."""
     seed: Seed = 0
+    """Of the split."""
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "DatasetSection":
@@ -60,7 +69,12 @@ class ViewsSection(Section):
     later = ("crop_fill",)
 
     crop_padding: Annotated[int, Field(ge=0, le=512)] = 0
-    crop_fill: Literal["zeros", "reflect"] = "zeros"  # what the padding holds: black, or the image mirrored
-    flip: Flip = False  # or alternating: each image is mirrored in every second view, half of them in the first
+    """Pixels added on each side before a random crop. 0: no crop."""
+    crop_fill: Literal["zeros", "reflect"] = "zeros"
+    """What the padding holds: black, or the mirrored image."""
+    flip: Flip = False
+    """Mirror left and right at random. `alternating`: each image in every second view."""
     cutout: Annotated[int, Field(ge=0, le=512)] = 0
-    cached_views: Positive = 8  # different views of each training image; epochs cycle through them
+    """Side in pixels of a square that is blanked at a random place. 0: none."""
+    cached_views: Positive = 8
+    """Different views of each training image. The epochs cycle through them."""

@@ -57,15 +57,25 @@ class NetworkSection(Section):
     later: ClassVar[tuple[str, ...]] = ("strides",)
 
     model: ModelName | None = None
+    """A network of the literature, instead of the keys from `family` to `expansion`."""
     family: Family = "resnet"
+    """Kind of blocks."""
     stem: Width
+    """Channels of the first convolution."""
     depths: Annotated[tuple[Depth, ...], Field(max_length=MOST_STAGES)]
+    """Blocks of each stage."""
     widths: tuple[Width, ...]
-    strides: tuple[Stride, ...] | None = None  # of each stage's first block; null: 1, and 2 in each later stage
-    kernel: Kernel = 3  # mobilenet and shufflenet: of the depthwise convolutions
-    expansion: Expansion = 1  # mobilenet
-    exits: Exits = "stages"  # or last, or a list of blocks
+    """Channels of each stage, in multiples of 8."""
+    strides: tuple[Stride, ...] | None = None
+    """Of each stage's first block. null: 1, and 2 in each later stage."""
+    kernel: Kernel = 3
+    """Of the depthwise convolutions of `mobilenet` and `shufflenet`."""
+    expansion: Expansion = 1
+    """How many times wider `mobilenet`'s blocks are inside."""
+    exits: Exits = "stages"
+    """Where exits sit: at the end of each stage, on the last block alone, or on these blocks, counted from 0."""
     head: Head
+    """Of the exits."""
 
     @model_validator(mode="after")
     def _one_description(self) -> "NetworkSection":

@@ -22,20 +22,31 @@ class OptimizerSection(Section):
     )
 
     epochs: Positive
+    """Passes over the training images."""
     batch_size: Positive = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1  # the highest
+    """Images of a training step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    """The highest of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    milestones: tuple[Positive, ...] | None = None  # epochs after which the rate falls; []: never; null: one cycle
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # what is left of the rate after each milestone
+    """Of SGD."""
+    milestones: tuple[Positive, ...] | None = None
+    """Epochs after which the rate falls. []: it never falls; null: the schedule is used."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What is left of the rate after each milestone, as a share."""
     nesterov: bool = True
-    schedule: Literal["one-cycle", "triangular"] = "one-cycle"  # docs/teacher.md: these and what follows
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the label that every class shares
-    lookahead: Annotated[int, Field(ge=0, le=10**9)] = (
-        0  # steps after which slow weights take the trained ones' place; 0: never
-    )
-    decay_norms: bool = True  # whether weight decay holds for biases and the scales of norms, too
-    bias_rate: Annotated[float, Field(gt=0)] = 1.0  # learning rate of biases outside of heads, as a multiple
+    """Nesterov's momentum. false: plain momentum."""
+    schedule: Literal["one-cycle", "triangular"] = "one-cycle"
+    """How the learning rate rises and falls."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the label that all classes get alike."""
+    lookahead: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Steps after which slow weights take the place of the trained ones. 0: never."""
+    decay_norms: bool = True
+    """Whether weight decay holds for biases and the scales of norms, too."""
+    bias_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of biases outside of heads, as a multiple."""
 
     @model_validator(mode="after")
     def _one_schedule(self) -> "OptimizerSection":

@@ -19,30 +19,45 @@ class MeasureSection(Section):
     """Measuring effort. A process alternates blocks of calls of the model and of a reference model."""
 
     warmup_calls: Annotated[int, Field(ge=1, le=10**6)] = 30
+    """Calls before anything is timed."""
     calls_per_block: Annotated[int, Field(ge=5, le=10**6)] = 10
+    """Calls timed in a row, before the reference model has its turn."""
     blocks: Annotated[int, Field(ge=3, le=10**6)] = 10
-    processes: Positive = 6  # for the report, at least; the search uses one
-    stream_images: Annotated[int, Field(ge=1, le=10**6)] = 256  # validation images in natural order
-    interval: Annotated[float, Field(gt=0, lt=1)] = 0.02  # processes are added until 95 % intervals are within ±this
-    allowance_s: Annotated[float, Field(ge=0, le=1e6)] = 30  # or these seconds are spent on additional ones
-    timeout_s: Annotated[int, Field(ge=1, le=10**6)] = 300  # that measuring may take for one file in one process
+    """Such blocks in one process."""
+    processes: Positive = 6
+    """Fresh processes behind a number of the report, at least. The search uses one."""
+    stream_images: Annotated[int, Field(ge=1, le=10**6)] = 256
+    """Validation images in their natural mix, for mean, p50, p95 and p99."""
+    interval: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Processes are added until the 95 % intervals are within this share of their medians."""
+    allowance_s: Annotated[float, Field(ge=0, le=1e6)] = 30
+    """Seconds for these additional processes. After them a number is marked as noisy."""
+    timeout_s: Annotated[int, Field(ge=1, le=10**6)] = 300
+    """Seconds for one file in one process, at most."""
 
 
 class LimitsSection(Section):
     """A student beyond one of these is not offered."""
 
     latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Milliseconds of an image, mean over the stream, at most."""
     macs: Annotated[float, Field(gt=0)] | None = None
+    """Multiply-adds of an image, expected over the exits, at most."""
     params: Positive | None = None
+    """Weights, at most."""
     size_bytes: Positive | None = None
+    """Of the file, at most."""
 
 
 class MatchSection(Section):
     """Which machine may answer for this profile. An absent key matches every machine."""
 
-    architecture: tuple[str, ...] | None = None  # platform.machine(): x86_64, aarch64
-    cpu: str | None = None  # text that the CPU's model name holds
-    accelerator: str | None = None  # text that the accelerator's name holds
+    architecture: tuple[str, ...] | None = None
+    """One of these, as Python's `platform.machine()` says it: `x86_64`, `aarch64`."""
+    cpu: str | None = None
+    """A text that the CPU's model name holds. `erde-nas doctor` shows the name."""
+    accelerator: str | None = None
+    """A text that the accelerator's name holds."""
 
 
 class HardwareProfile(Section):
@@ -50,23 +65,37 @@ class HardwareProfile(Section):
 
     later = ("objective", "screen")
     name: str
+    """Stands beside every number that is measured under this profile."""
     description: str = ""
-    target: str = HERE  # or ssh:HOST, as ssh knows the host
-    python: Annotated[str, Field(min_length=1)] = "python3"  # on a device elsewhere
+    """Shown by `erde-nas profiles list`."""
+    target: str = HERE
+    """This machine (`here`), or `ssh:HOST` with a host as ssh knows it."""
+    python: Annotated[str, Field(min_length=1)] = "python3"
+    """Python of a device elsewhere. For this machine it means nothing."""
     runtime: Annotated[str, one_of(RUNTIMES)] = "onnxruntime"
+    """What runs the student."""
     device: Literal["cpu", "cuda"] = "cpu"
-    provider: str | None = None  # of ONNX Runtime, where it is not that of the device
+    """Where the runtime runs it."""
+    provider: str | None = None
+    """One of ONNX Runtime's, where it is not that of the device."""
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Of the runtime. One gives the steadiest numbers."""
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    """`int8`: quantized students are made, and the faster file is offered."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 1
-    objective: Objective = "mean"  # of the stream's latency or energy: the cost by which students are judged
-    channel_multiple: Annotated[int, Field(ge=1, le=4096)] = (
-        8  # to which pruning rounds; some kernels run best with 16 or 32
-    )
-    screen: bool = True  # what a brief measurement shows to be dominated is not measured in full
+    """Images of a call."""
+    objective: Objective = "mean"
+    """The cost by which students are judged, over the stream of images."""
+    channel_multiple: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Pruned layers keep multiples of this. Some kernels run best with 16 or 32."""
+    screen: bool = True
+    """What a brief measurement shows to be dominated is not measured in full."""
     measure: MeasureSection = MeasureSection()
+    """How much is measured."""
     limits: LimitsSection = LimitsSection()
+    """What a student may cost."""
     match: MatchSection = MatchSection()
+    """Which machine may give numbers under this name."""
 
     @field_validator("name")
     @classmethod

@@ -26,10 +26,14 @@ class FinishSection(Section):
 
     later = ("cascades",)
 
-    students: Positive = 4  # that are trained to the end
-    rungs: Annotated[int, Field(ge=1, le=4)] = 2  # each starts with twice the students and half the epochs of the next
-    train: OptimizerSection  # to the end, over all rungs; its epochs may be left to distil.preset
-    cascades: bool = True  # pairs of finished networks are tried as cascades, without training; docs/cascades.md
+    students: Positive = 4
+    """Students that are trained to the end."""
+    rungs: Annotated[int, Field(ge=1, le=4)] = 2
+    """Rungs of the halving. Each starts with twice the students and half the epochs of the next."""
+    train: OptimizerSection
+    """Training to the end, over all rungs. A preset may say its epochs."""
+    cascades: bool = True
+    """Try pairs of finished networks as cascades, without training."""
 
     @field_validator("train", mode="wrap")
     @classmethod
@@ -46,7 +50,8 @@ class FinishSection(Section):
 class CompressSection(CompressOptions):
     """Pruning and quantization, with the training that they need."""
 
-    train: OptimizerSection  # ERDE fine-tuning after pruning
+    train: OptimizerSection
+    """Training after pruning."""
 
 
 class Recipe(Section):
@@ -55,21 +60,37 @@ class Recipe(Section):
     later = ("exit_rule", "example_images")
 
     name: str
+    """Name of the recipe."""
     description: str = ""
+    """Shown by `erde-nas recipes list`."""
     dataset: DatasetSection
+    """Which images, and how they are split."""
     views: ViewsSection = ViewsSection()
+    """Augmentation."""
     teacher: TeacherSection = TeacherSection()
-    student: StudentSection | None = None  # for `erde-nas distil`
+    """The network that students learn from."""
+    student: StudentSection | None = None
+    """The student that `erde-nas distil` trains. A search does not use it."""
     space: SpaceSection
+    """What may vary between students."""
     distil: DistilSection = DistilSection()
-    exit_rule: Annotated[str, one_of(EXIT_RULES)] = "entropy"  # when an image leaves at an exit; docs/exit_rules.md
+    """The loss of the students."""
+    exit_rule: Annotated[str, one_of(EXIT_RULES)] = "entropy"
+    """What decides whether an image leaves at an exit."""
     train: OptimizerSection
+    """How each candidate is trained."""
     search: SearchSection = SearchSection()
+    """How candidates are proposed and judged."""
     supernet: SupernetSection = SupernetSection()
+    """For `evaluator: supernet`."""
     finish: FinishSection
+    """Further training of the best candidates."""
     compress: CompressSection
-    example_images: bool = True  # the report shows small copies of some test images
+    """Pruning and quantization."""
+    example_images: bool = True
+    """The report shows small copies of some test images."""
     profiles: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu-1thread",)
+    """Hardware profiles to measure under, by name or file."""
 
     @property
     def search_training(self) -> OptimizerSection:

@@ -13,20 +13,30 @@ from erde_nas.registry import OBJECTIVES, SEARCHERS
 class SearchSection(Section):
     """How candidates are proposed and judged."""
 
-    searcher: Annotated[str, one_of(SEARCHERS)] = "surrogate"  # docs/search.md says why
-    evaluator: Literal["train", "supernet"] = "train"  # supernet: candidates are slices of weights trained once
-    trials: Positive | None = 24  # candidates at most
-    hours: Annotated[float, Field(gt=0, le=1e6)] | None = None  # for the whole run; what finishing needs is kept back
-    patience: Positive | None = None  # candidates in a row that do not raise the front's hypervolume, before it ends
+    searcher: Annotated[str, one_of(SEARCHERS)] = "surrogate"
+    """Who proposes candidates."""
+    evaluator: Literal["train", "supernet"] = "train"
+    """Train each candidate, or cut it from a supernet that is trained once."""
+    trials: Positive | None = 24
+    """Candidates, at most. null: no such limit."""
+    hours: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Hours for the whole run. What finishing needs is kept back."""
+    patience: Positive | None = None
+    """The search ends when so many candidates in a row do not raise the front's hypervolume."""
     seed: Seed = 0
+    """Of the whole run: proposals, first weights, augmentation."""
     population: Annotated[int, Field(ge=2, le=100_000)] = 8
+    """Candidates of a generation."""
     objectives: tuple[Annotated[str, one_of(OBJECTIVES)], ...] = ("error", "latency")
-    latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # profiles; null: every profile
-    check_teacher: bool = True  # where a student is better without the teacher, all students learn without it
-    rank_check: Annotated[int, Field(ge=0, le=10**9)] = (
-        0  # candidates trained in full at the end, to see how well it ranked them
-    )
-    accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005  # told: cheapest point within this of the best
+    """What is minimised: `error` and at least one cost. `latency` is one objective per profile."""
+    latency_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Profiles whose latency is minimised. null: all of them."""
+    check_teacher: bool = True
+    """Where a middling student is better without the teacher, all students learn without it."""
+    rank_check: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Candidates trained in full at the end, to see how well the search ranked them. 0: none."""
+    accuracy_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """A candidate counts with its cheapest thresholds within this of its best accuracy."""
 
     @property
     def budget(self) -> str:
@@ -62,12 +72,14 @@ class SearchSection(Section):
 class SupernetSection(Section):
     """`evaluator: supernet`: one training per family of the space, of which every candidate is a slice."""
 
-    train: OptimizerSection = OptimizerSection(epochs=20)  # all keys but lookahead
-    random: Annotated[int, Field(ge=0, le=1000)] = (
-        2  # sub-networks drawn in each step, besides the largest and the smallest
-    )
-    inplace_weight: Weight = 0.2  # of what the others learn from the largest
-    norm_images: Positive = 1024  # training images from which a candidate's batch norms take their statistics
+    train: OptimizerSection = OptimizerSection(epochs=20)
+    """How the supernet is trained. All keys but `lookahead`."""
+    random: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Sub-networks drawn in each step, besides the largest and the smallest."""
+    inplace_weight: Weight = 0.2
+    """Weight of what the other sub-networks learn from the largest."""
+    norm_images: Positive = 1024
+    """Training images from which a candidate's batch norms take their statistics."""
 
     @model_validator(mode="after")
     def _no_slow_weights(self) -> "SupernetSection":

@@ -39,7 +39,9 @@ class Section(BaseModel):
     whatever is found by a hash of the section (a cached teacher, a run that is continued) is found again.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
     later: ClassVar[tuple[str, ...]] = ()
 
     @model_serializer(mode="wrap")

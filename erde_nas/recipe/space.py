@@ -13,19 +13,32 @@ class SpaceSection(Section):
 
     later = ("own", "strides", "exits", "first_exit_stage")
 
-    own: str | None = None  # the file of a network of the user's own, which gets exits; then nothing below but heads
+    own: str | None = None
+    """File of a network of your own, which gets exits. Of the keys below, only `heads` counts then."""
     families: tuple[Family, ...] = ("resnet", "mobilenet")
+    """Kinds of blocks."""
     stems: tuple[Width, ...] = (8, 16)
-    stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)  # of the first convolution in images of at most 48 pixels
+    """Channels of the first convolution."""
+    stem_strides: tuple[Literal[1, 2, 4], ...] = (1,)
+    """Strides of the first convolution, for images of at most 48 pixels."""
     depths: Annotated[tuple[tuple[Depth, ...], ...], Field(max_length=MOST_STAGES)] = ()
+    """Blocks, with a list of choices for each stage."""
     widths: tuple[tuple[Width, ...], ...] = ()
-    strides: tuple[tuple[Stride, ...], ...] | None = None  # of each stage's first block; null: 1, then 2 in each later
-    kernels: tuple[Kernel, ...] = (3,)  # mobilenet and shufflenet: of the depthwise convolution
-    expansions: tuple[Expansion, ...] = (2, 4)  # mobilenet
+    """Channels, with a list of choices for each stage."""
+    strides: tuple[tuple[Stride, ...], ...] | None = None
+    """Of each stage's first block, with a list of choices for each stage. null: 1, then 2 in each later stage."""
+    kernels: tuple[Kernel, ...] = (3,)
+    """Of the depthwise convolutions of `mobilenet` and `shufflenet`."""
+    expansions: tuple[Expansion, ...] = (2, 4)
+    """How many times wider `mobilenet`'s blocks are inside."""
     heads: tuple[Head, ...] = ("erde", "gap", "conv")
-    max_exits: Annotated[int, Field(ge=1, le=8)] = 4  # the last one included
-    exits: Literal["any", "stage-ends"] = "any"  # blocks that may carry an early exit
-    first_exit_stage: Annotated[int, Field(ge=0)] = 0  # stages before it, counted from 0, carry none
+    """Kinds of exit heads."""
+    max_exits: Annotated[int, Field(ge=1, le=8)] = 4
+    """Exits of a student, at most, the last one included."""
+    exits: Literal["any", "stage-ends"] = "any"
+    """Blocks that may carry an early exit."""
+    first_exit_stage: Annotated[int, Field(ge=0)] = 0
+    """Stages before this one carry no exit, counted from 0."""
 
     @model_validator(mode="after")
     def _choices_everywhere(self) -> "SpaceSection":

@@ -19,20 +19,26 @@ class TeacherSection(NetworkSection):
     of_checkpoint: ClassVar = ("mean", "std", "normalisation", "classes")  # how it was trained
     later = (*of_checkpoint, "head_gradient", "strides")
 
-    checkpoint: str | None = None  # a file: a network of this project, a torch.export program, or weights of timm's
-    timm: str | None = None  # the model of timm that the checkpoint belongs to; needs the extra timm
-    mean: tuple[float, ...] | None = None  # checkpoint: per channel, of pixels in [0, 1]; null: the data set's
+    checkpoint: str | None = None
+    """File of your own classifier: a `torch.export` program, a network of a former run, or weights of timm's."""
+    timm: str | None = None
+    """The timm model that the checkpoint belongs to. Needs the extra `timm`."""
+    mean: tuple[float, ...] | None = None
+    """Of your classifier's normalisation, per channel, of pixels in [0, 1]. null: the data set's."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    normalisation: Annotated[str, one_of(USUAL)] | None = (
-        None  # checkpoint: instead of mean and std, a usual one by name
-    )
-    classes: tuple[ClassName, ...] | None = None  # checkpoint: the names of its outputs, in their order
+    """The deviations that belong to `mean`."""
+    normalisation: Annotated[str, one_of(USUAL)] | None = None
+    """A usual normalisation by name, instead of `mean` and `std`."""
+    classes: tuple[ClassName, ...] | None = None
+    """The names of your classifier's outputs, in their order. null: the data set's order."""
     stem: Width = 32
     depths: Annotated[tuple[Depth, ...], Field(max_length=MOST_STAGES)] = (2, 2, 2)
     widths: tuple[Width, ...] = (32, 64, 128)
     head: Head = "gap"
-    head_gradient: Share = 1.0  # share of an early head's gradient that reaches the trunk; 0: it learns from the last
+    head_gradient: Share = 1.0
+    """Share of an early head's gradient that reaches the trunk. 0: the trunk learns from the last exit."""
     train: OptimizerSection = OptimizerSection(epochs=30)
+    """How the teacher is trained, where it is not your own."""
 
     @model_validator(mode="after")
     def _weights_for_timm(self) -> "TeacherSection":
