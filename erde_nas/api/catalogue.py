@@ -28,7 +28,7 @@ def copy(kind: Kind, name: str, to: Path) -> Path:
     return shipped.copy(kind, name, to)
 
 
-def check_recipe(name: str) -> str:
+def check_recipe(name: str, data_dir: Path | None = None) -> str:
     """Check a recipe, the profiles it names, its data where they are here, and a checkpoint of the user's own.
 
     Nothing is downloaded. Raises UserError with all problems.
@@ -41,7 +41,7 @@ def check_recipe(name: str) -> str:
 
     dataset = None
     try:
-        dataset = load_dataset(recipe.dataset)
+        dataset = load_dataset(recipe.dataset, data_dir)
         lines = describe_data(dataset)
     except DataMissing as error:
         lines = [f"data: not checked: {error}"]
@@ -51,6 +51,19 @@ def check_recipe(name: str) -> str:
         lines += check_teacher_of(recipe, profiles, dataset)
     fine = f"{path}: recipe '{recipe.name}' is fine: {recipe.search.budget} with {recipe.search.searcher}"
     return "\n".join([fine, *lines])
+
+
+def check_data(name: str, data_dir: Path | None = None) -> str:
+    """Look at a recipe's data alone: counts, sizes, files that cannot be read, and what looks wrong.
+
+    Raises UserError where the data are not here or cannot be used.
+    """
+    from erde_nas.data.load import load_dataset, read_all
+    from erde_nas.data.summary import describe_data, sizes_line
+
+    dataset = load_dataset(load_recipe(shipped.find("search", name)).dataset, data_dir)
+    read_all(dataset)
+    return "\n".join([*describe_data(dataset), *sizes_line(dataset)])
 
 
 def check_profile(name: str) -> str:

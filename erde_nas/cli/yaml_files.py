@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from erde_nas.cli import completion
+from erde_nas.cli import completion, options
 
 recipes = typer.Typer(no_args_is_help=True, help="Search recipes: list, show, copy and check them.")
 profiles = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, copy, check and detect them.")
@@ -50,11 +50,15 @@ def recipes_copy(name: ShippedRecipe, to: CopyTo) -> None:
 
 
 @recipes.command("check")
-def recipes_check(name: RecipeName) -> None:
+def recipes_check(
+    name: RecipeName,
+    data: Annotated[bool, typer.Option("--data", help="Look at the data alone, and read every image.")] = False,
+    data_dir: options.DataDir = None,
+) -> None:
     """Check a recipe, the profiles it names, its data and a teacher of your own, where these are here."""
     from erde_nas.api import catalogue
 
-    print(catalogue.check_recipe(name))
+    print(catalogue.check_data(name, data_dir) if data else catalogue.check_recipe(name, data_dir))
 
 
 @profiles.command("list")

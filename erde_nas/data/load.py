@@ -56,6 +56,12 @@ def load_dataset(section: DatasetSection, data_dir: Path | None = None) -> Datas
     )
 
 
+def read_all(dataset: Dataset) -> None:
+    """Read every image that stays on the disk. Raises UserError for those that cannot be read."""
+    for start in range(0, len(dataset.train), _CHUNK):
+        read_pixels(dataset.train, slice(start, start + _CHUNK))
+
+
 def describe(dataset: Dataset) -> dict[str, Any]:
     """The data set and its split as JSON-ready values, for manifests and reports."""
     _, channels, size, _ = dataset.train.images.shape

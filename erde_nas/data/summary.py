@@ -1,6 +1,7 @@
 """What a user should know about a data set before it is used: its counts, and what looks wrong with its splits."""
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from erde_nas.data.dataset import Dataset, Split
+from erde_nas.data.images import size_of
 from erde_nas.device.bundle_runner import plain
 from erde_nas.errors import UserError
 
 _CLASSES = 12  # shown one by one
+UNEVEN = 5  # times as many training images of one class as of another, from which on it is said
 _END = 4096  # bytes of a file that are compared
 PARTS = ("train", "validation", "test")
 
@@ -44,8 +47,36 @@ def count_lines(dataset: Dataset) -> list[str]:
     ]
 
 
+def sizes_line(dataset: Dataset) -> list[str]:
+    """The sizes of a folder's images before they are scaled, in a line; none for other data sets."""
+    if dataset.name != "folder":
+        return []
+    splits = (getattr(dataset, part) for part in PARTS)
+    files = [name for split in splits for name in (split.names if split.paths is None else split.paths)]
+    found = Counter(size_of(Path(os.fsdecode(name))) for name in files)  # (height, width)
+    (height, width), count = found.most_common(1)[0]
+    if len(found) == 1:
+        return [f"files: all are of {width}x{height} pixels"]
+    least, most = (min(found, key=math.prod), max(found, key=math.prod))
+    ends = f"from {least[1]}x{least[0]} to {most[1]}x{most[0]} pixels"
+    return [f"files: {len(found)} sizes, {ends}; the commonest is {width}x{height} ({count} of {len(files)})"]
+
+
+def _imbalance(train: Split, classes: tuple[str, ...]) -> list[str]:
+    """Whether some class has many times as many training images as another; absent classes are said elsewhere."""
+    counts = np.bincount(train.labels, minlength=len(classes))
+    most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
+    if counts[most] < UNEVEN * counts[least]:
+        return []
+    return [
+        f"the classes are uneven: {counts[most]} training images of {plain(classes[most])}, {counts[least]} of "
+        f"{plain(classes[least])}; accuracy says little about small classes"
+    ]
+
+
 def odd_images(train: Split, validation: Split, test: Split, classes: tuple[str, ...]) -> list[str]:
-    """Lines on images that are in two splits, or under two classes, or nearly all alike, and on classes left out.
+    """Lines on images that are in two splits, or under two classes, or nearly all alike, and on classes that are left
+    out or far smaller than others.
 
     Images in memory are compared by their pixels, files that stay on the disk by their bytes. Raises UserError where
     most images are under two classes.
@@ -65,7 +96,7 @@ def odd_images(train: Split, validation: Split, test: Split, classes: tuple[str,
         absent = [classes[i] for i in np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0)]
         if absent:
             lines.append(f"{part} has no image of {len(absent)} of {len(classes)} classes: {_few(absent)}")
-    return lines
+    return lines + _imbalance(train, classes)
 
 
 def _shared(first: str, second: str, splits: dict[str, Split], digests: dict[str, np.ndarray]) -> str:

@@ -115,6 +115,45 @@ def test_check_says_what_the_data_are_taken_for(cli, folder):
     ]
 
 
+def test_check_looks_at_the_data_alone(cli, folder, tmp_path):
+    """Nothing is said of the recipe, nor of a teacher that is not there."""
+    broken = folder.variant(tmp_path / "teacher", "teacher:\n", "teacher:\n  checkpoint: nowhere.pt2\n")
+    done = cli("recipes", "check", broken.recipe, "--data")
+    assert done.code == 0, done.err
+    data, classes, splits, sizes = done.out.splitlines()
+    assert data == "data: folder, 2 classes, images 1x8x8: 12 train, 4 validation, 6 test"
+    assert classes == "images per class (train + validation + test): ant 6 + 2 + 3, bee 6 + 2 + 3"
+    assert splits.startswith("splits: train/ is train, valid/ is test")
+    assert sizes == "files: all are of 8x8 pixels"
+
+
+def test_check_says_the_sizes_of_the_files(cli, folder, tmp_path):
+    Image.fromarray(np.zeros((6, 20), np.uint8)).save(tmp_path / "images" / "train" / "ant" / "0.png")
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(tmp_path / "images" / "train" / "bee" / "0.png")
+    scaled = folder.variant(tmp_path / "scaled", "{name: folder, ", "{name: folder, image_size: 8, ")
+    lines = cli("recipes", "check", scaled.recipe, "--data").out.splitlines()
+    assert lines[-1] == "files: 3 sizes, from 4x5 to 20x6 pixels; the commonest is 8x8 (20 of 22)"
+
+
+@pytest.mark.parametrize("stream", ["never", "always"])
+def test_check_finds_broken_images(refused, folder, tmp_path, stream):
+    """All training images are read, also those that a search would read when their turn comes."""
+    for name in ("0.png", "1.png", "2.png", "3.png"):
+        path = tmp_path / "images" / "train" / "ant" / name
+        path.write_bytes(path.read_bytes()[:60])
+    streamed = folder.variant(
+        tmp_path / stream, "{name: folder, ", f"{{name: folder, stream: {stream}, image_size: 8, "
+    )
+    message = refused("recipes", "check", streamed.recipe, "--data")
+    assert "cannot be read as an image" in message
+    assert "more of" in message
+
+
+def test_check_of_data_that_are_not_here(refused, tiny, tmp_path):
+    absent = tiny.variant(tmp_path / "absent", "{name: digits, ", "{name: npz, path: nowhere.npz, ")
+    assert "nowhere.npz is no file" in refused("recipes", "check", absent.recipe, "--data")
+
+
 def test_an_output_that_is_not_in_utf_8_shows_names_escaped(folder, tmp_path, monkeypatch):
     for part in ("train", "valid"):
         (tmp_path / "images" / part / "ant").rename(tmp_path / "images" / part / "café")

@@ -110,6 +110,18 @@ def test_a_class_that_a_split_lacks(splits: Path) -> None:
     assert lines_with(load(splits), "validation has no image of 1 of 2 classes: bee")
 
 
+@pytest.mark.parametrize(("count", "said"), [(7, 0), (8, 1)])
+def test_uneven_classes(tmp_path: Path, count: int, said: int) -> None:
+    """Of `count` images of ant and 2 of bee for each of three parts, train holds five times as many from 8 on."""
+    for part, ants, bees in (("train", count + 2, 2), ("val", 2, 2), ("test", 2, 2)):
+        write(tmp_path / part / "ant", noise(ants, 1 + ord(part[0])))
+        write(tmp_path / part / "bee", noise(bees, 50 + ord(part[0])))
+    lines = lines_with(load(tmp_path), "uneven")
+    assert lines == said * [
+        "the classes are uneven: 10 training images of ant, 2 of bee; accuracy says little about small classes"
+    ]
+
+
 def icons(folder: Path, *, white: int = 0, mode: str = "RGBA") -> None:
     """Shapes that only alpha holds; the first `white` of them are white, the others black."""
     for label in ("ant", "bee"):
