@@ -100,7 +100,7 @@ def weights(out: Path) -> dict[str, str]:
 
 def stage(log: Path) -> str:
     """What a killed command said last."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("[")]
+    lines = [line for line in log.read_text(errors="replace").splitlines() if "%] " in line]
     return lines[-1].partition("] ")[2].split(";")[0][:60] if lines else "start"
 
 

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from erde_nas.distil.frozen.attach import HEADS, train_exits
 from erde_nas.distil.frozen.own_model import take_apart
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
-from erde_nas.distil.teacher_check import check_teacher, learns_from_teacher, without_teacher
+from erde_nas.distil.teacher_check import best_exit, check_teacher, learns_from_teacher, without_teacher
 from erde_nas.distil.teachers.teacher import Kept
 from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.distil.verdict import Verdict
@@ -339,13 +340,16 @@ def _with_fit_teacher(store: RunStore, context: TrainingContext, space: Space, m
 
     What was found out once stays, and holds for all searches of the study: their students learn alike.
     """
+    verdict = store.manifest().teacher_check
+    with store.timed("teacher"):
+        accuracy = best_exit(context.teacher.network, context) if verdict is None else verdict.teacher
+    meter.teacher(accuracy)
     if not context.recipe.search.check_teacher or not learns_from_teacher(context.recipe.distil):
         return context
-    verdict = store.manifest().teacher_check
     with store.timed(CHECK):
         if verdict is None:
-            found_out = store.study.agree("teacher_check", lambda: asdict(check_teacher(context, space.middle())))
-            verdict = Verdict(**found_out)
+            check = partial(check_teacher, context, space.middle(), accuracy)
+            verdict = Verdict(**store.study.agree("teacher_check", lambda: asdict(check())))
     meter.close(CHECK)
     store.update_manifest(teacher_check=verdict)
     if verdict.trusted:

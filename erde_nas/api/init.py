@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from erde_nas.api.catalogue import write_new
 from erde_nas.api.inputs import Data, data_section, folder_of, number_of, profiles_of, texts_of
 from erde_nas.errors import UserError
-from erde_nas.progress.meter import duration
+from erde_nas.progress.time_left import duration
 
 if TYPE_CHECKING:
     from erde_nas.recipe.recipe import Recipe

@@ -107,14 +107,13 @@ def measure(
     pixels = folder_of(images) if isinstance(images, str | PathLike) else images
     rows: list[Measurement] = []
     with telling(progress) as meter:
-        say = _once(meter.say)
         if isinstance(pixels, Path) and (line := left_out(pixels)):
-            say(line)
+            meter.say(line)
         meter.plan({"measure": float(len(wanted))})
         for profile in wanted:
             heard = _progress(profile, meter)
             try:
-                rows += _measured(*profile_files(files, profile, pixels, heard, size=size, point=point, say=say))
+                rows += _measured(*profile_files(files, profile, pixels, heard, size=size, point=point, say=meter.say))
             except UserError as error:
                 rows.append(Measurement(profile.name, error=str(error)))
     found = Measurements(rows)
@@ -138,15 +137,3 @@ def _measured(files: Sequence["FileLatency"], ratio: "Ratio | None") -> list[Mea
     """The files under one profile; the ratio belongs to the second."""
     found = [Measurement(f.profile, f.file, f.latency, f.exit_fractions, f.remarks, f.caution) for f in files]
     return found if ratio is None else [found[0], replace(found[1], ratio=ratio)]
-
-
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says nothing twice."""
-    said: set[str] = set()
-
-    def hear(text: str) -> None:
-        if text not in said:
-            said.add(text)
-            say(text)
-
-    return hear

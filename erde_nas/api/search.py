@@ -76,8 +76,8 @@ def search(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; b
             placement=Placement(workers, cluster, device, deterministic),
             storage=storage,
         )
-    if report.interrupted:
-        raise SearchInterrupted(folder)
+        if report.interrupted:
+            raise SearchInterrupted(folder)
     return Run(folder, report)
 
 

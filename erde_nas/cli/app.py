@@ -14,6 +14,7 @@ import erde_nas
 from erde_nas.cli import option_values, options, questions
 from erde_nas.cli.datasets import data
 from erde_nas.cli.exit_codes import continuable, run_command_line
+from erde_nas.cli.progress import shown
 from erde_nas.cli.yaml_files import profiles, recipes
 from erde_nas.errors import SearchInterrupted, UserError
 
@@ -86,6 +87,8 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     storage: options.Storage = None,
     deterministic: options.Deterministic = False,
     dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
 ) -> None:
     """Search, distil, compress, export, measure and report; run it again to continue."""
     wishes: dict[str, Any] = {
@@ -94,9 +97,9 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     }  # fmt: skip
     with continuable():
         if dry_run:
-            if cluster or storage:
-                raise UserError("--dry-run plans for this machine alone; leave --cluster and --storage away")
-            return erde_nas.plan(recipe, **wishes)
+            if cluster or storage or quiet:
+                raise UserError("--dry-run says a plan for this machine: leave --cluster, --storage and --quiet away")
+            return erde_nas.plan(recipe, **wishes, progress=shown(quiet, json_log))
         try:
             run = erde_nas.search(
                 recipe,
@@ -106,7 +109,7 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
                 cluster=cluster,
                 storage=storage,
                 deterministic=deterministic,
-                progress=True,
+                progress=shown(quiet, json_log),
             )
         except SearchInterrupted as stop:
             _print_run(erde_nas.load_run(stop.folder))
@@ -141,13 +144,16 @@ def compress(
     target: options.Targets = None,
     profile: options.RunProfile = None,
     device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
 ) -> None:
     """Prune, quantize and measure again: the given students, or the run's shortlist.
 
     With --target, prune until a student reaches the goal, and say which one does, or which one comes nearest.
     """
     with continuable():
-        run = erde_nas.compress(out, student, target=target, profile=profile, device=device, progress=True)
+        show = shown(quiet, json_log)
+        run = erde_nas.compress(out, student, target=target, profile=profile, device=device, progress=show)
         _print_run(run)
         if run.target is not None:
             print(f"\n{run.target.text}")
@@ -182,6 +188,8 @@ def exits(  # noqa: PLR0913 (typer makes an option of each parameter)
     flip: options.Flip = False,
     data_dir: options.DataDir = None,
     listed: options.ListCuts = False,
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
 ) -> None:
     """Attach early exits to a trained network of your own, which stays as it is, and write the folder to ship.
 
@@ -206,7 +214,7 @@ def exits(  # noqa: PLR0913 (typer makes an option of each parameter)
         image_size=image_size,
         flip=flip,
         data_dir=data_dir,
-        progress=True,
+        progress=shown(quiet, json_log),
     )
     _print_run(run)
     if run.target is not None:
@@ -214,16 +222,18 @@ def exits(  # noqa: PLR0913 (typer makes an option of each parameter)
 
 
 @app.command("profile")
-def profile_model(
+def profile_model(  # noqa: PLR0913 (typer makes an option of each parameter)
     model: options.AnyModel,
     profile: options.NeededProfile,
     images: options.StreamImages = None,
     compare: options.OtherModel = None,
     size: options.Size = None,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
 ) -> None:
     """Measure an ONNX file under hardware profiles: every exit, and the stream of the given images."""
-    found = erde_nas.measure(model, profile, images, compare=compare, size=size, progress=True)
+    found = erde_nas.measure(model, profile, images, compare=compare, size=size, progress=shown(quiet, json_log))
     print(json.dumps([row.to_dict() for row in found], indent=1) if as_json else found.table())
     if found.errors:
         raise UserError("\n".join(found.errors))
@@ -242,9 +252,15 @@ def predict(
 
 
 @app.command()
-def verify(bundle: options.Bundle, data_dir: options.BundleData = None, as_json: options.AsJson = False) -> None:
+def verify(
+    bundle: options.Bundle,
+    data_dir: options.BundleData = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
+) -> None:
     """Check an exported folder: its files, its accuracy, and its latency on this machine beside the one it brings."""
-    found = erde_nas.verify(bundle, data=data_dir, progress=True)
+    found = erde_nas.verify(bundle, data=data_dir, progress=shown(quiet, json_log))
     print(json.dumps(found.to_dict(), indent=1) if as_json else found)
     if not found.ok:
         raise UserError(f"{bundle} is not what its student.json says; export the student again, or use another copy")
@@ -260,6 +276,8 @@ def distil(  # noqa: PLR0913 (typer makes an option of each parameter)
     epochs_scale: options.EpochsScale = None,
     device: options.Device = "auto",
     data_dir: options.DataDir = None,
+    quiet: options.Quiet = False,
+    json_log: options.JsonLog = None,
 ) -> None:
     """Train one student with several losses from several seeds and compare them; run it again to continue."""
     with continuable():
@@ -272,7 +290,7 @@ def distil(  # noqa: PLR0913 (typer makes an option of each parameter)
             epochs_scale=epochs_scale,
             device=device,
             data_dir=data_dir,
-            progress=True,
+            progress=shown(quiet, json_log),
         )
         print(comparison, end="\n\n")
         print(f"Figure: {out / 'distil.png'}, tables: {out / 'distil.md'}")

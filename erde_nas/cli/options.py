@@ -43,6 +43,15 @@ EpochsScale = Annotated[
         help="Multiply every number of epochs, for a trial run.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show only the final answer, and errors.")]
+JsonLog = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Append what happens to a file for programs, one JSON object per line; see docs/guide.md.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # search

@@ -18,15 +18,14 @@ from erde_nas.networks.operating_points import accuracy_per_exit
 from erde_nas.recipe.distil import DistilSection
 
 
-def check_teacher(context: TrainingContext, arch: Arch) -> Verdict:
-    """Train `arch` as a candidate, but without the teacher, and compare the two."""
+def check_teacher(context: TrainingContext, arch: Arch, teacher: float) -> Verdict:
+    """Train `arch` as a candidate, but without the teacher, and compare the two. `teacher` is that one's accuracy."""
     network, section = context.build(arch), cross_entropy_alone(context.recipe.distil)
-    teacher = _best_exit(context.teacher.network, context)
     try:
         train(context.training(network, context.recipe.train, section))
     except TrainingFailed:
         return Verdict(teacher, None)
-    return Verdict(teacher, _best_exit(network, context))
+    return Verdict(teacher, best_exit(network, context))
 
 
 def without_teacher(context: TrainingContext) -> TrainingContext:
@@ -46,6 +45,7 @@ def cross_entropy_alone(section: DistilSection) -> DistilSection:
     return DistilSection.model_validate({"loss": "ce", **kept})
 
 
-def _best_exit(network: nn.Module, context: TrainingContext) -> float:
+def best_exit(network: nn.Module, context: TrainingContext) -> float:
+    """Accuracy of a network's best exit on validation, 0..1."""
     validation = context.dataset.validation
     return max(accuracy_per_exit(all_logits(network, validation.images), validation.labels))

@@ -1,1 +1,1 @@
-"""What a stage has done in, a line with the time left out."""
+"""Events of long work in, a panel, lines or a log with the time left out."""

@@ -26,6 +26,11 @@ class StageClock:
             self._count()
             self._inside.pop()
 
+    @property
+    def stage(self) -> str:
+        """Where the time goes now."""
+        return self._inside[-1]
+
     def seconds(self) -> dict[str, float]:
         """What every stage has taken so far, in the order in which they were first entered."""
         self._count()

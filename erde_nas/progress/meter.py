@@ -1,21 +1,27 @@
-"""Progress of long work: a bar with the time left on a terminal, plain log lines elsewhere.
+"""Progress of long work: a panel with the time left on a terminal, plain lines elsewhere, and a log for programs.
 
 Work is planned in estimated seconds, stage by stage; time_left.py makes of it what is left.
 """
 
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from types import TracebackType
+from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from erde_nas.errors import UserError
 from erde_nas.progress import interrupt
+from erde_nas.progress.board import Board
 from erde_nas.progress.clock import StageClock
+from erde_nas.progress.event import Candidate, Event, View
+from erde_nas.progress.json_log import JsonLog
+from erde_nas.progress.lines import Lines, Told
+from erde_nas.progress.panel import Panel
 from erde_nas.progress.time_left import TimeLeft
 
-LOG_EVERY_S = 10.0
 LEAST_WORK_S = 3.0  # before a time left is shown
 NEARLY = 0.99  # shown at most while something is left to do
 
@@ -23,35 +29,42 @@ NEARLY = 0.99  # shown at most while something is left to do
 class Meter:
     """Use as a context manager; `plan` the stages, `add` to them, and `close` each. `clock` began with the meter.
 
-    `tell` hears how much is done, 0..1, and what is going on; nothing is printed then.
+    `tell` hears how much is done, 0..1, and what is going on; nothing is printed then. Every event goes to the file
+    `json_log` as well.
     """
 
-    def __init__(self, console: Console | None = None, tell: Callable[[float, str], object] | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self.live = tell is None and self.console.is_terminal
-        self._tell = tell
-        self.clock = StageClock()
-        self._logged = time.monotonic()
-        self._time = TimeLeft(self._logged)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self.console,
-            disable=not self.live,
-        )
-        self._task = self._bar.add_task("", total=1.0, left="")
+    def __init__(
+        self,
+        console: Console | None = None,
+        tell: Callable[[float, str], object] | None = None,
+        json_log: Path | None = None,
+    ) -> None:
+        console = console or Console(stderr=True)
+        self.clock, self._board, self._said = StageClock(), Board(), set[str]()
+        self._time = TimeLeft(time.monotonic())
+        shown: View = Panel(console, self._board, self.clock) if console.is_interactive else Lines()
+        self._views: list[View] = [shown if tell is None else Told(tell)]
+        if json_log is not None:
+            self._views.insert(0, JsonLog(json_log))  # first: where it cannot be written, nothing else begins
 
     def __enter__(self) -> "Meter":
-        self._bar.start()
+        for view in self._views:
+            view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        try:
+            if value is None:
+                self._tell("end", "", state="done")
+            elif isinstance(value, KeyboardInterrupt):
+                self._tell("end", "", state="interrupted")
+            else:
+                self._tell("end", str(value) if isinstance(value, UserError) else repr(value), state="failed")
+        finally:
+            for view in reversed(self._views):
+                view.stop()
 
     def plan(self, seconds: Mapping[str, float], fixed: Collection[str] = ()) -> None:
         """Estimated seconds of stages still to be done; replaces the estimate of a stage planned before.
@@ -63,14 +76,24 @@ class Meter:
     def add(self, stage: str, seconds: float, text: str = "") -> None:
         """So many of the planned seconds of `stage` are done; `text` says what is going on."""
         interrupt.check()
-        now = time.monotonic()
-        self._time.add(stage, seconds, now)
-        line = f"{stage} {text}".strip()
-        self._show(description=line)
-        if self._tell is not None:
-            self._tell(self.share, line)
-        elif not self.live and text and now - self._logged >= LOG_EVERY_S:
-            self.say(line)
+        self._time.add(stage, seconds, time.monotonic())
+        self._tell("progress", f"{stage} {text}".strip(), stage)
+
+    def candidate(self, candidate: Candidate, seconds: float, text: str) -> None:
+        """The search is done with a candidate, and with so many of its planned seconds."""
+        interrupt.check()
+        self._time.add("search", seconds, time.monotonic())
+        self._tell("candidate", f"search {text}", "search", candidate=candidate)
+
+    def recall(self, candidates: Iterable[Candidate]) -> None:
+        """Count candidates that a former start of the run evaluated."""
+        self._board.add(candidates)
+
+    def teacher(self, val_accuracy: float) -> None:
+        """The teacher's accuracy on validation, 0..1, is known."""
+        self._tell(
+            "teacher", f"teacher: right on {val_accuracy:.1%} of the validation images", val_accuracy=val_accuracy
+        )
 
     def within(self, stage: str, seconds: float) -> None:
         """`stage` is over in so many seconds, whatever was planned."""
@@ -79,21 +102,21 @@ class Meter:
     def close(self, stage: str) -> None:
         """Nothing is left to do in `stage`, whatever was planned."""
         self._time.close(stage, time.monotonic())
-        self._show()
-
-    def _show(self, **changed: str) -> None:
-        self._bar.update(self._task, completed=self.share, left=self.left(), **changed)  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:
-        """One lasting line."""
-        self._logged = time.monotonic()
-        if self._tell is not None:
-            self._tell(self.share, text)
-        elif self.live:
-            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-        else:
-            left = self.left()
-            print(f"[{self.share:4.0%}] {text}{'; ' + left if left else ''}", file=sys.stderr, flush=True)
+        """One lasting line; what was said already is not said again."""
+        if text not in self._said:
+            self._said.add(text)
+            self._tell("note", text)
+
+    def _tell(
+        self, kind: Literal["note", "progress", "teacher", "candidate", "end"], text: str, stage: str = "", **more: Any
+    ) -> None:
+        now = datetime.now(timezone.utc)
+        event = Event(now, kind, stage or self.clock.stage, self.share, self.told_left_s(), text, **more)
+        self._board.hear(event)
+        for view in self._views:
+            view.hear(event)
 
     @property
     def share(self) -> float:
@@ -107,22 +130,10 @@ class Meter:
         """Estimated seconds until everything planned is done."""
         return self._time.seconds(time.monotonic())
 
+    def told_left_s(self) -> float | None:
+        """The same as users are told it: None where it cannot be told yet, and where nothing is left."""
+        return max(1.0, self.left_s()) if self._time.open and self._time.worked >= LEAST_WORK_S else None
+
     def left_by_stage(self) -> dict[str, float]:
         """The same by stage."""
         return self._time.by_stage(time.monotonic())
-
-    def left(self) -> str:
-        """The time left in words; empty where it cannot be told yet, and where nothing is left."""
-        if not self._time.open or self._time.worked < LEAST_WORK_S:
-            return ""
-        return f"about {duration(max(1.0, self.left_s()))} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 45s, 3m10s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -99,3 +99,13 @@ class TimeLeft:
 
     def _stage(self, name: str) -> _Stage:
         return self._stages.setdefault(name, _Stage())
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 45s, 3m10s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Literal
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.weights import recorded_digest, save_packed
 from erde_nas.progress import interrupt
+from erde_nas.progress.event import Candidate
 from erde_nas.run.context import RunContext
 from erde_nas.searching.limits import Screen
 from erde_nas.searching.objectives import objective_names
@@ -54,6 +56,7 @@ class _Search:
         self._trials = self._study.news()
         for trial in self._trials:
             self._learn(trial)
+        run.meter.recall(map(_candidate, self._trials))
         self._known = len(self._trials)
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
         self._postponed = Postponed(pool.size)
@@ -176,8 +179,8 @@ class _Search:
         count = f"{trial.number + 1}" if total is None else f"{trial.number + 1}/{total}"
         if hours := self._section.hours:
             self._run.meter.within("search", 3600 * hours - self._run.store.seconds() - self._seconds_after_search())
-        self._run.meter.add("search", candidate_s(self._run.context.recipe, self._pace), count)
-        self._run.meter.say(f"search {count}: {_line(trial)}")
+        seconds = candidate_s(self._run.context.recipe, self._pace)
+        self._run.meter.candidate(_candidate(trial), seconds, f"{count}: {_line(trial)}")
 
 
 def _searcher(run: RunContext) -> Searcher:
@@ -186,6 +189,14 @@ def _searcher(run: RunContext) -> Searcher:
     return make_searcher(
         section.searcher, run.space, objectives=len(names), seed=section.seed, population=section.population
     )
+
+
+def _candidate(trial: Trial) -> Candidate:
+    judged = trial.judged
+    if trial.state == "failed" or judged is None:
+        return Candidate(trial.student, "failed")
+    state: Literal["complete", "over limits"] = "complete" if trial.feasible else "over limits"
+    return Candidate(trial.student, state, judged.val_accuracy, judged.macs, judged.latency_ms)
 
 
 def _line(trial: Trial) -> str:

@@ -18,7 +18,8 @@ from erde_nas.measurement.profile_kinds import measured_together
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import exit_macs
 from erde_nas.networks.network import EarlyExitNetwork
-from erde_nas.progress.meter import Meter, duration
+from erde_nas.progress.meter import Meter
+from erde_nas.progress.time_left import duration
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.run.folder import RunStore
 from erde_nas.run.manifest import Probe

@@ -1,13 +1,17 @@
-"""Durations in words, the share of the plan that is done, log lines off a terminal and a bar on one."""
+"""Durations in words, the share of the plan that is done, lines off a terminal, and a function that hears."""
 
 import io
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 from rich.console import Console
 
 from erde_nas.progress import meter as progress
-from erde_nas.progress.meter import LOG_EVERY_S, Meter, duration
+from erde_nas.progress.event import Candidate
+from erde_nas.progress.lines import LOG_EVERY_S
+from erde_nas.progress.meter import Meter
+from erde_nas.progress.time_left import duration
 
 
 @pytest.fixture
@@ -72,10 +76,10 @@ def test_it_is_not_done_before_everything_is(clock: Callable[[float], None]) -> 
         clock(float(second))
         meter.add("report", 1.0)
         assert meter.share <= 0.99
-        assert meter.left() == "" if second < 3 else meter.left().endswith("s left")
-        assert "about 0s" not in meter.left()
+        left = meter.told_left_s()
+        assert left is None if second < 3 else left is not None and left >= 1
     meter.close("report")
-    assert (meter.share, meter.left()) == (1.0, "")
+    assert (meter.share, meter.told_left_s()) == (1.0, None)
 
 
 def test_an_unplanned_stage_counts_nothing(clock: Callable[[float], None]) -> None:
@@ -85,7 +89,7 @@ def test_an_unplanned_stage_counts_nothing(clock: Callable[[float], None]) -> No
     assert meter.share == 0
     meter.close("teacher")
     assert meter.share == 0
-    assert meter.left() == ""
+    assert meter.told_left_s() is None
 
 
 def test_the_time_left_follows_from_how_far_off_the_plan_was(clock: Callable[[float], None]) -> None:
@@ -93,28 +97,34 @@ def test_the_time_left_follows_from_how_far_off_the_plan_was(clock: Callable[[fl
     meter.plan({"search": 100})
     clock(50)  # twice as slow as planned
     meter.add("search", 25)
-    assert meter.left() == f"about {duration(75 * (50 + 15) / (25 + 15))} left", "15 s are the plan's own weight"
-    assert meter.left_s() == pytest.approx(75 * 65 / 40)
+    assert meter.left_s() == pytest.approx(75 * 65 / 40), "15 s are the plan's own weight"
+    assert meter.told_left_s() == meter.left_s()
 
 
 def test_no_time_left_before_anything_is_done(clock: Callable[[float], None]) -> None:
     meter = quiet()
     clock(100)
-    assert meter.left() == ""
+    assert meter.told_left_s() is None
     meter.plan({"search": 100})
     clock(102)
     meter.add("search", 1)
-    assert meter.left() == ""
+    assert meter.told_left_s() is None
 
 
 def test_off_a_terminal_lines_go_to_stderr(capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]) -> None:
+    before = datetime.now().replace(microsecond=0)
     with quiet() as meter:
         meter.plan({"search": 100})
         meter.say("[bold]one[/bold] candidate")
         clock(50)
         meter.add("search", 50)
         meter.say("half")
-    assert capsys.readouterr() == ("", "[  0%] [bold]one[/bold] candidate\n[ 50%] half; about 50s left\n")
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert [line[20:] for line in lines] == ["[  0%] [bold]one[/bold] candidate", "[ 50%] half; about 50s left"]
+    for line in lines:
+        assert before <= datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") <= datetime.now()
 
 
 def test_off_a_terminal_progress_is_logged_now_and_then(
@@ -127,7 +137,7 @@ def test_off_a_terminal_progress_is_logged_now_and_then(
         meter.add("search", 2, f"step {second}")
         meter.add("search", 0)  # nothing to say
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split("; ")[0] for line in lines] == [
+    assert [line[20:].split("; ")[0] for line in lines] == [
         "[ 10%] search step 10",
         "[ 20%] search step 20",
         "[ 30%] search step 30",
@@ -135,37 +145,18 @@ def test_off_a_terminal_progress_is_logged_now_and_then(
     assert LOG_EVERY_S == 10
 
 
-def test_on_a_terminal_a_bar_and_lasting_lines(
-    capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]
-) -> None:
-    screen = io.StringIO()
-    with Meter(Console(force_terminal=True, file=screen, width=100)) as meter:
-        meter.plan({"search": 100})
-        clock(50)
-        meter.add("search", 50, "student [3/6]")
-        meter.say("a [bold]lasting[/bold] line")
-    shown = screen.getvalue()
-    assert "a [bold]lasting[/bold] line\n" in shown
-    last = shown.rsplit("\r", 1)[1]  # what stands there in the end
-    assert "search student [3/6]" in last
-    assert "50%" in last
-    assert "about 50s left" in last
-    assert capsys.readouterr() == ("", "")
-
-
-def test_what_looks_like_markup_in_the_bar_is_shown_as_it_is() -> None:
-    screen = io.StringIO()
-    with Meter(Console(force_terminal=True, file=screen, width=100)) as meter:
-        meter.plan({"search": 1})
-        meter.add("search", 1, "of [/oops] and [red]x")
-    assert "of [/oops] and [red]x" in screen.getvalue()
-
-
-def test_an_error_inside_passes_and_stops_the_bar() -> None:
-    meter = Meter(Console(force_terminal=True, file=io.StringIO()))
-    with pytest.raises(KeyboardInterrupt), meter:
-        raise KeyboardInterrupt
-    assert not meter._bar.live.is_started
+def test_nothing_is_said_twice(capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]) -> None:
+    meter = quiet()
+    meter.plan({"search": 10_000})
+    for number in range(4):
+        meter.say("data: digits")
+        clock(20.0 * (number + 1))
+        meter.candidate(Candidate(f"s{number}", "failed"), 20, f"{number}/4: s{number} failed")
+    for second in (100, 111, 122):  # so late that each would have its line
+        clock(second)
+        meter.add("search", 0, "waits")
+    texts = [line.split("] ")[1].split("; ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert texts == ["data: digits", *(f"search {number}/4: s{number} failed" for number in range(4)), "search waits"]
 
 
 def test_a_function_hears_instead(capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]) -> None:

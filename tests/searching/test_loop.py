@@ -13,6 +13,7 @@ from erde_nas.data.dataset import Dataset, Split
 from erde_nas.measurement.latency_features import FEATURES, segment_features
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.progress.meter import Meter
 from erde_nas.recipe.images import DatasetSection
 from erde_nas.recipe.optimizer import OptimizerSection
 from erde_nas.recipe.profile import HardwareProfile
@@ -98,8 +99,8 @@ def search(folder: Path, trials: int) -> tuple[list[Arch], dict[str, Any]]:
         context = SimpleNamespace(
             recipe=recipe(trials), profiles=PROFILES, dataset=DATASET, workers=1, training_seconds=lambda options: 1.0
         )
-        meter = SimpleNamespace(add=lambda *_: None, say=lambda _: None, close=lambda _: None)
-        explore(RunContext(store, cast(Any, context), SPACE, cast(Any, meter)), cast(Pool, pool))
+        meter = Meter(tell=lambda share, text: None)
+        explore(RunContext(store, cast(Any, context), SPACE, meter), cast(Pool, pool))
     return pool.measured, json.loads((folder / "manifest.json").read_text())
 
 

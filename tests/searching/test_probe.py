@@ -11,7 +11,8 @@ from erde_nas.distil.task import Task
 from erde_nas.distil.training.compute import Compute
 from erde_nas.files import write_json
 from erde_nas.networks.macs import exit_macs
-from erde_nas.progress.meter import Meter, duration
+from erde_nas.progress.meter import Meter
+from erde_nas.progress.time_left import duration
 from erde_nas.run.folder import RunStore, open_run
 from erde_nas.run.pace import ALLOWANCE, CHECK, EXPORT, MEASURE, SLIM
 from erde_nas.searching import probe as planning

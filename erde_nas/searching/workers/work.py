@@ -93,7 +93,7 @@ def from_cache(run: Prepared, make: Make) -> Evaluate:
 def context_from_cache(task: Task, compute: Compute, kept: Kept | None = None) -> TrainingContext:
     """What all candidates share, as another process has prepared it."""
     epochs, known = longest_training(task.recipe), fitting(compute, task.device)
-    return prepare(task, _Silent(), typical=task.space.middle(), epochs=epochs, known=known, kept=kept)
+    return prepare(task, Meter(tell=_nobody), typical=task.space.middle(), epochs=epochs, known=known, kept=kept)
 
 
 def fitting(compute: Compute, device: torch.device) -> Compute:
@@ -102,8 +102,5 @@ def fitting(compute: Compute, device: torch.device) -> Compute:
     return replace(compute, precision=precision, threads=min(compute.threads, len(usable_cores())))
 
 
-class _Silent(Meter):
+def _nobody(share: float, text: str) -> None:
     """The search reports for its workers."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
