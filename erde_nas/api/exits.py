@@ -27,7 +27,7 @@ def exits(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; be
     std: Sequence[float] | None = None,
     normalisation: str | None = None,
     classes: Sequence[str] | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     flip: bool = False,
     data_dir: str | PathLike[str] | None = None,
     progress: Progress = False,
@@ -46,7 +46,7 @@ def exits(  # noqa: PLR0913 (a keyword for each wish, for help() and editors; be
         std: see `mean`.
         normalisation: a usual one by name instead: imagenet, cifar10, mnist, half, unit or pixels.
         classes: the names of its outputs in their order, where that is not the data set's.
-        image_size: height and width that a folder's images are scaled to.
+        image_size: the side that a folder's images are scaled to, or (height, width).
         flip: whether exits learn from mirrored images, too.
         data_dir: folder with the data set's official files.
         progress: False is silent, True shows a meter, a function hears `(share, text)`.

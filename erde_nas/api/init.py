@@ -65,6 +65,7 @@ def init(  # noqa: PLR0913 (a keyword for each wish, as in search)
     Raises:
         UserError: for images that cannot be used, or a file that exists.
     """
+    from erde_nas.data.dataset import square_shape
     from erde_nas.data.load import load_dataset
     from erde_nas.data.summary import describe_data
     from erde_nas.recipe.goal import parse_goal
@@ -86,7 +87,7 @@ def init(  # noqa: PLR0913 (a keyword for each wish, as in search)
     dataset = load_dataset(DatasetSection.model_validate(section), folder)
     section |= {"validation": 0.2 if len(dataset.train) + len(dataset.validation) < SMALL else 0.1}
     dataset = load_dataset(DatasetSection.model_validate(section), folder)
-    channels, side = dataset.train.images.shape[1:3]
+    channels, side, _ = square_shape(dataset)
     facts = Facts(recipe_file.stem, section, channels, side, len(dataset.train), tuple(profiles), checkpoint, goal)
     speed = measured_speed(_recipe_of(recipe_text(facts, Budget(1, 2, 6, 1, 4, 1, 0.0))), dataset)
     found = budget(speed, hours)

@@ -114,7 +114,7 @@ def folder_of(folder: str | PathLike[str]) -> Path:
     return expanded(folder)
 
 
-def data_section(data: Data, image_size: int | None = None) -> dict[str, Any]:
+def data_section(data: Data, image_size: int | tuple[int, int] | None = None) -> dict[str, Any]:
     """The keys of a recipe's `dataset`. Raises UserError for what is neither a data set, a folder nor a file."""
     size = {} if image_size is None else {"image_size": image_size}
     if isinstance(data, Mapping):

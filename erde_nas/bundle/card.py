@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from erde_nas.bundle.student_file import ShippedBaseline, ShippedLatency, StudentFile, TradeOff
-from erde_nas.device.bundle_runner import plain
+from erde_nas.device.bundle_runner import plain, sides
 from erde_nas.device.instructions import in_words
 from erde_nas.report.escape import markdown_code, markdown_text
 from erde_nas.report_data.uncertainty import doubts, known, significant, uncertainty
@@ -31,6 +31,7 @@ def model_card(student: StudentFile) -> str:
 
 
 def _what(student: StudentFile) -> str:
+    height, width = sides(student.input.size)
     shape, networks = student.input, student.arch.get("cascade", [student.arch])
     exits = sum(len(arch["exits"]) if arch else 1 for arch in networks)
     families = " + ".join(_family(arch) for arch in networks)
@@ -48,7 +49,7 @@ def _what(student: StudentFile) -> str:
     return f"""# Student {markdown_text(student.student)}
 
 An image classifier with {count} ({families}, {student.stage}), for {len(student.classes)}
-classes and images of {shape.size}×{shape.size} pixels, {markdown_text(shape.colour)}.{rule}{_joined(student)}
+classes and images of {width}×{height} pixels, {markdown_text(shape.colour)}.{rule}{_joined(student)}
 
 - Classes: {_some(student.classes)}
 - Default: {markdown_code(student.default.model)}{at}"""

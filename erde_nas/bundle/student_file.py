@@ -65,11 +65,11 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What an image must be."""
+    """What an image must be. `size` is its side, or (height, width) where it is not square."""
 
     name: str
     channels: int
-    size: int
+    size: int | tuple[int, int]
     layout: str
     pixels: str
     colour: str

@@ -159,11 +159,11 @@ def describe(student: MeasuredStudent, default: str = "") -> StudentFile:
 
 
 def _input(student: MeasuredStudent, model: str) -> ImageInput:
-    channels, size, _ = student.exported[model].image_shape
+    channels, height, width = student.exported[model].image_shape
     return ImageInput(
         name="image",
         channels=channels,
-        size=size,
+        size=height if height == width else (height, width),
         layout="batch, channel, row, column",
         pixels="uint8, 0 to 255",
         colour=COLOURS[channels],

@@ -23,6 +23,17 @@ def whole(option: str, least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def image_size(text: str) -> int | tuple[int, int]:
+    """A parser of sizes of images: 128, or 160x120, which is (height, width) = (120, 160)."""
+    try:
+        width, height = map(int, text.lower().split("x")) if "x" in text.lower() else (int(text), int(text))
+    except ValueError:
+        width = height = 0
+    if not (8 <= width <= 512 and 8 <= height <= 512):
+        raise UserError(f"--image-size must be a number of pixels from 8 to 512, or WIDTHxHEIGHT, but got '{text:.60}'")
+    return width if width == height else (height, width)
+
+
 def above_zero(option: str, most: float, what: str = "a number") -> Callable[[str], float]:
     """A parser of numbers above 0, up to `most`; `what` says what they are."""
 

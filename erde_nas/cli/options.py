@@ -1,12 +1,12 @@
 """What the commands take: each argument and option, with its help and its check."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from erde_nas.cli import completion, option_values
-from erde_nas.cli.option_values import above_zero, whole
+from erde_nas.cli.option_values import above_zero, image_size, whole
 
 MOST_SEED = 2**32 - 1  # what every generator takes
 
@@ -214,11 +214,11 @@ ClassNames = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    int | None,
+    Any,
     typer.Option(
-        parser=whole("--image-size", 8, 512),
-        metavar="PIXELS",
-        help="Height and width that a folder's images are scaled to.",
+        parser=image_size,
+        metavar="PIXELS|WxH",
+        help="Side, or width and height, that a folder's images are scaled to.",
         show_default=False,
     ),
 ]

@@ -10,7 +10,7 @@ from erde_nas.comparison.store import load_trained
 from erde_nas.comparison.summary import summarise
 from erde_nas.comparison.tables import csv_rows, markdown
 from erde_nas.comparison.train_runs import ComparisonPlan, train_runs
-from erde_nas.data.dataset import Dataset, image_shape
+from erde_nas.data.dataset import Dataset, square_shape
 from erde_nas.data.load import describe, load_dataset
 from erde_nas.data.summary import describe_data
 from erde_nas.distil.context import TrainingContext, pick_device, trainings_at_once
@@ -114,7 +114,7 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
             known = sorted(p.parent.name for p in run.glob("students/*/arch.json"))
             raise UserError(f"{run} holds no student '{student}'; it has {', '.join(known) or 'none'}")
         return read_arch(path)
-    shape, classes = image_shape(dataset), len(dataset.classes)
+    shape, classes = square_shape(dataset), len(dataset.classes)
     if recipe.student is not None:
         return student_arch(recipe.student, shape, classes)
     return Space(recipe.space, shape, classes).middle()

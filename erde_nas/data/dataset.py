@@ -41,10 +41,17 @@ class Dataset:
 
 
 def image_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """(channels, size, size). Raises UserError for images that are not square."""
+    """(channels, height, width)."""
     channels, height, width = dataset.train.images.shape[1:]
+    return channels, height, width
+
+
+def square_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """(channels, size, size), as our families of networks need it. Raises UserError for images that are not square."""
+    channels, height, width = image_shape(dataset)
     if height != width:
         raise UserError(
-            f"the images of {dataset.name} are {height}×{width}; erde-nas needs square ones: set image_size"
+            f"the images of {dataset.name} are {width}x{height}, and students of our families take square ones; set "
+            "dataset.image_size, or crop them. Exits on a network of your own (`erde-nas exits`) take them as they are"
         )
     return channels, height, width

@@ -40,7 +40,7 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
     paths = [path for listing in layout.listings.values() for path, _ in listing]  # all: one colour image makes all RGB
     gray = [path for path in paths if is_grayscale(path)] if section.channels is None else []
     channels = section.channels or (1 if len(gray) == len(paths) else 3)
-    said = (*_about_kinds(paths, gray, section, root), *about_alpha(paths, channels, section.image_size, root))
+    said = (*_about_kinds(paths, gray, section, root), *about_alpha(paths, channels, section.sides, root))
     splits = _splits(layout.listings, paths, channels, section)
     return Raw(
         splits["train"],
@@ -52,27 +52,29 @@ def read_folder(section: DatasetSection, data_dir: Path | None) -> Raw:
 
 
 def _about_kinds(paths: Sequence[Path], gray: Sequence[Path], section: DatasetSection, root: Path) -> list[str]:
-    """What is made of images that are not all alike: gray ones among colour, and those that are not square."""
+    """What is made of images that are not all alike: gray ones among colour, and those of other proportions."""
     lines = []
     if 0 < len(gray) < len(paths):
         lines.append(f"{len(gray)} of {len(paths)} images are gray ({names(gray, root)}); all are read as RGB")
-    if section.image_size is not None:
+    if section.sides is not None:
+        height, width = section.sides
         seen = spread(paths, _HEADERS)
-        wide = [path for path in seen if _is_wide(path)]
-        if wide:
+        odd = [path for path in seen if _is_squeezed(path, height, width)]
+        if odd:
             about = "" if len(seen) == len(paths) else "about "
             lines.append(
-                f"{about}{round(len(wide) / len(seen) * len(paths))} of {len(paths)} images are not square and are "
-                f"squeezed to {section.image_size}x{section.image_size} ({names(wide, root)})"
+                f"{about}{round(len(odd) / len(seen) * len(paths))} of {len(paths)} images are not "
+                f"{'square' if height == width else 'of that shape'} and are squeezed to {width}x{height} "
+                f"({names(odd, root)})"
             )
     return lines
 
 
-def _is_wide(path: Path) -> bool:
-    """Whether an image is not square; False: it cannot be read, which is found when its pixels are."""
+def _is_squeezed(path: Path, height: int, width: int) -> bool:
+    """Whether an image has other proportions; False: it cannot be read, which is found when its pixels are."""
     with suppress(UserError):
-        height, width = size_of(path)
-        return height != width
+        own_height, own_width = size_of(path)
+        return own_height * width != own_width * height
     return False
 
 
@@ -80,28 +82,30 @@ def _splits(
     listings: dict[str, list[tuple[Path, int]]], paths: Sequence[Path], channels: int, section: DatasetSection
 ) -> dict[str, Split]:
     """The splits, their pixels in memory where all of them fit, else on the disk; `paths` are all of them."""
-    size = section.image_size or _side(paths, channels)
-    bytes_ = len(paths) * channels * size**2
+    height, width = section.sides or _size(paths, channels)
+    bytes_ = len(paths) * channels * height * width
     if section.stream == "never" or (section.stream == "auto" and fits_in_memory(bytes_)):
-        images = read_images(paths, channels=channels, size=section.image_size)
+        images = read_images(paths, channels=channels, size=section.sides)
         ends = np.cumsum([len(listing) for listing in listings.values()])
         parts = dict(zip(listings, np.split(images, ends[:-1]), strict=True))
         return {
             part: Split(parts[part], _labels(listing), names=file_names(path for path, _ in listing))
             for part, listing in listings.items()
         }
-    if section.image_size is None:
+    if section.sides is None:
         check_sizes(paths)
-    shape = (channels, size, size)
+    shape = (channels, height, width)
     return {part: on_disk([path for path, _ in listing], _labels(listing), shape) for part, listing in listings.items()}
 
 
-def _side(paths: Sequence[Path], channels: int) -> int:
-    """The width of the first image that can be read; what cannot is found when all are. Raises UserError where none."""
+def _size(paths: Sequence[Path], channels: int) -> tuple[int, int]:
+    """Height and width of the first image that can be read; the others are found when all are. UserError: none can."""
     for path in paths[:-1]:
         with suppress(UserError):
-            return read_image(path, channels=channels).shape[-1]
-    return read_image(paths[-1], channels=channels).shape[-1]
+            height, width = read_image(path, channels=channels).shape[1:]
+            return height, width
+    height, width = read_image(paths[-1], channels=channels).shape[1:]
+    return height, width
 
 
 def _labels(listing: list[tuple[Path, int]]) -> np.ndarray:

@@ -39,7 +39,7 @@ def left_out(folder: Path) -> str:
     return f"{folder}: {run.left_out_text(found, folder)}" if found else ""
 
 
-def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndarray:
+def read_image(path: Path, *, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
     """One image as (channels, height, width) uint8, as `bundle_runner.decode` says. Raises UserError."""
     try:
         return run.decode(path, channels, size)
@@ -48,11 +48,16 @@ def read_image(path: Path, *, channels: int, size: int | None = None) -> np.ndar
 
 
 def read_images(
-    paths: Sequence[Path], *, channels: int | None = None, size: int | None = None, threads: int | None = None
+    paths: Sequence[Path],
+    *,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
 ) -> np.ndarray:
-    """All images as (n, channels, height, width) uint8, square and of one size. Raises UserError otherwise.
+    """All images as (n, channels, height, width) uint8, of one size. Raises UserError otherwise.
 
-    Without `channels`: 1 if every image is grayscale, else 3. Without `size` the images must be equal as they are.
+    Without `channels`: 1 if every image is grayscale, else 3. Without `size` (height, width) they must be equal as they
+    are.
     Files that cannot be read are counted before one error names them.
     """
     channels = channels or count_channels(paths)
@@ -67,7 +72,7 @@ def read_images(
                     continue
                 if not len(images):
                     first, images = i, np.empty((len(paths), *pixels.shape), np.uint8)
-                if pixels.shape != images.shape[1:] or pixels.shape[1] != pixels.shape[2]:
+                if pixels.shape != images.shape[1:]:
                     raise _odd_size(paths[i], pixels.shape[1:], paths[first], images.shape[2:])
                 images[i] = pixels
     if refused:
@@ -76,7 +81,7 @@ def read_images(
     return images
 
 
-def _read_or_why(path: Path, channels: int, size: int | None) -> np.ndarray | UserError:
+def _read_or_why(path: Path, channels: int, size: tuple[int, int] | None) -> np.ndarray | UserError:
     try:
         return read_image(path, channels=channels, size=size)
     except UserError as error:
@@ -88,16 +93,16 @@ def count_channels(paths: Sequence[Path]) -> int:
     return 1 if all(map(is_grayscale, paths)) else 3
 
 
-def check_sizes(paths: Sequence[Path]) -> int:
-    """The side of images that are square and of one size, from their headers alone. Raises UserError otherwise."""
+def check_sizes(paths: Sequence[Path]) -> tuple[int, int]:
+    """Height and width of images of one size, from their headers alone. Raises UserError otherwise."""
     first = size_of(paths[0])
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _CHUNK):
             chunk = paths[start : start + _CHUNK]
             for path, size in zip(chunk, pool.map(size_of, chunk), strict=True):
-                if size != first or size[0] != size[1]:
+                if size != first:
                     raise _odd_size(path, size, paths[0], first)
-    return first[0]
+    return first
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -136,6 +141,6 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 def _odd_size(path: Path, size: tuple[int, ...], first_path: Path, first: tuple[int, ...]) -> UserError:
     return UserError(
-        f"{path}: images must be square and of one size, but this one is {size[1]}x{size[0]} and {first_path} is "
+        f"{path}: images must be of one size, but this one is {size[1]}x{size[0]} and {first_path} is "
         f"{first[1]}x{first[0]}; set dataset.image_size in the recipe, or resize them"
     )

@@ -64,12 +64,12 @@ def read_all(dataset: Dataset) -> None:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """The data set and its split as JSON-ready values, for manifests and reports."""
-    _, channels, size, _ = dataset.train.images.shape
+    _, channels, height, width = dataset.train.images.shape
     return {
         "name": dataset.name,
         "classes": list(dataset.classes),
         "channels": channels,
-        "image_size": size,
+        "image_size": height if height == width else [height, width],
         "train": len(dataset.train),
         "validation": len(dataset.validation),
         "test": len(dataset.test),
@@ -82,15 +82,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _check_images(raw: Raw, section: DatasetSection) -> None:
-    _, channels, height, width = raw.train.images.shape
-    if height != width:
-        raise UserError(
-            f"data set '{section.name}': images must be square, but are {width}x{height}; crop or resize them"
-        )
+    shape = raw.train.images.shape[1:]
     for part, split in (("test", raw.test), ("validation", raw.validation)):
-        if split is not None and split.images.shape[1:] != raw.train.images.shape[1:]:
+        if split is not None and split.images.shape[1:] != shape:
             raise UserError(
-                f"data set '{section.name}': {part} images must be {(channels, height, width)} like those of train "
+                f"data set '{section.name}': {part} images must be {shape} like those of train "
                 f"(channels, height, width), but are {split.images.shape[1:]}"
             )
 

@@ -41,7 +41,8 @@ def read_pixels(split: Split, chosen: np.ndarray | slice, threads: int | None = 
     if split.paths is None:
         return split.images[chosen]
     paths = [Path(os.fsdecode(name)) for name in split.paths[chosen]]
-    channels, size = split.images.shape[1:3]
+    channels, height, width = split.images.shape[1:]
+    size = (height, width)
     return read_images(paths, channels=channels, size=size, threads=threads) if paths else split.images
 
 

@@ -15,7 +15,7 @@ _PIXELS = 256  # of those with an alpha channel, images that are looked at
 _FLAT = 8  # levels of 255 within which a channel is all one colour, whatever a lossy format adds
 
 
-def about_alpha(paths: Sequence[Path], channels: int, size: int | None, root: Path) -> list[str]:
+def about_alpha(paths: Sequence[Path], channels: int, size: tuple[int, int] | None, root: Path) -> list[str]:
     """At most one line on images that are read with so many channels.
 
     Raises UserError where most of them would be one flat colour each without their transparency.
@@ -43,7 +43,7 @@ def about_alpha(paths: Sequence[Path], channels: int, size: int | None, root: Pa
     ]
 
 
-def _hidden(paths: Sequence[Path], size: int | None) -> tuple[list[Path], list[Path]]:
+def _hidden(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[list[Path], list[Path]]:
     """The images that are partly transparent, and those of them that show nothing of their own without it.
 
     Those are of one flat colour, or differ from another image in their alpha channel alone.

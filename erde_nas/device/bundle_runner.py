@@ -151,15 +151,23 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def read_image(path: Path | str, channels: int, size: int, resize: bool = False) -> np.ndarray:
-    """One image as (channels, size, size) uint8, as in training (see `decode`); with `resize` scaled where it must be.
+Size = int | Sequence[int]  # of images: a side of square ones, or (height, width)
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width)."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def read_image(path: Path | str, channels: int, size: Size, resize: bool = False) -> np.ndarray:
+    """One image as (channels, height, width) uint8, as in training (see `decode`); with `resize` scaled if it must be.
 
     Raises RunError for a file that cannot be used, or is of another size and `resize` is not wanted.
     """
     path = Path(path)
     if path.suffix.lower() == ARRAY:
-        return _read_array(path, channels, size)
-    return (decode if _has_pillow() else _decode_without_pillow)(path, channels, size, resize)
+        return _read_array(path, channels, sides(size))
+    return (decode if _has_pillow() else _decode_without_pillow)(path, channels, sides(size), resize)
 
 
 def _has_pillow() -> bool:
@@ -170,13 +178,13 @@ def _has_pillow() -> bool:
     return True
 
 
-def decode(path: Path, channels: int, size: int | None = None, resize: bool = True) -> np.ndarray:
+def decode(path: Path, channels: int, size: tuple[int, int] | None = None, resize: bool = True) -> np.ndarray:
     """An image file -> (channels, h, w) uint8, through Pillow. Training, `erde-nas predict` and run.py all read so.
 
     Upright, as its metadata say; the first of several pictures. 1 channel: gray by ITU-R 601, 2: gray and alpha,
-    3: RGB, 4: RGB and alpha; where alpha is not wanted it is dropped. With `size` and `resize` it is scaled to
-    size x size (bilinear, each channel by itself, nothing is cropped). Raises RunError for what cannot be read, or is
-    of another size and not to be scaled.
+    3: RGB, 4: RGB and alpha; where alpha is not wanted it is dropped. With `size` (height, width) and `resize` it is
+    scaled to that (bilinear, each channel by itself, nothing is cropped). Raises RunError for what cannot be read, or
+    is of another size and not to be scaled.
     """
     from PIL import Image, ImageOps
 
@@ -187,7 +195,7 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
                     f"{plain(str(path))}: is {file.width}x{file.height}, and at most {MAX_PIXELS:,} pixels are "
                     "decoded; scale it down first"
                 )
-            if size is not None and not resize and file.size != (size, size):
+            if size is not None and not resize and file.size != size[::-1]:
                 raise _other_size(path, file.size[::-1], size)
             if file.mode.startswith(("I", "F")):
                 raise RunError(
@@ -204,7 +212,7 @@ def decode(path: Path, channels: int, size: int | None = None, resize: bool = Tr
             else:
                 bands = [image.convert("L" if channels == 1 else "RGB")]
             if size is not None:
-                bands = [band.resize((size, size), Image.Resampling.BILINEAR) for band in bands]
+                bands = [band.resize(size[::-1], Image.Resampling.BILINEAR) for band in bands]
             pixels = np.stack([np.asarray(band, np.uint8) for band in bands])  # (1, h, w, 3) for RGB, else (c, h, w)
     except RunError:
         raise
@@ -233,14 +241,15 @@ def _no_alpha(path: Path, channels: int) -> RunError:
     )
 
 
-def _other_size(path: Path, shape: Sequence[int], size: int) -> RunError:
+def _other_size(path: Path, shape: Sequence[int], size: tuple[int, int]) -> RunError:
+    wanted = f"{size[1]}x{size[0]}"
     return RunError(
-        f"{plain(str(path))} is {shape[1]}x{shape[0]}, but the student takes {size}x{size}; give --resize to scale it"
+        f"{plain(str(path))} is {shape[1]}x{shape[0]}, but the student takes {wanted}; give --resize to scale it"
     )
 
 
-def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
-    """(h, w), (h, w, channels) or (channels, h, w) uint8 in a .npy file -> (channels, size, size)."""
+def _read_array(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
+    """(h, w), (h, w, channels) or (channels, h, w) uint8 in a .npy file -> (channels, h, w)."""
     try:  # mapped, so that no more is taken of it than the file holds
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         held = isinstance(pixels, np.ndarray)  # not a file of several
@@ -249,10 +258,10 @@ def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
         raise RunError(f"{path}: cannot be read as an array ({reason}); write it with numpy.save") from error
     if not held:
         raise RunError(f"{path}: cannot be read as an array (it holds several); write it with numpy.save")
-    wanted = (channels, size, size)
+    wanted = (channels, *size)
     if pixels.ndim == 2:
         pixels = pixels[None]
-    elif pixels.shape == (size, size, channels):
+    elif pixels.shape == (*size, channels) and pixels.shape != wanted:
         pixels = pixels.transpose(2, 0, 1)
     if pixels.shape != wanted or pixels.dtype != np.uint8:
         raise RunError(
@@ -261,7 +270,7 @@ def _read_array(path: Path, channels: int, size: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_without_pillow(path: Path, channels: int, size: int, resize: bool) -> np.ndarray:
+def _decode_without_pillow(path: Path, channels: int, size: tuple[int, int], resize: bool) -> np.ndarray:
     """The same as `decode` for plain PNG files of the right size. Raises RunError for all others."""
     try:
         data = path.read_bytes()
@@ -305,8 +314,8 @@ class _OtherSize(Exception):
         self.shape = shape
 
 
-def _decode_png(data: bytes, size: int) -> np.ndarray | None:
-    """The samples of a PNG file, (size, size, samples) uint8 (W3C PNG, third edition): gray, RGB, either with alpha.
+def _decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray | None:
+    """The samples of a PNG file, (h, w, samples) uint8 (W3C PNG, third edition): gray, RGB, either with alpha.
 
     None where Pillow is needed: for 16 bits a channel, interlacing, animations, palettes with holes, and whatever may
     say that the picture is to be turned. Raises _OtherSize, and ValueError or zlib.error for a damaged file.
@@ -317,7 +326,7 @@ def _decode_png(data: bytes, size: int) -> np.ndarray | None:
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
     if width * height > MAX_PIXELS or not width * height:
         raise ValueError(f"{width}x{height} pixels")
-    if (height, width) != (size, size):
+    if (height, width) != size:
         raise _OtherSize((height, width))
     if interlaced or bits == 16 or any(kind == b"acTL" or _may_turn(kind, body) for kind, body in chunks):
         return None
@@ -402,7 +411,7 @@ class Student:
     folder: Path
     classes: tuple[str, ...]
     channels: int
-    size: int
+    size: Size
     default: dict[str, Any]
     trade_offs: tuple[dict[str, Any], ...]
     profiles: dict[str, dict[str, Any]]
@@ -431,6 +440,7 @@ def load_student(folder: Path) -> Student:
             raise RunError(f"{path} has schema {data['schema']}, but this run.py reads 1; take the run.py beside it")
         _check(data, DESCRIBED, "")
         shape = data["input"]
+        _check_size(shape.get("size"))
         return Student(
             folder=folder,
             classes=tuple(data["classes"]),
@@ -457,13 +467,20 @@ POINT = {
 }
 DESCRIBED = {  # what is read of student.json; a key None stands for any
     "classes": [str],
-    "input": {"channels": COUNT, "size": COUNT},
+    "input": {"channels": COUNT},
     "default": {"model": str, "thresholds": [float]},
     "trade_offs": [POINT],
     "profiles": {None: {"runtime": str, "device": str, "threads": COUNT}},
     "models": {None: {"segments": [str]}},
     "files": {None: {"sha256": str}},
 }
+
+
+def _check_size(size: Any) -> None:
+    """Raises ValueError where it is neither a side nor a list of two."""
+    both = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(isinstance(side, int) and side in COUNT for side in both):
+        raise ValueError(f"input.size must be a count of pixels, or height and width, but is {plain(str(size))}")
 
 
 def _check(value: Any, wanted: Any, where: str) -> None:
@@ -576,7 +593,7 @@ def open_session(
 def run_one(
     session: onnxruntime.InferenceSession, image: np.ndarray, thresholds: Sequence[float] | None
 ) -> tuple[np.ndarray, int]:
-    """One image (channels, size, size) uint8 -> logits (classes,) and the exit it left at. None stands for the
+    """One image (channels, h, w) uint8 -> logits (classes,) and the exit it left at. None stands for the
     thresholds in the file."""
     feed = {"image": image[None]}
     if thresholds:
@@ -596,7 +613,7 @@ def _not_run(error: Exception) -> RunError:
 def run_batch(
     segments: Sequence[onnxruntime.InferenceSession], images: np.ndarray, thresholds: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A batch (n, channels, size, size) uint8 -> logits (n, classes) and exits (n,).
+    """A batch (n, channels, h, w) uint8 -> logits (n, classes) and exits (n,).
 
     Segment by segment; images whose score, which a segment gives, is below its threshold leave, and the batch shrinks
     to the rest.
@@ -647,12 +664,12 @@ def describe(path: Path, classes: Sequence[str], logits: np.ndarray, exit_index:
     }
 
 
-def _image_shape(session: onnxruntime.InferenceSession) -> tuple[int, int]:
-    """Channels and side of the images that a model takes. Raises RunError for another model."""
+def _image_shape(session: onnxruntime.InferenceSession) -> tuple[int, tuple[int, int]]:
+    """Channels, and height and width, of the images that a model takes. Raises RunError for another model."""
     shape: Sequence[Any] = session.get_inputs()[0].shape if session.get_inputs() else ()
     if len(shape) != 4 or not all(isinstance(side, int) and side in COUNT for side in shape[1:]):
-        raise RunError(f"the model takes no square images of a fixed size, but {plain(str(shape))}; export it again")
-    return int(shape[1]), int(shape[2])
+        raise RunError(f"the model takes no images of a fixed size, but {plain(str(shape))}; export it again")
+    return int(shape[1]), (int(shape[2]), int(shape[3]))
 
 
 def classify(

@@ -172,9 +172,7 @@ def read_images(folder: Path | np.ndarray | None, shape: tuple[int, ...], least:
     if not paths:
         raise UserError(f"{folder} holds no images; give a folder with image files")
     channels, height, width = shape
-    if height != width:
-        raise UserError(f"--images are scaled to squares, but the model takes {height}×{width}; leave --images away")
-    images = np.stack([read_image(path, channels=channels, size=height) for path in paths])
+    images = np.stack([read_image(path, channels=channels, size=(height, width)) for path in paths])
     if images.shape[1] != channels:
         raise UserError(
             f"{folder} holds images of {images.shape[1]} channel(s), but the model takes {channels}; give images with "

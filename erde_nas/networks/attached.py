@@ -35,17 +35,22 @@ class Place:
     shape: tuple[int, ...]
 
     @property
-    def window(self) -> tuple[int, int]:
-        """Of a map, over which means are taken; one that is not square keeps one place."""
+    def pooling(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Windows of a map, over which means are taken, and their strides: as many places a row as rows."""
         h, w = (*self.shape[1:], 1)[:2]
         side = FINE if self.shape[0] <= NARROW else COARSE
-        return (max(1, h // side), max(1, w // side)) if h == w else (h, w)
+        if h == w:
+            return (max(1, h // side),) * 2, (max(1, h // side),) * 2
+        places = min(side, h, w)
+        strides = h // places, w // places
+        return (h - (places - 1) * strides[0], w - (places - 1) * strides[1]), strides
 
     @property
     def condensed(self) -> tuple[int, int]:
         """What a head sees: channels, and places per side."""
         if self.kind == "map":
-            return self.shape[0], self.shape[1] // self.window[0]
+            (window, _), (stride, _) = self.pooling
+            return self.shape[0], (self.shape[1] - window) // stride + 1
         return (2 if self.kind == "tokens" and len(self.shape) == 2 else 1) * self.shape[-1], 1
 
 
@@ -55,7 +60,7 @@ class Condense(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.kind, self.axes = place.kind, len(place.shape)
-        self.pool = nn.AvgPool2d(place.window) if place.kind == "map" else nn.Identity()
+        self.pool = nn.AvgPool2d(*place.pooling) if place.kind == "map" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """What is alive, (batch, *shape) -> (batch, channels, side, side)."""

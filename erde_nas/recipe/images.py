@@ -10,6 +10,23 @@ from erde_nas.registry import DATASETS
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _image_size(value: Any) -> Any:
+    both = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    if value is not None and not all(
+        isinstance(side, int) and not isinstance(side, bool) and 8 <= side <= 512 for side in both
+    ):
+        raise ValueError(f"should be a number of pixels from 8 to 512, or [height, width] (got {value!r})")
+    return tuple(both) if len(both) == 2 and both[0] != both[1] else both[0]
+
+
+# Checked by hand: pydantic would answer a mistake with an error for each part of the union.
+ImageSize = Annotated[
+    int | tuple[int, int] | None,
+    PlainValidator(_image_size),
+    PlainSerializer(lambda size: list(size) if isinstance(size, tuple) else size),
+]
+
+
 def takers(key: str) -> str:
     """The data sets that take a key of the section, in words."""
     return " and ".join(name for name in DATASETS if key in DATASETS[name].keys)
@@ -24,8 +41,8 @@ class DatasetSection(Section):
     """A data set by name, or `folder` or `npz` for images of your own."""
     path: str | None = None
     """Where the images are. For `folder` and `npz`."""
-    image_size: Annotated[int, Field(ge=8, le=512)] | None = None
-    """Pixels that the images are scaled to. For `folder`; null: their own size, which must be one."""
+    image_size: ImageSize = None
+    """Pixels that images are scaled to: a side, or [height, width]. For `folder`; null: their own size, which must be one."""
     channels: Literal[1, 2, 3, 4] | None = None
     """1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. For `folder`; null: 1 or 3, as the images are."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -38,6 +55,13 @@ class DatasetSection(Section):
     """Read images while they are used. For `folder`; `auto`: where they would fill a quarter of the free memory."""
     seed: Seed = 0
     """Of the split."""
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Height and width that images are scaled to; None: they stay as they are."""
+        if self.image_size is None:
+            return None
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "DatasetSection":

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from erde_nas.device.bundle_runner import sides
 from erde_nas.device.exit_rules import exit_rule
 from erde_nas.errors import UserError
 from erde_nas.recipe.profile import HardwareProfile
@@ -88,7 +89,7 @@ def _trials(store: RunStore, recipe: Recipe, profiles: Sequence[HardwareProfile]
     if not file.is_file() or data is None:
         return []
     facts: Any = data
-    space = Space(recipe.space, (facts["channels"], facts["image_size"], facts["image_size"]), len(facts["classes"]))
+    space = Space(recipe.space, (facts["channels"], *sides(facts["image_size"])), len(facts["classes"]))
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
         copied = Path(scratch) / file.name
         try:
@@ -111,7 +112,7 @@ def _dataset(data: Any) -> DatasetFacts:
         train=data.get("train", 0),
         validation=data.get("validation", 0),
         test=data.get("test", 0),
-        image_shape=(data["channels"], size, size) if size else (),
+        image_shape=(data["channels"], *sides(size)) if size else (),
         images_per_class={part: tuple(counts) for part, counts in data.get("images_per_class", {}).items()},
         remarks=tuple(data.get("remarks", ())),
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from erde_nas.data.dataset import Dataset, image_shape
+from erde_nas.data.dataset import Dataset, image_shape, square_shape
 from erde_nas.networks.arch import Arch, Exit
 from erde_nas.networks.families import StageChoice, family_of, make_arch
 from erde_nas.networks.macs import exit_macs
@@ -123,5 +123,6 @@ def _exit_positions(section: SpaceSection, stage: int) -> list[str]:
 
 
 def space_of(recipe: Recipe, dataset: Dataset) -> Space:
-    """What may vary between students for the images of `dataset`. Raises UserError where they are not square."""
-    return Space(recipe.space, image_shape(dataset), len(dataset.classes))
+    """What may vary between students for the images of `dataset`. Raises UserError where our families cannot take them."""
+    shape = square_shape(dataset) if recipe.space.own is None else image_shape(dataset)
+    return Space(recipe.space, shape, len(dataset.classes))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ from erde_nas.data.dataset import Dataset
 from erde_nas.data.load import load_dataset
 from erde_nas.device.runtimes.onnxruntime import NestedModel, open_session
 from erde_nas.recipe.images import DatasetSection
+from tests.conftest import RECIPE
 
 MEAN, STD = 0.3, 0.4  # of the network below, and not of the data
 PROFILE = """\
@@ -190,3 +192,42 @@ def test_an_unfinished_folder_is_used_again(
         assert cli(*words).code == 130
         assert (tmp_path / "out" / "manifest.json").is_file()
         assert cli(*words, "--max-drop", "0.01").code == 130
+
+
+def test_images_need_not_be_square(cli: Callable[..., Any], refused: Callable[..., str], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 120, (150, 3, 12, 20), np.uint8), np.arange(150) % 3
+    for label in range(3):  # a bright column says which class it is
+        x[y == label, :, :, 6 * label + 2] += 120
+    np.savez(tmp_path / "wide.npz", x_train=x[:90], y_train=y[:90], x_val=x[90:120], y_val=y[90:120], x_test=x[120:],
+             y_test=y[120:])  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(layer(3, 8, 1), layer(8, 16, 2), layer(16, 16, 1), nn.AdaptiveAvgPool2d(1))
+        network.extend([nn.Flatten(), nn.Linear(16, 3)])
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(network.eval(), (torch.randn(2, 3, 12, 20),), dynamic_shapes=(batch,))
+    torch.export.save(program, tmp_path / "model.pt2")
+    (tmp_path / "quick.yaml").write_text(PROFILE)
+    out, how = tmp_path / "out", ("--profile", tmp_path / "quick.yaml", *HOW)
+    done = cli("exits", tmp_path / "model.pt2", "--data", tmp_path / "wide.npz", "--out", out, *how)
+    assert done.code == 0, done.err
+    assert json.loads((out / "shipped" / "student.json").read_text())["input"]["size"] == [12, 20]
+    assert "images of 20×12 pixels" in (out / "shipped" / "README.md").read_text()
+
+    Image.fromarray(x[0].transpose(1, 2, 0)).save(tmp_path / "one.png")
+    Image.fromarray(x[0].transpose(1, 2, 0)).resize((12, 20)).save(tmp_path / "tall.png")
+    run = [sys.executable, out / "shipped" / "run.py", "--json"]
+    (answer,) = json.loads(subprocess.run([*run, tmp_path / "one.png"], capture_output=True, check=True).stdout)
+    model = NestedModel(open_session(str(out / "shipped" / "model.onnx"), threads=1, device="cpu"))
+    thresholds = np.array(
+        json.loads((out / "shipped" / "student.json").read_text())["default"]["thresholds"], np.float32
+    )
+    np.testing.assert_allclose(answer["logits"], model.run(x[:1], thresholds)[0][0], rtol=1e-5, atol=1e-5)
+    other = subprocess.run([*run, tmp_path / "tall.png"], capture_output=True, text=True, check=False)
+    assert "is 12x20, but the student takes 20x12" in other.stderr
+
+    recipe = tmp_path / "families.yaml"
+    recipe.write_text(RECIPE.replace("name: digits, train_limit: 120", "name: npz, path: wide.npz"))
+    message = refused("search", recipe, "--data-dir", tmp_path, "--out", tmp_path / "run")
+    assert "are 20x12, and students of our families take square ones" in message

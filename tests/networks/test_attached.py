@@ -102,3 +102,15 @@ def test_a_copy_of_it_stays_bit_equal() -> None:
     x, network = torch.from_numpy(images(4)), attached()
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(network(x), copy.deepcopy(network)(x), strict=True))
+
+
+@pytest.mark.parametrize(("shape", "places"), [((8, 12, 20), 8), ((8, 5, 40), 5), ((96, 30, 9), 4), ((96, 7, 14), 4)])
+def test_a_map_that_is_not_square_keeps_as_many_places_a_row_as_rows(shape: tuple[int, ...], places: int) -> None:
+    place = Place(0, "map", shape)
+    assert place.condensed == (shape[0], places)
+    x = torch.rand(1, *shape, requires_grad=True)
+    found = Condense(place)(x)
+    assert found.shape == (1, shape[0], places, places)
+    found.sum().backward()
+    assert x.grad is not None
+    assert (x.grad > 0).all(), "a part of the map is never seen"

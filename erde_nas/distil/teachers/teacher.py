@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from erde_nas.cache import cache_dir, only_writer
-from erde_nas.data.dataset import Dataset, image_shape
+from erde_nas.data.dataset import Dataset, square_shape
 from erde_nas.data.views import Views
 from erde_nas.distil.objective import cross_entropy_objective
 from erde_nas.distil.teachers.literature import SUFFIXES
@@ -67,7 +67,7 @@ class Kept:
 
 def teacher_arch(section: TeacherSection, dataset: Dataset) -> Arch:
     """The architecture that the recipe's teacher section describes."""
-    return student_arch(section, image_shape(dataset), len(dataset.classes))
+    return student_arch(section, square_shape(dataset), len(dataset.classes))
 
 
 def prepare_teacher(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from erde_nas.data.dataset import Dataset, image_shape
+from erde_nas.data.dataset import Dataset, image_shape, square_shape
 from erde_nas.data.views import Views
 from erde_nas.distil.teachers import teacher as module
 from erde_nas.distil.teachers.teacher import Kept, Teacher, prepare_teacher, teacher_arch
@@ -221,8 +221,9 @@ def test_the_arch_has_an_exit_at_the_end_of_each_stage(recipe: Recipe, toy: Data
     assert [tuple(exit_.shape) for exit_ in logits] == [(24, 3)] * 3
 
 
-def test_images_that_are_not_square_are_refused(toy: Dataset) -> None:
-    wide = replace(toy.train, images=toy.train.images[:, :, :6])
-    with pytest.raises(UserError, match="the images of toy are 6×8; erde-nas needs square ones: set image_size"):
-        image_shape(replace(toy, train=wide))
-    assert image_shape(toy) == (1, 8, 8)
+def test_our_families_refuse_images_that_are_not_square(toy: Dataset) -> None:
+    wide = replace(toy, train=replace(toy.train, images=toy.train.images[:, :, :6]))
+    with pytest.raises(UserError, match="the images of toy are 8x6, and students of our families take square ones"):
+        square_shape(wide)
+    assert image_shape(wide) == (1, 6, 8)
+    assert square_shape(toy) == (1, 8, 8)
