@@ -32,8 +32,8 @@ def same(path, size=9):
     for channels in (1, 3):
         expected = trained_on(path, channels=channels)
         np.testing.assert_array_equal(run.read_image(path, channels, size), expected)
-        if path.suffix == ".png" and run._decode_png(path.read_bytes(), size) is not None:
-            np.testing.assert_array_equal(run._decode_without_pillow(path, channels, size, False), expected)
+        if path.suffix == ".png" and run._decode_png(path.read_bytes(), (size, size)) is not None:
+            np.testing.assert_array_equal(run._decode_without_pillow(path, channels, (size, size), False), expected)
         assert expected.shape == (channels, size, size)
 
 
@@ -57,7 +57,7 @@ def test_few_bits_per_pixel(bits, mode, tmp_path):
     lines = b"".join(b"\0" + RNG.bytes(-(-9 * bits // 8)) for _ in range(9))
     palette = [(b"PLTE", RNG.bytes(3 * 2**bits)), (b"tRNS", RNG.bytes(2))] if mode == "palette" else []
     (tmp_path / "a.png").write_bytes(png((9, 9), bits, 3 if palette else 0, lines, *palette))
-    assert run._decode_png((tmp_path / "a.png").read_bytes(), 9) is not None
+    assert run._decode_png((tmp_path / "a.png").read_bytes(), (9, 9)) is not None
     same(tmp_path / "a.png")
 
 
@@ -82,10 +82,11 @@ def test_other_formats_and_scaling_through_pillow(tmp_path):
     Image.fromarray(NOISE, "RGBA").convert("RGB").save(tmp_path / "a.bmp")
     same(tmp_path / "a.bmp")
     wide = Image.fromarray(RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8))
-    for name, channels in itertools.product(("a.png", "a.jpg"), (1, 3)):
+    for name, channels, size in itertools.product(("a.png", "a.jpg"), (1, 3), (9, (6, 10))):
         wide.save(tmp_path / name)
-        expected = trained_on(tmp_path / name, channels=channels, size=9)
-        np.testing.assert_array_equal(run.read_image(tmp_path / name, channels, 9, resize=True), expected)
+        expected = trained_on(tmp_path / name, channels=channels, size=run.sides(size))
+        assert expected.shape == (channels, *run.sides(size))
+        np.testing.assert_array_equal(run.read_image(tmp_path / name, channels, size, resize=True), expected)
 
 
 def test_what_exif_turns(tmp_path):
@@ -135,7 +136,7 @@ def test_what_is_no_image(data, reason, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(run.RunError, match=rf"a\.png: cannot be read as an image \(.*({reason})"):
-        (run._decode_without_pillow if data.startswith(run.PNG) else run.read_image)(path, 1, 9, False)
+        (run._decode_without_pillow if data.startswith(run.PNG) else run.read_image)(path, 1, (9, 9), False)
 
 
 def test_sixteen_bits_are_refused_as_in_training(tmp_path):

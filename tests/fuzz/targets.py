@@ -131,7 +131,7 @@ def _read_picture(data: bytes, folder: Path) -> object:
     path = folder / "a.png"
     path.write_bytes(data)
     is_grayscale(path)
-    return read_image(path, channels=3, size=16)
+    return read_image(path, channels=3, size=(16, 16))
 
 
 def _plain_png() -> Inputs:
@@ -149,7 +149,7 @@ def _read_plain_png(data: bytes, folder: Path) -> object:
 
     path = folder / "a.png"
     path.write_bytes(data)
-    return bundle_runner._decode_without_pillow(path, 3, 32, False)
+    return bundle_runner._decode_without_pillow(path, 3, (32, 32), False)
 
 
 def _npy() -> Inputs:

@@ -39,7 +39,7 @@ def test_an_image_of_a_thousand_times_its_size(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
     assert path.stat().st_size < 1_000_000
     with pytest.raises(UserError, match="is 9000x9000, and at most 64,000,000 pixels are decoded; scale it down"):
-        read_image(path, channels=3, size=32)
+        read_image(path, channels=3, size=(32, 32))
 
 
 def test_a_matlab_file_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

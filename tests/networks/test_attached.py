@@ -75,7 +75,7 @@ def test_a_file_answers_as_the_network_on_every_image(tmp_path: Path) -> None:
         (Place(0, "map", (96, 32, 32)), (96, 4)),
         (Place(0, "map", (96, 7, 7)), (96, 7)),  # means over two places would leave some out
         (Place(0, "map", (96, 2, 2)), (96, 2)),
-        (Place(0, "map", (96, 6, 4)), (96, 1)),
+        (Place(0, "map", (96, 6, 4)), (96, 4)),
         (Place(0, "map", (16, 50)), (16, 1)),
         (Place(0, "tokens", (17, 24)), (48, 1)),
         (Place(0, "tokens", (4, 4, 24)), (24, 1)),
