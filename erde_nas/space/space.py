@@ -123,6 +123,6 @@ def _exit_positions(section: SpaceSection, stage: int) -> list[str]:
 
 
 def space_of(recipe: Recipe, dataset: Dataset) -> Space:
-    """What may vary between students for the images of `dataset`. Raises UserError where our families cannot take them."""
+    """What may vary between students. Raises UserError for images that our families cannot take."""
     shape = square_shape(dataset) if recipe.space.own is None else image_shape(dataset)
     return Space(recipe.space, shape, len(dataset.classes))

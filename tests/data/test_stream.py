@@ -195,7 +195,7 @@ def test_a_test_split_that_does_not_fit_is_refused(images: Path, memory_of: Call
 
 def test_sizes_are_checked_from_the_headers(images: Path) -> None:
     with pytest.raises(
-        UserError, match=r"01\.png: images must be of one size.* 00\.png is 11x9; set dataset\.image_size"
+        UserError, match=r"01\.png: images must be of one size.*00\.png is 11x9; set dataset\.image_size"
     ):
         load_dataset(section(images, stream="always", image_size=None))
     for path in images.rglob("*.png"):

@@ -156,7 +156,7 @@ def test_profiles_that_no_machine_has(key: str) -> None:
 
 def test_a_photo_may_be_large(tmp_path: Path) -> None:
     Image.new("L", (4000, 3000)).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png", channels=1, size=8).shape == (1, 8, 8)
+    assert read_image(tmp_path / "a.png", channels=1, size=(8, 8)).shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["../beside.bin", "/etc/passwd", "a/../../b", ""])
