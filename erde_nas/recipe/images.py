@@ -10,6 +10,9 @@ from erde_nas.registry import DATASETS
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
+Side = Annotated[int, Field(ge=8, le=512)]
+
+
 def _image_size(value: Any) -> Any:
     both = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
     if value is not None and not all(
@@ -21,7 +24,7 @@ def _image_size(value: Any) -> Any:
 
 # Checked by hand: pydantic would answer a mistake with an error for each part of the union.
 ImageSize = Annotated[
-    int | tuple[int, int] | None,
+    Side | tuple[Side, Side] | None,
     PlainValidator(_image_size),
     PlainSerializer(lambda size: list(size) if isinstance(size, tuple) else size),
 ]
@@ -42,7 +45,7 @@ class DatasetSection(Section):
     path: str | None = None
     """Where the images are. For `folder` and `npz`."""
     image_size: ImageSize = None
-    """Pixels that images are scaled to: a side, or [height, width]. For `folder`; null: their own size, which must be one."""
+    """Pixels that images are scaled to: a side, or [height, width]. For `folder`; null: the one size that they have."""
     channels: Literal[1, 2, 3, 4] | None = None
     """1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. For `folder`; null: 1 or 3, as the images are."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -77,7 +77,7 @@ def test_the_smallest_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
         ({"dataset.name": "cifar-10"}, r"dataset\.name: .*\(got \"cifar-10\"\); did you mean 'cifar10'\?"),
         ({"dataset.validation": 1.0}, r"dataset\.validation: should be less than 1 \(got 1\.0\)"),
         ({"dataset.test": 0.0}, r"dataset\.test: should be greater than 0 \(got 0\.0\)"),
-        ({"dataset.image_size": 4}, r"dataset\.image_size: .* 8 \(got 4\)"),
+        ({"dataset.image_size": 4}, r"dataset\.image_size: .* from 8 to 512, or \[height, width\] \(got 4\)"),
         ({"dataset.train_limit": 0}, r"dataset\.train_limit: .* 1 \(got 0\)"),
         ({"dataset.seed": -1}, r"dataset\.seed: .* 0 \(got -1\)"),
         ({"search.seed": -3}, r"search\.seed: .* 0 \(got -3\)"),
