@@ -48,7 +48,8 @@ def test_every_key_has_a_meaning(page, model):
 
 def test_values_and_defaults_by_hand():
     tables = rows((ROOT / "docs" / "recipe.md").read_text())
-    assert tables["dataset"]["image_size"][:2] == ["whole number (8 to 512), list (2) of whole number (8 to 512) or `null`", "`null`"]
+    sizes = "whole number (8 to 512), list (2) of whole number (8 to 512) or `null`"
+    assert tables["dataset"]["image_size"][:2] == [sizes, "`null`"]
     assert tables["views"]["flip"][:2] == ["`true` or `false`, or `alternating`", "`false`"]
     assert tables["teacher"]["train"][:2] == ["[section](#train)", "`{epochs: 30}`"]
     assert tables["space"]["depths"][:2] == ["list (at most 16) of list of whole number (1 to 1,000)", "`[]`"]
