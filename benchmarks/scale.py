@@ -219,7 +219,7 @@ def open_study(
         clock.watch(study._storage.engine)
         clock.servers = [p for p in psutil.process_iter(["name", "cmdline"]) if is_server(p, options.storage)]
     else:
-        clock.watch(study._study._storage._backend.engine)
+        clock.watch(study._storage.engine)
     study.news()
     return study
 

@@ -2,10 +2,13 @@
 
 The model (measurement/latency_model.py) learns from what this run has measured, also of candidates that failed, and
 from nothing else: the same stored trials give the same forecasts. It spares measurements and takes the place of none.
+Of many candidates it is fitted to those with the least ids. Ids are hashes: that is a sample by chance, the same in
+whatever order the trials came, and few later trials change it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from erde_nas.space.trial import Trial
 
 LEAST_MEASURED = 12  # candidates, before anything is predicted
 MOST_ERROR = 0.2  # cross-validated, in the median: a worse model excludes nothing, however large its margin
+MOST_MEASURED = 240  # candidates that the model is fitted to
 IN_A_ROW = 20  # candidates excluded, before the next is measured all the same: no prediction alone ends a search
 
 
@@ -31,7 +35,7 @@ class _Fitted:
     predicted: Sequence[PerExit]  # of each measured candidate, by models fitted without it
     measured: Sequence[PerExit]
 
-    @property
+    @cached_property
     def validation(self) -> Validation:
         return judge(self.predicted, self.measured)
 
@@ -49,7 +53,8 @@ class Forecast:
     def __init__(self, profiles: Sequence[HardwareProfile], dataset: Dataset) -> None:
         self._limits = {p.name: p.limits.latency_ms for p in profiles if p.limits.latency_ms is not None}
         self._dataset = dataset
-        self._measured: dict[str, Findings] = {}  # by student
+        self._seen: set[str] = set()  # students of which anything was measured
+        self._measured: dict[str, Findings] = {}  # by student, those that the model is fitted to
         self._features: dict[str, np.ndarray] = {}  # by student
         self._fitted: dict[str, _Fitted] | None = None  # by profile; None: not since the last trial
         self._row = 0
@@ -58,8 +63,13 @@ class Forecast:
     def learn(self, trial: Trial) -> None:
         """Take in what was measured of one candidate, if anything was."""
         if self._limits and trial.findings is not None:
+            self._seen.add(trial.student)
             self._measured[trial.student] = trial.findings
-            self._fitted = None
+            left_out = max(self._measured) if len(self._measured) > MOST_MEASURED else ""
+            self._measured.pop(left_out, None)
+            self._features.pop(left_out, None)
+            if left_out != trial.student:
+                self._fitted = None
 
     def hopeless(self, arch: Arch) -> list[str]:
         """The profiles whose limit on latency the architecture should miss even by its first exit, as `too_slow` would
@@ -84,7 +94,7 @@ class Forecast:
         if len(self._measured) < LEAST_MEASURED:
             return {}
         return {
-            name: _facts(fitted, len(set(skipped.get(name, ())) - self._measured.keys()))
+            name: _facts(fitted, len(set(skipped.get(name, ())) - self._seen))
             for name, fitted in self._models().items()
         }
 

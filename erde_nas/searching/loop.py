@@ -18,7 +18,7 @@ from erde_nas.searching.objectives import objective_names
 from erde_nas.searching.plan import after_search_s, candidate_s
 from erde_nas.searching.retry import Postponed
 from erde_nas.searching.searchers import Searcher, make_searcher
-from erde_nas.searching.stop import spent
+from erde_nas.searching.stop import Budget
 from erde_nas.searching.workers.interface import Evaluated, Pool
 from erde_nas.space.trial import Proposal, Trial
 
@@ -53,20 +53,18 @@ class _Search:
         self._section = run.context.recipe.search
         self._searcher, self._screen = _searcher(run), Screen(run.context.profiles, run.context.dataset)
         self._pace = replace(run.pace, workers=pool.size)
-        self._trials = self._study.news()
-        for trial in self._trials:
+        self._budget = Budget(self._section)
+        for trial in self._study.news():
             self._learn(trial)
-        run.meter.recall(map(_candidate, self._trials))
-        self._known = len(self._trials)
+            run.meter.recall([_candidate(trial)])
+        self._known = self._budget.trials
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
         self._postponed = Postponed(pool.size)
         self._own_s = 0.0  # what asking, telling and storing took
 
     def submit(self) -> bool:
         """Give every free worker a candidate that is this search's to evaluate; whether there was one."""
-        self._end = self._end or spent(
-            self._section, self._trials, self._run.store.seconds(), self._seconds_after_search()
-        )
+        self._end = self._end or self._budget.spent(self._run.store.seconds(), self._seconds_after_search())
         if self._end:
             return False
         before, total = self._pool.busy, self._section.trials or NO_BOUND
@@ -101,7 +99,6 @@ class _Search:
         for trial in self._study.news():
             with self._own_time():
                 self._learn(trial)
-            self._trials.append(trial)
             self._report(trial)
 
     def keep(self, evaluated: Evaluated | None) -> None:
@@ -135,15 +132,16 @@ class _Search:
         """Say why the search ended. Raises UserError where there was nothing to evaluate."""
         self.record()
         reason = self._end or self._exhausted
-        if not self._trials:
+        if not self._budget.trials:
             raise UserError(f"there is no candidate to train: {reason}; raise a limit, or widen the recipe's space")
         self._run.meter.close("search")
-        if reason and len(self._trials) > self._known:
+        if reason and self._budget.trials > self._known:
             self._run.meter.say(f"search ended: {reason}")
 
     def _learn(self, trial: Trial) -> None:
         self._searcher.tell(trial)
         self._screen.learn(trial)
+        self._budget.learn(trial)
 
     def _ask(self) -> tuple[Proposal, Arch]:
         """The next candidate that could keep the limits. Raises SpaceExhausted where there is none."""

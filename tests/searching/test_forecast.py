@@ -130,6 +130,28 @@ def test_the_order_of_trials_does_not_matter() -> None:
     assert summaries[0] == summaries[1] == summaries[2]
 
 
+def test_of_many_candidates_a_sample_is_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which ones does not follow from their order, few of the later ones are among them, and it does as well."""
+    fits, fit = list[int](), forecast.LatencyModel.fit
+    monkeypatch.setattr(forecast, "MOST_MEASURED", 20)
+    monkeypatch.setattr(
+        forecast.LatencyModel, "fit", lambda features, ms: fits.append(len(features)) or fit(features, ms)
+    )
+    one, other, refits = taught([]), taught(ARCHS[49::-1]), 0
+    for arch in ARCHS[:50]:
+        one.learn(trial(arch, free=[9.0] * len(arch.exits), mine=device(arch)))
+        before = len(fits)
+        one.hopeless(ARCHS[0])
+        refits += len(fits) > before
+    assert max(fits) == 20
+    assert refits < 45
+    assert [one.hopeless(arch) for arch in ARCHS[50:]] == [other.hopeless(arch) for arch in ARCHS[50:]]
+    assert [bool(one.hopeless(arch)) for arch in ARCHS[50:]] == [
+        bool(evaluate.too_slow({"free": [9.0], "mine": device(arch)}, (profile("mine", LIMIT),))) for arch in ARCHS[50:]
+    ]
+    assert one.summary({})["mine"].n == 20
+
+
 def test_no_prediction_alone_ends_a_search() -> None:
     archs = sorted(ARCHS, key=lambda arch: device(arch)[0])
     one = taught(archs[:20], limit=FIRST[0] / 2)

@@ -1,5 +1,6 @@
 """The search loop under a limit on latency, on a device that takes exactly so long for each operation."""
 
+import gc
 import json
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from optuna.trial import FrozenTrial
 
 from erde_nas.data.dataset import Dataset, Split
 from erde_nas.measurement.latency_features import FEATURES, segment_features
@@ -69,6 +71,7 @@ class DevicePool:
     size = 1
 
     def __init__(self) -> None:
+        self.kept: list[int] = []  # trials that are in memory whenever a candidate is evaluated, in whatever form
         self.waiting: list[Proposal] = []
         self.measured: list[Arch] = []
 
@@ -80,6 +83,7 @@ class DevicePool:
         self.waiting.append(proposal)
 
     def next(self, timeout_s: float) -> Evaluated:
+        self.kept.append(sum(issubclass(type(known), Trial | FrozenTrial) for known in gc.get_objects()))
         proposal = self.waiting.pop()
         arch = SPACE.decode(proposal.params)
         self.measured.append(arch)
@@ -94,6 +98,11 @@ class DevicePool:
 def search(folder: Path, trials: int) -> tuple[list[Arch], dict[str, Any]]:
     """What was measured in this part of the search, and the manifest after it."""
     pool = DevicePool()
+    return pool.measured, searched(folder, trials, pool)
+
+
+def searched(folder: Path, trials: int, pool: DevicePool) -> dict[str, Any]:
+    """The manifest after this part of the search."""
     with open_run(folder, recipe(trials), PROFILES, {"dataset": DATASET.fingerprint}) as store:
         store.open_study(2, SPACE)
         context = SimpleNamespace(
@@ -101,7 +110,7 @@ def search(folder: Path, trials: int) -> tuple[list[Arch], dict[str, Any]]:
         )
         meter = Meter(tell=lambda share, text: None)
         explore(RunContext(store, cast(Any, context), SPACE, meter), cast(Pool, pool))
-    return pool.measured, json.loads((folder / "manifest.json").read_text())
+    return cast(dict[str, Any], json.loads((folder / "manifest.json").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +134,15 @@ def test_a_search_that_was_interrupted_measures_the_same(
     second, manifest = search(tmp_path / "run", 24)
     assert [arch.id for arch in first + second] == [arch.id for arch in whole[0]]
     assert manifest["latency_skipped"] == whole[1]["latency_skipped"]
+
+
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_search_keeps_no_trial_that_it_has_learnt_from(tmp_path: Path, continued: bool) -> None:
+    """Random search learns nothing: what is in memory at the fortieth candidate is what was there at the fifth."""
+    pool = DevicePool()
+    if continued:
+        searched(tmp_path / "run", 20, pool)
+    searched(tmp_path / "run", 40, pool)
+    assert len(pool.kept) == 40
+    assert pool.kept[-1] - pool.kept[25 if continued else 4] <= 2
+    assert pool.kept[-1] - pool.kept[4] <= 2

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from erde_nas.pareto import hypervolume
 from erde_nas.recipe.search import SearchSection
-from erde_nas.searching.stop import expected_trials, spent, stalled
+from erde_nas.searching.stop import GROWTH, Budget, expected_trials
 from erde_nas.space.trial import Trial
 from tests.space.builders import findings, judged
 
@@ -16,6 +18,17 @@ def history(*points: tuple[float, float] | None) -> list[Trial]:
         Trial(n, f"s{n}", {}, "failed", reason="why") if point is None else Trial(n, f"s{n}", {}, "complete", point)
         for n, point in enumerate(points)
     ]
+
+
+def spent(section: SearchSection, trials: list[Trial], seconds: float = 0.0, after_search_s: float = 0.0) -> str:
+    budget = Budget(section)
+    for trial in trials:
+        budget.learn(trial)
+    return budget.spent(seconds, after_search_s)
+
+
+def stalled(trials: list[Trial], patience: int) -> bool:
+    return bool(spent(SearchSection(trials=None, patience=patience), trials))
 
 
 FRONT = ((0.5, 1.0), (0.3, 2.0), (0.1, 4.0))
@@ -51,6 +64,38 @@ def test_operating_points_that_were_not_told_count() -> None:
 def test_nothing_has_stalled_before_there_is_something() -> None:
     assert not stalled([], 2)
     assert not stalled(history(None, None, None), 2)
+
+
+def stalled_by_all(trials: list[Trial], patience: int) -> bool:
+    """The same from the points of all trials."""
+    before, now = (
+        np.array([point for trial in of if trial.feasible for point in trial.points])
+        for of in (trials[:-patience], trials)
+    )
+    if not len(before):
+        return False
+    low, scale = now.min(0), np.where(np.ptp(now, axis=0) > 0, np.ptp(now, axis=0), 1.0)
+    old, new = (hypervolume((points - low) / scale, [1.1] * now.shape[1]) for points in (before, now))
+    return new - old <= GROWTH * new
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_what_is_kept_decides_as_all_trials_would(objectives: int) -> None:
+    generator, answers = np.random.default_rng(objectives), []
+    trials: list[Trial] = []
+    budget = Budget(SearchSection(trials=None, patience=5))
+    for number in range(400):
+        point = tuple(generator.lognormal(-number / 100, 1.0, objectives).tolist())
+        limits = (float(generator.normal(-1)),)
+        failed = generator.random() < 0.2
+        told = (
+            Trial(number, f"s{number}", {}, "failed") if failed else Trial(number, "s", {}, "complete", point, limits)
+        )
+        trials.append(told)
+        budget.learn(told)
+        answers.append(bool(budget.spent(0.0, 0.0)))
+        assert answers[-1] == stalled_by_all(trials, 5), number
+    assert 40 < sum(answers) < 360, "both answers are tried"
 
 
 def test_whichever_bound_comes_first_ends_the_search() -> None:

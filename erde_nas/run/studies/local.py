@@ -28,23 +28,28 @@ class LocalStudy:
         """Open or create the study. Raises UserError for a damaged file."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._file, self._choices = file, distributions(space)
+        self._all: list[Trial] | None = None  # as they were read; a search at work keeps none of them
         with self._reading(), self._writing():
-            self._study = optuna.create_study(
-                storage=WholeTrialStorage(f"sqlite:///{file}"),
+            self._storage = WholeTrialStorage(f"sqlite:///{file}")
+            study = optuna.create_study(
+                storage=self._storage,
                 study_name=STUDY,
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
             )
-            if len(self._study.directions) != objectives:
-                raise ValueError(f"its study has {len(self._study.directions)} objectives instead of {objectives}")
+            if len(study.directions) != objectives:
+                raise ValueError(f"its study has {len(study.directions)} objectives instead of {objectives}")
+            self._id = self._storage.get_study_id_from_name(STUDY)
             self._news = self.trials()
         self._finished, self._claimed = len(self._news), 0
 
     def trials(self) -> list[Trial]:
         """See `Study.trials`."""
-        with self._reading():
-            finished = [trial for trial in self._study.trials if trial.state.is_finished()]
-        return [thaw(frozen, number) for number, frozen in enumerate(finished)]
+        if self._all is None:
+            with self._reading():
+                finished = [trial for trial in self._storage.stored(self._id) if trial.state.is_finished()]
+            self._all = [thaw(frozen, number) for number, frozen in enumerate(finished)]
+        return list(self._all)
 
     def news(self) -> list[Trial]:
         """See `Study.news`."""
@@ -63,7 +68,8 @@ class LocalStudy:
     def add(self, trial: Trial) -> None:
         """See `Study.add`; in one transaction."""
         with self._writing():
-            self._study.add_trial(freeze(trial, self._choices))
+            self._storage.create_new_trial(self._id, freeze(trial, self._choices))
+        self._all = None
         self._news.append(replace(trial, number=self._finished))
         self._finished += 1
         self._claimed = max(0, self._claimed - 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from erde_nas.errors import UserError
@@ -19,6 +20,7 @@ from erde_nas.run.manifest import differing
 from erde_nas.run.studies.claims import Claim, Claims
 from erde_nas.run.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
 from erde_nas.run.studies.records import distributions, freeze, thaw
+from erde_nas.run.studies.whole import WholeTrialStorage
 from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Proposal, Trial
 
@@ -46,17 +48,16 @@ class SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._url, self._choices = parse_url(url), distributions(space)
         self._engine = connect(self._url)
-        self._storage: optuna.storages.RDBStorage | None = None
+        self._storage: WholeTrialStorage | None = None
         try:
             self._open(of, objectives)
         except BaseException:
             self.close()
             raise
-        self._finished: list[Trial] = []
+        self._fresh: list[Trial] = []  # finished, and not told yet
         self._students: set[str] = set()  # of the finished trials
-        self._told = 0
         self._read_at = float("-inf")
-        self._known = 0  # of the stored trials, those that were read
+        self._known = -1  # the id of the last stored trial that was read
         self._others: list[Claim] = []
         self._lost: dict[str, Claim] = {}
 
@@ -69,13 +70,14 @@ class SharedStudy:
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
             )
+            self._id = self._storage.get_study_id_from_name(of.study)
             self._check(of.parts)
             make_tables(self._engine)
             self._claims = Claims(self._engine, of.study, of.search)
 
     def _check(self, parts: dict[str, str]) -> None:
         found = self._study.user_attrs.get(ATTRIBUTE)
-        if found is None and not self._study.get_trials(deepcopy=False):
+        if found is None and not self._stored():
             self._study.set_user_attr(ATTRIBUTE, parts)
             found = self._study.user_attrs[ATTRIBUTE]
         if found != parts:
@@ -91,7 +93,7 @@ class SharedStudy:
     def trials(self) -> list[Trial]:
         """See `Study.trials`: in the order in which they were stored."""
         with answering(self._url):
-            stored = self._study.get_trials(deepcopy=False)
+            stored = self._stored()
         first: dict[str, Trial] = {}
         for frozen in stored:
             trial = thaw(frozen, len(first))
@@ -102,21 +104,26 @@ class SharedStudy:
         """See `Study.news`. Those of other searches are looked for once in `READ_S`."""
         if time.monotonic() - self._read_at >= READ_S:
             self._read()
-        news, self._told = self._finished[self._told :], len(self._finished)
+        news, self._fresh = self._fresh, []
         return news
 
     def _read(self) -> None:
         with answering(self._url):
-            stored = self._study.get_trials(deepcopy=False)
+            stored = self._stored(self._known)
             self._others = self._claims.others()
-        for frozen in stored[self._known :]:
+        for frozen in stored:
             self._note(thaw(frozen, 0))
-        self._known, self._read_at = len(stored), time.monotonic()
+            self._known = frozen._trial_id
+        self._read_at = time.monotonic()
+
+    def _stored(self, after: int = -1) -> list[FrozenTrial]:
+        assert self._storage is not None
+        return self._storage.stored(self._id, after)
 
     def _note(self, trial: Trial) -> None:
         if trial.student not in self._students:
+            self._fresh.append(replace(trial, number=len(self._students)))
             self._students.add(trial.student)
-            self._finished.append(replace(trial, number=len(self._finished)))
 
     def lost(self) -> list[Proposal]:
         """See `Study.lost`. Those that have cost enough searches are stored as failed instead."""
@@ -151,7 +158,8 @@ class SharedStudy:
         """See `Study.add`. A trial is dropped where this search was taken for dead and its candidate taken over."""
         with answering(self._url):
             if self._claims.holds(trial.student):
-                self._study.add_trial(freeze(trial, self._choices, pack=True))
+                assert self._storage is not None
+                self._storage.create_new_trial(self._id, freeze(trial, self._choices, pack=True))
                 self._claims.close(trial.student)
                 self._note(trial)
 

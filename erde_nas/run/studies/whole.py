@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class WholeTrialStorage(RDBStorage):
     """For studies in which the choices of a param are always the same: that is what Optuna asks about."""
 
+    def stored(self, study_id: int, after: int = -1) -> list[FrozenTrial]:
+        """The trials behind the one of the id `after`. A `Study` of Optuna's keeps all that it ever read or stored."""
+        return self._get_trials(study_id, None, set(), after)
+
     # Where a later Optuna has no such method, its own way of storing takes over: slower, with the same result.
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"

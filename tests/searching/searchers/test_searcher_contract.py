@@ -1,6 +1,7 @@
 """What every searcher promises. A new one joins by a class with its name."""
 
 import dataclasses
+import gc
 import json
 import random
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from erde_nas.errors import SpaceExhausted, UserError
 from erde_nas.registry import SEARCHERS
-from erde_nas.searching.searchers import make_searcher
+from erde_nas.searching.searchers import make_searcher, memory
 from erde_nas.space.trial import Proposal, Trial
 
 
@@ -66,6 +67,17 @@ class SearcherContract:
     def test_no_architecture_twice(self, large):
         trials = explore(self.make(large), large, 40)
         assert len({trial.student for trial in trials}) == 40
+
+    def test_what_it_keeps_of_its_trials_has_a_bound(self, large):
+        """Some 5,000 candidates later it still knows a few hundred of them, in whatever form."""
+        searcher, generator, kept = self.make(large), np.random.default_rng(0), (Trial, optuna.trial.FrozenTrial)
+        before = sum(issubclass(type(known), kept) for known in gc.get_objects())
+        for number in range(900):
+            params = {name: choices[generator.integers(len(choices))] for name, choices in large.parameters.items()}
+            searcher.tell(large.trial(number, Proposal(params)))
+        searcher.ask()
+        gc.collect()
+        assert sum(issubclass(type(known), kept) for known in gc.get_objects()) - before <= 2 * memory.LIMIT
 
     def test_small_space_is_exhausted_exactly_when_all_were_proposed(self, small):
         for seed in range(3):

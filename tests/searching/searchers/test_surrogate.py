@@ -9,13 +9,13 @@ from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork
 from erde_nas.pareto import hypervolume
 from erde_nas.recipe.space import SpaceSection
-from erde_nas.searching.searchers import memory
+from erde_nas.searching.searchers import make_searcher, memory, surrogate
 from erde_nas.searching.searchers.children import random_params
 from erde_nas.searching.searchers.gaussian_process import bases, fit, kernel
 from erde_nas.searching.searchers.memory import Memory, best
 from erde_nas.searching.searchers.surrogate import COST_SPREAD, Description, expected_gains, gains
 from erde_nas.space.space import Space
-from erde_nas.space.trial import Trial
+from erde_nas.space.trial import Proposal, Trial
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -93,3 +93,18 @@ def test_a_memory_keeps_the_best_and_the_latest(monkeypatch):
     assert [t.number for t in kept.trials] == [1, 3, 5, 6]
     assert not kept.tell(Trial(9, "9", {}, "failed"))
     assert len(kept.trials) == 4
+
+
+def test_the_processes_are_fitted_to_as_many_points_however_many_trials_there_are(large, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(surrogate, "bases", lambda points: fitted.append(len(points)) or bases(points))
+    searcher, generator = (
+        make_searcher("surrogate", large, objectives=2, seed=0, population=4),
+        np.random.default_rng(0),
+    )
+    for number in range(600):
+        if number % 50 == 0:
+            searcher.ask()
+        searcher.tell(large.trial(number, Proposal(random_params(large.parameters, generator))))
+    assert fitted[0] == 50
+    assert set(fitted[1:]) <= set(range(50, surrogate.POINTS + 1))
