@@ -4,7 +4,10 @@ The API loads its libraries when a function of it is called, so that `erde-nas -
 """
 
 import json
+import os
 import sys
+import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,6 +130,23 @@ def report(out: options.Out, as_json: options.AsJson = False) -> None:
         print(json.dumps(run.to_dict(), indent=1))
     else:
         _print_run(run)
+
+
+@app.command()
+def watch(
+    out: options.Out,
+    port: options.Port = 0,
+    host: options.Host = "127.0.0.1",
+    no_browser: options.NoBrowser = False,
+) -> None:
+    """Serve a run's report while the run is at work: the page is loaded again when there is news. Ctrl+C ends it."""
+    from erde_nas.api.watch import serve
+
+    with suppress(KeyboardInterrupt), serve(out, host=host, port=port) as server:
+        print(f"{out} is shown at {server.url} until Ctrl+C", flush=True)
+        if not no_browser and (sys.platform != "linux" or os.environ.get("DISPLAY", os.environ.get("WAYLAND_DISPLAY"))):
+            webbrowser.open(server.url)
+        server.serve_forever()
 
 
 @app.command()

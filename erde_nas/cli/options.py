@@ -117,6 +117,19 @@ Deterministic = Annotated[
     ),
 ]
 
+# watch
+Port = Annotated[
+    int, typer.Option(parser=whole("--port", 0, 65_535), metavar="N", help="Where it listens; 0 is any that is free.")
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Another address of this machine, for browsers elsewhere: they need the token in the URL that is printed.",
+    ),
+]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Open no browser.")]
+
 # compress
 Candidates = Annotated[
     list[str] | None,

@@ -35,19 +35,23 @@ from erde_nas.report_data.report import Report
 WEB = Path(__file__).parent / "web"
 # The browser itself then refuses every request to a network.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+LIVE_POLICY = f"{POLICY}; connect-src 'self'"  # of a page that is served, which asks whether there is news
 SECTIONS = {"answer": "Answer", "front": "Front", "student": "Student", "search": "Search", "measured": "Method"}
 ALERTS = ("Not measured", "Left out", "Teacher")  # facts of the run that nobody may miss
 
 
-def page(report: Report, folder: Path | str = "RUN") -> str:
-    """The whole page as HTML. `folder` is the run's, for the commands that it shows."""
+def page(report: Report, folder: Path | str = "RUN", version: str = "") -> str:
+    """The whole page as HTML. `folder` is the run's, for the commands that it shows.
+
+    With a `version`, which only a page has that is served, it is loaded again when that changes.
+    """
     heading = title(report)
     links = "".join(f'<a href="#{ident}">{name}</a>' for ident, name in SECTIONS.items())
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{LIVE_POLICY if version else POLICY}">',
             f"<title>{escape(heading)}</title>\n<style>{_web('page.css')}</style>",
             f"<script>{_web('theme.js')}</script>\n</head>\n<body>",
             f'<header class="top"><div><nav aria-label="Sections">{links}</nav>'
@@ -61,9 +65,28 @@ def page(report: Report, folder: Path | str = "RUN") -> str:
             "</main>",
             f'<script type="application/json" id="data">{_data(report, str(folder))}</script>',
             f"<script>{_web('charts.js')}\n{_web('figures.js')}\n{_web('student.js')}\n{_web('page.js')}</script>",
+            _live(version),
             "</body>\n</html>\n",
         ]
     )
+
+
+def waiting_page(text: str, version: str) -> str:
+    """A page that is served while there is nothing to show; `text` says why."""
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{LIVE_POLICY}">',
+            f"<title>Nothing to show yet</title>\n<style>{_web('page.css')}</style>\n</head>\n<body>",
+            f"<main>\n<h1>Nothing to show yet</h1>\n<p>{escape(text)}</p>",
+            f"<p>This page looks for news by itself.</p>\n</main>\n{_live(version)}\n</body>\n</html>\n",
+        ]
+    )
+
+
+def _live(version: str) -> str:
+    return f'<script data-version="{escape(version)}">{_web("live.js")}</script>' if version else ""
 
 
 @cache

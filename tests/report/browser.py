@@ -45,15 +45,16 @@ class Browser:
             self._driver.terminate()
             self._driver.wait()
 
-    def open(self, path: Path, width: int = 1200, theme: str = "light") -> None:
-        """Show a file in a window of that width, for a reader whose system is light or dark; former logs are gone."""
+    def open(self, path: Path | str, width: int = 1200, theme: str = "light") -> None:
+        """Show a file or an address in a window of that width, for a reader whose system is light or dark; former logs
+        are gone."""
         media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
         self.devtools("Emulation.setEmulatedMedia", media)
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.devtools("Emulation.setDeviceMetricsOverride", size)
         self.logs("browser")
         self.logs("performance")
-        self._call("POST", "/url", {"url": path.as_uri()})
+        self._call("POST", "/url", {"url": path if isinstance(path, str) else path.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a function's body returns in the page."""
