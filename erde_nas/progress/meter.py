@@ -4,7 +4,7 @@ Work is planned in estimated seconds, stage by stage; time_left.py makes of it w
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -85,9 +85,9 @@ class Meter:
         self._time.add("search", seconds, time.monotonic())
         self._tell("candidate", f"search {text}", "search", candidate=candidate)
 
-    def recall(self, candidates: Iterable[Candidate]) -> None:
-        """Count candidates that a former start of the run evaluated."""
-        self._board.add(candidates)
+    def recall(self, candidate: Candidate) -> None:
+        """Count a candidate that a former start of the run evaluated."""
+        self._board.add(candidate)
 
     def teacher(self, val_accuracy: float) -> None:
         """The teacher's accuracy on validation, 0..1, is known."""

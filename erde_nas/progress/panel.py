@@ -64,11 +64,12 @@ class Panel:
             yield "teacher", Text(f"{board.teacher:.1%} on validation")
         if board.done or board.failed:
             yield "candidates", Text(f"{board.done} done, {board.failed} failed")
-        for profile, best in list(board.best.items())[:MOST_PROFILES]:
+        found = board.best
+        for profile, best in list(found.items())[:MOST_PROFILES]:
             cost = costs(best)[profile]
             what = f"{cost / 1e6:.2f} M MACs" if profile == MACS else f"{cost:.3f} ms (estimated)"
             yield f"best, {profile}", Text(f"{best.val_accuracy:.1%} on validation, {what}: {best.student}")
-        if (more := len(board.best) - MOST_PROFILES) > 0:
+        if (more := len(found) - MOST_PROFILES) > 0:
             yield "", Text(f"and {more} more profiles")
         if self._candidate:
             yield "last", Text(self._candidate)

@@ -56,7 +56,7 @@ class _Search:
         self._budget = Budget(self._section)
         for trial in self._study.news():
             self._learn(trial)
-            run.meter.recall([_candidate(trial)])
+            run.meter.recall(_candidate(trial))
         self._known = self._budget.trials
         self._exhausted = self._end = ""  # why nothing new is proposed any more, and why the search is over
         self._postponed = Postponed(pool.size)

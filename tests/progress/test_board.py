@@ -1,6 +1,7 @@
 """The best so far of each profile, against a plain loop."""
 
 import random
+import time
 
 import pytest
 
@@ -27,9 +28,8 @@ def test_the_best_is_that_of_a_plain_loop(teacher: float | None) -> None:
     ]
     board = Board()
     board.teacher = teacher
-    board.add(candidates[:20])
-    for one in candidates[20:]:
-        board.add([one])
+    for one in candidates:
+        board.add(one)
     assert {profile: found.student for profile, found in board.best.items()} == {
         profile: best(candidates, profile, teacher) for profile in ("a", "b")
     }
@@ -40,5 +40,14 @@ def test_the_best_is_that_of_a_plain_loop(teacher: float | None) -> None:
 def test_without_a_latency_the_fewest_macs_are_best() -> None:
     board = Board()
     board.teacher = 0.9
-    board.add([Candidate("a", "complete", 0.95, 3e6), Candidate("b", "complete", 0.92, 1e6)])
+    for one in (Candidate("a", "complete", 0.95, 3e6), Candidate("b", "complete", 0.92, 1e6)):
+        board.add(one)
     assert board.best["MACs"].student == "b"
+
+
+def test_ten_thousand_candidates_take_no_time() -> None:
+    draw, board, begin = random.Random(0), Board(), time.process_time()
+    for number in range(10_000):
+        board.add(Candidate(f"s{number}", "complete", draw.randrange(1280) / 1280, 1.0, {"a": draw.random()}))
+    assert time.process_time() - begin < 5
+    assert board.done == 10_000
