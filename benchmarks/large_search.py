@@ -171,7 +171,7 @@ def opened(run: Setting, folder: Path) -> Iterator[RunContext]:
     meter = Meter(tell=lambda *_: None)
     with open_run(folder, recipe, profiles, {"dataset": dataset.fingerprint}) as store, meter:
         store.update_manifest(data=describe(dataset))
-        store.open_study(3, space)
+        store.open_study(("error", "macs", "params"), space)
         yield RunContext(store, cast(Any, context), space, meter)
 
 

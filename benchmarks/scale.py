@@ -198,8 +198,9 @@ def open_study(
 
     def opened() -> LocalStudy | SharedStudy:
         if kind == "sqlite":
-            return LocalStudy(folder / "study.db", 2, space)
-        return SharedStudy(options.storage, Membership(f"scale{stored}", {"is": "a benchmark"}, folder.name), 2, space)
+            return LocalStudy(folder / "study.db", ("error", "macs"), space)
+        of = Membership(f"scale{stored}", {"is": "a benchmark"}, folder.name)
+        return SharedStudy(options.storage, of, ("error", "macs"), space)
 
     study = opened()
     if stored:

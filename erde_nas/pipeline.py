@@ -302,7 +302,7 @@ def _deterministic(placement: Placement, out: Path) -> bool:
 
 
 def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None:
-    store.open_study(len(objective_names(task.recipe.search, task.profiles)), task.space, storage)
+    store.open_study(objective_names(task.recipe.search, task.profiles), task.space, storage)
 
 
 def _prepare(store: RunStore, task: Task, planner: Planner, meter: Meter) -> RunContext:

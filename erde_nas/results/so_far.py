@@ -98,7 +98,7 @@ def _trials(store: RunStore, recipe: Recipe, profiles: Sequence[HardwareProfile]
                 source.backup(target)
         except sqlite3.Error as error:
             raise UserError(f"{file} cannot be read: {error}; look again later, or restore the file") from error
-        study = LocalStudy(copied, len(objective_names(recipe.search, tuple(profiles))), space)
+        study = LocalStudy(copied, objective_names(recipe.search, tuple(profiles)), space)
         with closing(study):
             return study.trials()
 

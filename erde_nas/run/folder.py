@@ -117,7 +117,7 @@ class RunStore:
         """The hardware profiles in the order in which they were given."""
         return [load_profile(self.folder / "profiles" / f"{name}.yaml") for name in self.manifest().profiles]
 
-    def open_study(self, objectives: int, space: SearchSpace, storage: str | None = None) -> None:
+    def open_study(self, objectives: Sequence[str], space: SearchSpace, storage: str | None = None) -> None:
         """Open or create the study: study.db in the folder, or one in the database `storage` that others share.
 
         A run keeps to the place that it began with. Raises UserError for another one, or one that cannot be opened.

@@ -23,7 +23,7 @@ def running(folder: Path) -> Iterator[RunStore]:
     """A search at work."""
     with open_run(folder, RECIPE, PROFILES, {"dataset": "x"}) as store:
         store.update_manifest(data=describe(DATASET))
-        store.open_study(3, SPACE)
+        store.open_study(("error", "macs", "params"), SPACE)
         yield store
 
 

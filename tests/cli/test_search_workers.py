@@ -41,7 +41,7 @@ def test_a_candidate_comes_out_the_same_whoever_trains_it(cli, quick, tmp_path, 
     dataset = load_dataset(recipe.dataset)
     space = Space(recipe.space, image_shape(dataset), 10)
     with closing(store):
-        store.open_study(2, space)
+        store.open_study(("error", "macs"), space)
         trials = store.trials()
     context = context_from_cache(Task(recipe, profiles, dataset, torch.device("cpu")), Compute("fp32", 1, 0.001))
     shipped = pickle.loads(pickle.dumps(ship(context)))

@@ -389,7 +389,7 @@ def _study_bytes() -> bytes:
 
     space = SimpleNamespace(parameters={"family": ("resnet", "vgg"), "depth": (1, 2)})
     with tempfile.TemporaryDirectory() as name:
-        study = LocalStudy(Path(name) / "study.db", 2, space)
+        study = LocalStudy(Path(name) / "study.db", ("error", "macs"), space)
         for number, state in enumerate(("complete", "complete", "failed")):
             params = {"family": "resnet", "depth": 1 + number % 2}
             objectives = (0.5, 1.0 + number) if state == "complete" else ()
@@ -445,7 +445,7 @@ def _read_study(data: bytes, folder: Path) -> object:
 
     (folder / "study.db").write_bytes(data)
     space = SimpleNamespace(parameters={"family": ("resnet", "vgg"), "depth": (1, 2)})
-    study = LocalStudy(folder / "study.db", 2, space)
+    study = LocalStudy(folder / "study.db", ("error", "macs"), space)
     try:
         found = study.trials()
         [trial.points for trial in found if trial.state == "complete"]

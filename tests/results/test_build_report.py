@@ -111,7 +111,7 @@ ANSWERS = TestAnswers((3,), (2,), examples=(((0, 0, 0), (2, 0, 1)),))
 def report(folder: Path, *, finished: bool, interrupted: bool = False, recipe: Recipe = RECIPE) -> dict[str, Any]:
     """Assemble a run with TRIALS; `finished`: student0 was finished, pruned and measured."""
     with open_run(folder, recipe, PROFILES, {"dataset": DATASET.fingerprint}) as store:
-        store.open_study(2, SPACE)
+        store.open_study(("error", "macs"), SPACE)
         for one in TRIALS:
             store.add(one)
         if finished:

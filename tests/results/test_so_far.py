@@ -26,7 +26,7 @@ def _search(folder: Path, *objectives: tuple[float, float], look: bool = True) -
     """A search that has found these (error, ms); what `report` says is looked at while it holds the folder."""
     with open_run(folder, RECIPE, PROFILES, {"dataset": "x"}) as store:
         store.update_manifest(data=describe(DATASET))
-        store.open_study(3, SPACE)
+        store.open_study(("error", "macs", "params"), SPACE)
         for number, values in enumerate(objectives):
             error, ms = values
             found = judged((1 - error,), latency_ms={"fast": ms, "int8": ms}, macs=100 * ms)

@@ -84,7 +84,7 @@ def opened(
 
 
 def with_study(store: RunStore) -> RunStore:
-    store.open_study(2, Toy())
+    store.open_study(("error", "macs"), Toy())
     return store
 
 

@@ -107,7 +107,7 @@ def search(folder: Path, trials: int) -> tuple[list[Arch], dict[str, Any]]:
 def searched(folder: Path, trials: int, pool: DevicePool) -> dict[str, Any]:
     """The manifest after this part of the search."""
     with open_run(folder, recipe(trials), PROFILES, {"dataset": DATASET.fingerprint}) as store:
-        store.open_study(2, SPACE)
+        store.open_study(("error", "macs"), SPACE)
         context = SimpleNamespace(
             recipe=recipe(trials), profiles=PROFILES, dataset=DATASET, workers=1, training_seconds=lambda options: 1.0
         )

@@ -41,7 +41,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(planning, "reference_latency", reference)
     monkeypatch.setattr(planning, "latency_per_exit", candidate)
     with open_run(tmp_path / "run", RECIPE, PROFILES, {"dataset": DATASET.fingerprint}) as opened:
-        opened.open_study(2, SPACE)
+        opened.open_study(("error", "macs"), SPACE)
         yield opened
 
 

@@ -1,6 +1,6 @@
 """The study of one search: `study.db` in its run folder, which its lock keeps others out of."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 
 from erde_nas.errors import UserError
 from erde_nas.files import problem
-from erde_nas.run.studies.records import distributions, freeze, thaw
+from erde_nas.run.studies.records import distributions, freeze, name_objectives, thaw
 from erde_nas.run.studies.whole import WholeTrialStorage
 from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Proposal, Trial
@@ -24,7 +24,7 @@ class LocalStudy:
     """See `interface.Study`. Only finished trials are stored; what was being evaluated when a search ended is asked
     for again by the next one's searcher."""
 
-    def __init__(self, file: Path, objectives: int, space: SearchSpace) -> None:
+    def __init__(self, file: Path, objectives: Sequence[str], space: SearchSpace) -> None:
         """Open or create the study. Raises UserError for a damaged file."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._file, self._choices = file, distributions(space)
@@ -34,11 +34,12 @@ class LocalStudy:
             study = optuna.create_study(
                 storage=self._storage,
                 study_name=STUDY,
-                directions=["minimize"] * objectives,
+                directions=["minimize"] * len(objectives),
                 load_if_exists=True,
             )
-            if len(study.directions) != objectives:
-                raise ValueError(f"its study has {len(study.directions)} objectives instead of {objectives}")
+            if len(study.directions) != len(objectives):
+                raise ValueError(f"its study has {len(study.directions)} objectives instead of {len(objectives)}")
+            name_objectives(study, objectives)
             self._id = self._storage.get_study_id_from_name(STUDY)
             self._news = self.trials()
         self._finished, self._claimed = len(self._news), 0

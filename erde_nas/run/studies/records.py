@@ -1,9 +1,12 @@
 """Trial <-> Optuna's FrozenTrial. What Optuna has no place for stands in the user attributes."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from erde_nas.errors import UserError
@@ -21,8 +24,17 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {name: CategoricalDistribution(choices) for name, choices in space.parameters.items()}
 
 
+def name_objectives(study: optuna.Study, names: Sequence[str]) -> None:
+    """Tell Optuna's dashboard and plots what the objectives are called."""
+    if study.metric_names != list(names):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(names))
+
+
 def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTrial:
-    """A finished trial. Raises ValueError for params that are no choices.
+    """A finished trial: its accuracy on validation by exit as intermediate values, begun when its work began. Raises
+    ValueError for params that are no choices.
 
     With `pack`, what is neither params nor objectives stands in one user attribute: Optuna asks a database several
     questions for each, which takes most of the time of storing a trial.
@@ -35,13 +47,17 @@ def freeze(trial: Trial, choices: Distributions, pack: bool = False) -> FrozenTr
         "attrs": trial.attrs,
         "reason": trial.reason,
     }
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=TrialState.COMPLETE if complete else TrialState.FAIL,
         values=list(trial.objectives) if complete else None,
         params=dict(trial.params),
         distributions=dict(choices),
         user_attrs={PACKED: attributes} if pack else attributes,
+        intermediate_values=dict(enumerate(trial.judged.val_exit_accuracy)) if trial.judged is not None else {},
     )
+    if frozen.datetime_complete and trial.findings is not None and trial.findings.seconds:
+        frozen.datetime_start = frozen.datetime_complete - timedelta(seconds=trial.findings.seconds)
+    return frozen
 
 
 def thaw(frozen: FrozenTrial, number: int) -> Trial:

@@ -6,7 +6,7 @@ other's trials, evaluate nothing twice, and take over what a dead one was at.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ from erde_nas.errors import UserError
 from erde_nas.run.manifest import differing
 from erde_nas.run.studies.claims import Claim, Claims
 from erde_nas.run.studies.database import answering, connect, make_tables, open_optuna, parse_url, public
-from erde_nas.run.studies.records import distributions, freeze, thaw
+from erde_nas.run.studies.records import distributions, freeze, name_objectives, thaw
 from erde_nas.run.studies.whole import WholeTrialStorage
 from erde_nas.space.interface import SearchSpace
 from erde_nas.space.trial import Proposal, Trial
@@ -43,7 +43,7 @@ class Membership:
 class SharedStudy:
     """See `interface.Study`."""
 
-    def __init__(self, url: str, of: Membership, objectives: int, space: SearchSpace) -> None:
+    def __init__(self, url: str, of: Membership, objectives: Sequence[str], space: SearchSpace) -> None:
         """Open or create the study. Raises UserError where that is impossible, or it is another one."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._url, self._choices = parse_url(url), distributions(space)
@@ -61,17 +61,18 @@ class SharedStudy:
         self._others: list[Claim] = []
         self._lost: dict[str, Claim] = {}
 
-    def _open(self, of: Membership, objectives: int) -> None:
+    def _open(self, of: Membership, objectives: Sequence[str]) -> None:
         with answering(self._url):
             self._storage = open_optuna(self._url)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=of.study,
-                directions=["minimize"] * objectives,
+                directions=["minimize"] * len(objectives),
                 load_if_exists=True,
             )
             self._id = self._storage.get_study_id_from_name(of.study)
             self._check(of.parts)
+            name_objectives(self._study, objectives)
             make_tables(self._engine)
             self._claims = Claims(self._engine, of.study, of.search)
 

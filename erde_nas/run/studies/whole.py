@@ -1,6 +1,6 @@
-"""Optuna's storage in a database, with the params of a finished trial written in one statement.
+"""Optuna's storage in a database, with the params and the intermediate values of a finished trial written at once.
 
-Optuna itself asks the database a few questions for each param, which takes five times as long as all the rest of
+Optuna itself asks the database a few questions for each of them, which takes five times as long as all the rest of
 storing a trial (docs/scale.md); and without params its dashboard has little to show.
 """
 
@@ -31,7 +31,7 @@ class WholeTrialStorage(RDBStorage):
         if template_trial is None or not template_trial.params:
             return super()._get_prepared_new_trial(study_id, template_trial, session)
         bare = copy.copy(template_trial)
-        bare.params, bare.distributions = {}, {}
+        bare.params, bare.distributions, bare.intermediate_values = {}, {}, {}
         trial = super()._get_prepared_new_trial(study_id, bare, session)
         rows = [
             {
@@ -43,4 +43,11 @@ class WholeTrialStorage(RDBStorage):
             for name, choices in template_trial.distributions.items()
         ]
         session.execute(insert(models.TrialParamModel), rows)
+        table = models.TrialIntermediateValueModel
+        if steps := template_trial.intermediate_values:
+            pairs = ((step, *table.intermediate_value_to_stored_repr(value)) for step, value in steps.items())
+            keys = ("step", "intermediate_value", "intermediate_value_type")
+            session.execute(
+                insert(table), [{"trial_id": trial.trial_id, **dict(zip(keys, p, strict=True))} for p in pairs]
+            )
         return trial

@@ -42,7 +42,7 @@ def trial(width: int, **changes: Any) -> Trial:
 
 @contextmanager
 def opened(url: str, search: str, study: str = "toy", parts: dict[str, str] = PARTS) -> Iterator[SharedStudy]:
-    with closing(SharedStudy(url, Membership(study, parts, search), 2, Widths())) as found:
+    with closing(SharedStudy(url, Membership(study, parts, search), ("error", "macs"), Widths())) as found:
         yield found
 
 
