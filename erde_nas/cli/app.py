@@ -101,7 +101,8 @@ def search(  # noqa: PLR0913 (typer makes an option of each parameter)
     with continuable():
         if dry_run:
             if cluster or storage or quiet:
-                raise UserError("--dry-run says a plan for this machine: leave --cluster, --storage and --quiet away")
+                said = "--dry-run plans for this machine alone and says it"
+                raise UserError(f"{said}; leave --cluster, --storage and --quiet away")
             return erde_nas.plan(recipe, **wishes, progress=shown(quiet, json_log))
         try:
             run = erde_nas.search(

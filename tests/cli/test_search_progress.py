@@ -56,7 +56,7 @@ def test_a_search_says_everything_once_and_logs_it(cli, tiny, tmp_path, calibrat
 def test_quiet_leaves_errors(refused, tiny, tmp_path):
     assert "no shipped recipe 'nothing'" in refused("search", "nothing", "--out", tmp_path / "run", "--quiet")
     words = ("search", tiny.recipe, "--out", tmp_path / "run", "--dry-run", "--quiet")
-    assert "--dry-run says a plan" in refused(*words)
+    assert "--dry-run plans for this machine alone and says it" in refused(*words)
 
 
 def test_a_log_that_cannot_be_written_is_said_before_anything_begins(refused, tiny, tmp_path):
