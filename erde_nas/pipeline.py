@@ -19,7 +19,7 @@ from erde_nas.data.summary import describe_data
 from erde_nas.device.exit_rules import exit_rule
 from erde_nas.distil.context import TrainingContext, pick_device
 from erde_nas.distil.frozen.attach import HEADS, train_exits
-from erde_nas.distil.frozen.own_model import take_apart
+from erde_nas.distil.frozen.own_model import searched_base, take_apart
 from erde_nas.distil.prepare import prepare
 from erde_nas.distil.task import Task
 from erde_nas.distil.teacher_check import best_exit, check_teacher, learns_from_teacher, without_teacher
@@ -30,6 +30,7 @@ from erde_nas.errors import UserError
 from erde_nas.measurement.detect import describe_machine
 from erde_nas.measurement.int8_form import explained, int8_form
 from erde_nas.measurement.target import machine_of, obstacle
+from erde_nas.networks.own.base import save_base, saved_base
 from erde_nas.networks.placement import choose_places
 from erde_nas.networks.weights import save_network
 from erde_nas.onnx_files.quantize import Quantization
@@ -72,15 +73,6 @@ ONE_WORKER = Placement()
 DETERMINISTIC = "deterministic"  # in the identity of a run that began so
 
 
-def of_families(recipe: Recipe) -> None:
-    """Raises UserError for a recipe whose space is a network of the user's own, which gets exits alone."""
-    if recipe.space.own is not None:
-        raise UserError(
-            f"space.own: {Path(recipe.space.own).name} is a network of your own, which `erde-nas exits` gives exits; "
-            "it is not searched or pruned yet: give depths and widths instead, and the network as teacher.checkpoint"
-        )
-
-
 def search(  # noqa: PLR0913 (what a call decides, besides the recipe)
     recipe: Recipe,
     profiles: Profiles,
@@ -103,7 +95,6 @@ def search(  # noqa: PLR0913 (what a call decides, besides the recipe)
             "--cluster is for candidates that are trained, but the recipe's search.evaluator is supernet, which only "
             "cuts them; leave --cluster away, or use evaluator: train"
         )
-    of_families(recipe)
     optimised(recipe.search, profiles)
     check_rule(exit_rule(recipe.exit_rule))
     check_hardware(profiles)
@@ -113,7 +104,8 @@ def search(  # noqa: PLR0913 (what a call decides, besides the recipe)
         dataset = load_dataset(recipe.dataset, data_dir)
         for line in describe_data(dataset):
             meter.say(line)
-        task = Task(recipe, profiles, dataset, pick_device(placement.own_device), _deterministic(placement, out))
+        device, deterministic = pick_device(placement.own_device), _deterministic(placement, out)
+        task = Task(recipe, profiles, dataset, device, deterministic, searched_base(recipe, dataset, out))
         identity = _identity(task)
         own_teacher = inspect_teacher(recipe, profiles, dataset, task.device, meter.say)
         discard_empty(out, recipe, profiles, identity)
@@ -222,7 +214,11 @@ def compress(
         stack.enter_context(locked(out))
         store = stack.enter_context(closing(existing_run(out, meter.clock)))
         recipe, profiles = store.recipe(), tuple(store.profiles())
-        of_families(recipe)
+        own = saved_base(out)
+        if recipe.space.own is not None and own is None:
+            raise UserError(
+                f"{out} holds exits of a network that stays as it is: it is not pruned; `erde-nas search` does"
+            )
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
         if target is not None and (found := already_reached(store, profiles, *target, students)):
@@ -231,7 +227,7 @@ def compress(
         check_hardware(profiles)
         saved = store.manifest().data_dir
         dataset = load_dataset(recipe.dataset, Path(saved) if saved else None)
-        task = Task(recipe, profiles, dataset, pick_device(device), DETERMINISTIC in store.manifest().identity)
+        task = Task(recipe, profiles, dataset, pick_device(device), DETERMINISTIC in store.manifest().identity, own)
         check_identity(store, {key: value for key, value in _identity(task).items() if key != "device"})
         _open_study(store, task)
         set_aside_strays(store, meter.say)
@@ -283,7 +279,8 @@ def check_hardware(profiles: Profiles) -> None:
 def _identity(task: Task) -> dict[str, str]:
     """What decides a run's results besides its recipe and profiles."""
     found = identity_of(task.recipe, task.dataset, task.device)
-    return {**found, DETERMINISTIC: "yes"} if task.deterministic else found
+    own = {} if task.own is None else {"own network": task.own.digest}
+    return {**found, **own, **({DETERMINISTIC: "yes"} if task.deterministic else {})}
 
 
 def _deterministic(placement: Placement, out: Path) -> bool:
@@ -302,6 +299,8 @@ def _deterministic(placement: Placement, out: Path) -> bool:
 
 
 def _open_study(store: RunStore, task: Task, storage: str | None = None) -> None:
+    if task.own is not None:
+        save_base(task.own, store.folder)
     store.open_study(objective_names(task.recipe.search, task.profiles), task.space, storage)
 
 

@@ -59,8 +59,9 @@ def _family(arch: dict[str, Any] | None) -> str:
     """What a network is, in words; of a network of the user's own its file."""
     if not arch:
         return "the teacher"
-    own = arch["family"] == "own"
-    return markdown_text(f"{arch['program']} with exits attached" if own else arch["family"])
+    if "program" in arch:
+        return markdown_text(f"{arch['program']} with exits attached")
+    return "parts of your own network" if arch["family"] == "own" else markdown_text(arch["family"])
 
 
 def _joined(student: StudentFile) -> str:

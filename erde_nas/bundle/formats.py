@@ -14,7 +14,6 @@ from erde_nas.device.runtimes import runtime
 from erde_nas.device.runtimes.interface import Setting
 from erde_nas.errors import UserError
 from erde_nas.files import Scratch, read_json
-from erde_nas.networks.attached import FAMILY
 from erde_nas.onnx_files.deployable import DeployableFile
 
 Entries = dict[str, Any]
@@ -45,7 +44,7 @@ def write_executorch(student: MeasuredStudent, folder: Path) -> Entries:
 
     name = next((name for name, exported in student.exported.items() if exported.precision == "fp32"), None)
     arch = read_json(student.folder / "arch.json")
-    if name is None or None in arch.get("cascade", ()) or arch.get("family") == FAMILY:
+    if name is None or None in arch.get("cascade", ()) or "program" in arch:
         return {}  # there is no such file, or a network of the user's own is in it, whose layers are not in the run
     deployable = DeployableFile(student.files[name], load_deployed(student.folder / "weights.safetensors"))
     (folder / "executorch").mkdir()

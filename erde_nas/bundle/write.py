@@ -224,7 +224,8 @@ def _provenance(recipe: Recipe, report: Report) -> Provenance:
 def _teacher(recipe: Recipe, report: Report) -> str:
     """Where the teacher comes from; of a checkpoint the file's name alone, since paths belong to a machine."""
     teacher, check = recipe.teacher, report.teacher_check
-    if recipe.space.own is not None:
+    if any("program" in (point.arch or {}) for point in report.points):  # exits alone
+        assert recipe.space.own is not None
         return f"the network itself, {Path(recipe.space.own).name}, which is its last exit"
     if check is not None and not check.trusted:
         return "labels alone, since the teacher was worse than a student without it"

@@ -22,6 +22,7 @@ from erde_nas.files import write_atomic, write_json
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.logits import all_logits
 from erde_nas.networks.operating_points import accuracy_per_exit
+from erde_nas.networks.own.base import saved_base
 from erde_nas.progress import interrupt
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.network import student_arch
@@ -113,10 +114,15 @@ def _student(recipe: Recipe, dataset: Dataset, student: str | None, run: Path | 
         if not path.is_file():
             known = sorted(p.parent.name for p in run.glob("students/*/arch.json"))
             raise UserError(f"{run} holds no student '{student}'; it has {', '.join(known) or 'none'}")
+        saved_base(run)  # of which a student of the user's own network is made
         return read_arch(path)
     shape, classes = square_shape(dataset), len(dataset.classes)
     if recipe.student is not None:
         return student_arch(recipe.student, shape, classes)
+    if recipe.space.own is not None:
+        raise UserError(
+            "space.own: losses are compared on one student: write the recipe's student, or give --student and --run"
+        )
     return Space(recipe.space, shape, classes).middle()
 
 

@@ -20,8 +20,10 @@ from erde_nas.networks.blocks import is_block
 from erde_nas.networks.blocks.mobile import ShuffleUnit
 from erde_nas.networks.blocks.residual import Bottleneck
 from erde_nas.networks.families import stage_ends
+from erde_nas.networks.heads import Head
 from erde_nas.networks.macs import macs_per_exit
-from erde_nas.networks.network import EarlyExitNetwork, describe
+from erde_nas.networks.network import EarlyExitNetwork, blank, describe
+from erde_nas.networks.own.student import own_layers
 from erde_nas.recipe.compress import Importance, Scope
 
 ROUND_TO = 8
@@ -99,13 +101,16 @@ class Groups:
         importance = _importance(how)
         names = {module: name for name, module in self._network.named_modules()}
         groups = _graph(self._network).get_all_groups(ignored_layers=_kept(self._network))
-        self.scores: dict[str, Tensor] = {names[group[0].dep.target.module]: importance(group) for group in groups}
+        roots = [(names[group[0].dep.target.module], group) for group in groups]
+        free = own_layers(network.arch) if network.arch.own else None  # of a user's network only what was tried
+        roots = [(n, group) for n, group in roots if free is None or ".head." in n or n.rpartition(".net.")[2] in free]
+        self.scores: dict[str, Tensor] = {name: importance(group) for name, group in roots}
         self._network.zero_grad(set_to_none=True)
 
     def widths(self, ratio: float, whole: EarlyExitNetwork) -> dict[str, int]:
         """The channels that each group keeps where `ratio` of those of `whole` are to go."""
         modules: dict[str, Any] = dict(whole.named_modules())
-        channels = {name: modules[name].out_channels for name in self.scores}
+        channels = {name: len(modules[name].weight) for name in self.scores}
         scopes: dict[str, Any] = {name: name for name in self.scores}
         if self._how.scope == "global":
             scopes = dict.fromkeys(self.scores)
@@ -122,7 +127,7 @@ class Groups:
 
     def cut(self, widths: Mapping[str, int]) -> tuple[EarlyExitNetwork, Arch]:
         """A copy in which every group has as many channels as `widths` says, those of most worth; its architecture."""
-        pruned, arch = copy.deepcopy(self._network), self._network.arch
+        pruned = copy.deepcopy(self._network)
         graph = _graph(pruned)
         for name, scores in self.scores.items():
             drop = scores.argsort(stable=True)[: len(scores) - widths[name]].tolist()
@@ -130,7 +135,7 @@ class Groups:
                 layer = pruned.get_submodule(name)
                 graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, drop).prune()
         shape = describe(pruned)
-        rebuilt = EarlyExitNetwork(shape, [0.0] * arch.in_channels, [1.0] * arch.in_channels)
+        rebuilt = blank(shape)
         rebuilt.load_state_dict(pruned.state_dict())
         return rebuilt, shape
 
@@ -160,13 +165,14 @@ def _stages(network: EarlyExitNetwork) -> list[list[nn.Module]]:
                     stages.append([])
                 block += 1
             stages[-1].append(layer)
-        stages[-1].append(segment.head.features)
+        stages[-1].append(segment.head)
     return stages
 
 
 def _kept(network: EarlyExitNetwork) -> list[nn.Module]:
     """The layers that keep all their outputs: the classes, and what is shuffled."""
-    kept: list[nn.Module] = [segment.head.classifier for segment in network.parts]
+    heads = [layer for segment in network.parts for layer in segment.head.modules() if isinstance(layer, Head)]
+    kept: list[nn.Module] = [head.classifier for head in heads]
     layers = [layer for segment in network.parts for layer in segment.body]
     units = [layer for layer in layers if isinstance(layer, ShuffleUnit)]
     if units and units[0].splits:  # the stem's channels are its halves

@@ -20,6 +20,7 @@ from erde_nas.errors import UserError
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.macs import macs_per_exit
 from erde_nas.networks.network import EarlyExitNetwork, on_device
+from erde_nas.networks.own.base import OwnBase
 from erde_nas.networks.seeded import seeded
 from erde_nas.networks.whitening import whiten_
 from erde_nas.onnx_files.quantize import ON_EVERY_CPU, Quantization
@@ -46,6 +47,7 @@ class TrainingContext:
     reference_ms: Mapping[str, float] | None = None  # of the reference network, by profile: see candidate_latency.py
     int8: Quantization = ON_EVERY_CPU  # how the run's int8 files are made
     kept: Kept | None = None  # where the run keeps its teacher
+    own: OwnBase | None = None  # the network of the user's own that students are made of
 
     @property
     def device(self) -> torch.device:

@@ -82,7 +82,9 @@ def prepare(
     meter.close(LOGITS)
     if kept is not None:
         kept = replace(kept, digest=teacher.weights)
-    return TrainingContext(recipe, task.profiles, dataset, views, teacher, macs, logits, compute, kept=kept)
+    return TrainingContext(
+        recipe, task.profiles, dataset, views, teacher, macs, logits, compute, kept=kept, own=task.own
+    )
 
 
 def _calibrated(task: Task, make: Callable[[], EarlyExitNetwork], views: Views, batch_size: int) -> Compute:

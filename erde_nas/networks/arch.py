@@ -30,13 +30,29 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class OwnShape:
+    """What is left of a network of the user's own: `program` is its digest, `widths` are the channels that each of its
+    groups keeps, `skipped` the numbers of the blocks that do not run."""
+
+    program: str
+    widths: tuple[int, ...]
+    skipped: tuple[int, ...] = ()
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "OwnShape":
+        """Of JSON-ready values."""
+        return OwnShape(data["program"], tuple(data["widths"]), tuple(data["skipped"]))
+
+
+@dataclass(frozen=True)
 class Arch:
     """Everything that determines the shape of an early-exit network, pruned ones included.
 
     The last exit sits on the last block. `head_widths[i]` is the width inside exit head i (0 where it has none).
     `stem_stride` is that of the stem's convolution in small images; it is at least 2 in large ones. `hints` are the
     blocks that end a stage where the literature counts other stages than resolutions, and `weights` says how a network
-    starts: as torch's layers do, or as the published networks of its family.
+    starts: as torch's layers do, or as the published networks of its family. A student of the user's `own` network has
+    one block for each place at which an exit may sit, and one up to the logits.
     """
 
     family: str
@@ -51,6 +67,7 @@ class Arch:
     stem_stride: int = 1
     hints: tuple[int, ...] = ()
     weights: str = "torch"
+    own: OwnShape | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.in_channels, self.classes, self.stem, *(block.width for block in self.blocks))
@@ -88,5 +105,6 @@ class Arch:
                 "exits": tuple(Exit(**exit_) for exit_ in data["exits"]),
                 "head_widths": tuple(data["head_widths"]),
                 "hints": tuple(data.get("hints", ())),
+                "own": OwnShape.from_dict(data["own"]) if data.get("own") else None,
             }
         )

@@ -74,11 +74,21 @@ class Condense(nn.Module):
 class AttachedHead(nn.Module):
     """An exit on a place of a trained network."""
 
-    def __init__(self, place: Place, kind: str, classes: int) -> None:
+    def __init__(self, place: Place, kind: str, classes: int, width: int | None = None) -> None:
+        """`width`: that inside the head, where it is not the usual one."""
         super().__init__()
         channels, side = place.condensed
+        width = head_width(kind, channels) if width is None else width
         self.condense = Condense(place)
-        self.head = build_head(kind, channels=channels, size=side, classes=classes, width=head_width(kind, channels))
+        self.head = build_head(kind, channels=channels, size=side, classes=classes, width=width)
+
+    def width(self) -> int:
+        """As `Head.width`."""
+        return self.head.width()
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Head.read`, of what is alive at the place."""
+        return self.head.read(self.condense(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """What is alive at the place -> logits (batch, classes)."""
@@ -93,6 +103,14 @@ class LastLogits(nn.Module):
     def __init__(self, order: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("order", order)
+
+    def width(self) -> int:
+        """As `Head.width`: nothing is inside."""
+        return 0
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Head.read`: the network's own logits, and those in the data set's order."""
+        return x, self(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, classes) -> (batch, classes)."""

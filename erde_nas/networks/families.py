@@ -112,9 +112,12 @@ AIRBENCH = Family(
 )
 
 
+OWN = Family(_plain, None, slices=False, kaiming=False)  # the blocks are of the user's network
+
+
 def family_of(name: str) -> Family:
     """The family of that name. Raises UserError for an unknown one."""
-    return cast(Family, FAMILIES[name])
+    return OWN if name == "own" else cast(Family, FAMILIES[name])
 
 
 def head_width(kind: str, width: int) -> int:

@@ -4,7 +4,7 @@ import copy
 import itertools
 import warnings
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from erde_nas.networks.blocks import build_block
 from erde_nas.networks.cascade import Cascade, cascade_costs
 from erde_nas.networks.families import family_of
 from erde_nas.networks.heads import build_head
-from erde_nas.networks.network import EarlyExitNetwork
+from erde_nas.networks.network import EarlyExitNetwork, blank
 from erde_nas.networks.segmented import SegmentedNetwork
 from erde_nas.networks.stem import build_stem
 
@@ -81,6 +81,8 @@ def exit_macs(arch: Arch) -> tuple[int, ...]:
 
     Its parts are counted once and remembered: a supernet's training draws a new architecture in every step.
     """
+    if arch.own is not None:
+        return _own(arch)
     total, size = _stem(replace(arch, blocks=(), exits=(), head_widths=()))
     heads = {exit_.block: (exit_.head, width) for exit_, width in zip(arch.exits, arch.head_widths, strict=True)}
     inputs, counts = arch.stem, []
@@ -92,6 +94,11 @@ def exit_macs(arch: Arch) -> tuple[int, ...]:
             total += _head(kind, inputs, size, arch.classes, width)
             counts.append(total)
     return tuple(counts)
+
+
+@lru_cache(1024)
+def _own(arch: Arch) -> tuple[int, ...]:
+    return macs_per_exit(blank(arch))
 
 
 @cache

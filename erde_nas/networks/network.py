@@ -16,6 +16,7 @@ from erde_nas.networks.blocks import build_block, is_block
 from erde_nas.networks.families import family_of, last_blocks, with_exits
 from erde_nas.networks.gradient_flow import WHOLE, GradientFlow
 from erde_nas.networks.heads import build_head
+from erde_nas.networks.own.student import own_described, own_segments
 from erde_nas.networks.published_init import start_as_published_
 from erde_nas.networks.segmented import Segment, SegmentedNetwork
 from erde_nas.networks.stem import build_stem
@@ -39,11 +40,15 @@ class Normalize(nn.Module):
 
 
 class EarlyExitNetwork(SegmentedNetwork):
-    """`arch` as a network of segments; `arch.exits[i]` is the head of segment i."""
+    """`arch` as a network of segments; `arch.exits[i]` is the head of segment i. A student of the user's own network
+    has the weights and the normalisation of that one."""
 
     def __init__(self, arch: Arch, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.arch = arch
+        if arch.own is not None:
+            self.segments = nn.ModuleList(own_segments(arch, Normalize(mean, std)))
+            return
         stem, size = build_stem(arch)
         layers: list[nn.Module] = [Normalize(mean, std), stem]
         segments, inputs, heads = [], arch.stem, iter(zip(arch.exits, arch.head_widths, strict=True))
@@ -150,6 +155,8 @@ def entropy(logits: Tensor) -> Tensor:
 def describe(network: EarlyExitNetwork) -> Arch:
     """The architecture with the channel counts that the modules have now (after pruning)."""
     old = network.arch
+    if old.own is not None:
+        return own_described(old, network.parts)
     layers: list[Any] = [layer for segment in network.parts for layer in segment.body]
     stem, modules = layers[1][0], layers[2:]
     widths = [module.channels() for module in modules]

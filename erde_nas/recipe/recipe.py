@@ -98,6 +98,21 @@ class Recipe(Section):
         return self.supernet.train if self.search.evaluator == "supernet" else self.train
 
     @model_validator(mode="after")
+    def _students_of_the_own_network(self) -> "Recipe":
+        if self.space.own is None:
+            return self
+        if self.teacher.checkpoint is None:  # it teaches itself
+            self.__dict__["teacher"] = self.teacher.model_copy(update={"checkpoint": self.space.own})
+        if self.teacher.checkpoint != self.space.own:
+            raise ValueError(
+                f"space.own: students of {self.space.own} learn from it itself, but teacher.checkpoint is "
+                f"{self.teacher.checkpoint}; remove teacher.checkpoint"
+            )
+        if self.search.evaluator == "supernet":
+            raise ValueError("space.own needs evaluator: train: each student begins with the weights of your network")
+        return self
+
+    @model_validator(mode="after")
     def _a_known_preset(self) -> "Recipe":
         if self.distil.preset is not None:
             published(self.distil.loss, self.teacher.model, self.student.model if self.student else None)

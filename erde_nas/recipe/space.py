@@ -7,14 +7,21 @@ from pydantic import Field, model_validator
 from erde_nas.recipe.network import Expansion, Family, Head, Kernel, Stride, Width
 from erde_nas.recipe.section import MOST_STAGES, Depth, Section
 
+Kept = Annotated[float, Field(gt=0, le=1)]
+
 
 class SpaceSection(Section):
     """What may vary between students. Lists hold the choices; depths, widths and strides have one list per stage."""
 
-    later = ("own", "strides", "exits", "first_exit_stage")
+    later = ("own", "keep", "skip", "strides", "exits", "first_exit_stage")
 
     own: str | None = None
-    """File of a network of your own, which gets exits. Of the keys below, only `heads` counts then."""
+    """File of a network of your own, of which students are made, or which gets exits. Of the keys below, only `keep`,
+    `skip`, `heads` and `max_exits` count then."""
+    keep: tuple[Kept, ...] = (0.5, 0.75, 1.0)
+    """Shares of a stage's channels that a student keeps of `own`."""
+    skip: bool = True
+    """Whether residual blocks of `own` may be left out."""
     families: tuple[Family, ...] = ("resnet", "mobilenet")
     """Kinds of blocks."""
     stems: tuple[Width, ...] = (8, 16)
@@ -44,13 +51,16 @@ class SpaceSection(Section):
     def _choices_everywhere(self) -> "SpaceSection":
         if self.own is not None and (self.depths or self.widths):
             raise ValueError("own is a network with depths and widths of its own; remove depths and widths")
+        if self.own is None and not (self.skip and self.keep == type(self).model_fields["keep"].default):
+            raise ValueError("keep and skip are of a network of your own; add own, or remove them")
         if len(self.depths) != len(self.widths) or not (self.depths or self.own):
             raise ValueError(
                 "depths and widths need one list of choices per stage, "
                 f"but got {len(self.depths)} and {len(self.widths)}"
             )
         named = {
-            key: getattr(self, key) for key in ("families", "stems", "stem_strides", "kernels", "expansions", "heads")
+            key: getattr(self, key)
+            for key in ("families", "stems", "stem_strides", "kernels", "expansions", "heads", "keep")
         }
         named |= {f"depths[{i}]": c for i, c in enumerate(self.depths)}
         named |= {f"widths[{i}]": c for i, c in enumerate(self.widths)}

@@ -21,6 +21,7 @@ from erde_nas.measurement.int8_form import int8_form
 from erde_nas.networks.attached import AttachedNetwork
 from erde_nas.networks.exit_choice import ExitCandidate, FrozenNetwork, choose_exits
 from erde_nas.networks.macs import count_macs, macs_per_exit
+from erde_nas.networks.own.base import saved_base
 from erde_nas.networks.weights import save_network
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.goal import GoalSection
@@ -62,7 +63,8 @@ def forget_unfinished(folder: Path) -> None:
     holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if is_run(folder) and existing_run(folder).recipe().space.own is not None and not (folder / REPORT).is_file():
+    exits = is_run(folder) and existing_run(folder).recipe().space.own is not None and saved_base(folder) is None
+    if exits and not (folder / REPORT).is_file():
         with locked(folder):
             for path in map(folder.joinpath, LEFT):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

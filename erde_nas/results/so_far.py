@@ -14,6 +14,7 @@ from typing import Any
 from erde_nas.device.bundle_runner import sides
 from erde_nas.device.exit_rules import exit_rule
 from erde_nas.errors import UserError
+from erde_nas.networks.own.base import saved_base
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.report_data.report import SCHEMA, DatasetFacts, Environment, ExitRuleFacts, ProfileFacts, Report
@@ -31,6 +32,7 @@ from erde_nas.results.offers import estimated_fronts, offer
 from erde_nas.run.folder import RunStore, existing_run
 from erde_nas.run.studies.local import LocalStudy
 from erde_nas.searching.objectives import objective_names
+from erde_nas.space.own_space import OwnSpace
 from erde_nas.space.space import Space
 from erde_nas.space.trial import Trial
 
@@ -89,7 +91,8 @@ def _trials(store: RunStore, recipe: Recipe, profiles: Sequence[HardwareProfile]
     if not file.is_file() or data is None:
         return []
     facts: Any = data
-    space = Space(recipe.space, (facts["channels"], *sides(facts["image_size"])), len(facts["classes"]))
+    shape, own = (facts["channels"], *sides(facts["image_size"])), saved_base(store.folder)
+    space = Space(recipe.space, shape, len(facts["classes"])) if own is None else OwnSpace(recipe.space, own)
     with tempfile.TemporaryDirectory(prefix="erde-nas-") as scratch:
         copied = Path(scratch) / file.name
         try:

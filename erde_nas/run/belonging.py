@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from erde_nas.errors import UserError
-from erde_nas.networks.weights import digest_of, read_weights, recorded_digest
+from erde_nas.networks.digest import digest_of
+from erde_nas.networks.weights import read_weights, recorded_digest
 from erde_nas.run.folder import ASIDE, RunStore
 from erde_nas.run.students import StudentRecord
 from erde_nas.space.trial import Trial

@@ -27,9 +27,10 @@ from erde_nas.distil.training.train import Training, train
 from erde_nas.errors import TrainingFailed, UserError
 from erde_nas.files import read_json, write_json
 from erde_nas.networks.arch import Arch
+from erde_nas.networks.digest import digest_of
 from erde_nas.networks.network import EarlyExitNetwork, on_device
 from erde_nas.networks.seeded import seeded
-from erde_nas.networks.weights import digest_of, load_network, save_network
+from erde_nas.networks.weights import load_network, save_network
 from erde_nas.networks.whitening import whiten_
 from erde_nas.recipe.network import student_arch
 from erde_nas.recipe.recipe import Recipe

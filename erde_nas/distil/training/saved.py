@@ -14,7 +14,8 @@ from torch import Tensor
 from erde_nas.distil.training.compute import Compute
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
-from erde_nas.networks.weights import DIGEST, digest_of
+from erde_nas.networks.digest import digest_of
+from erde_nas.networks.weights import DIGEST
 
 _COMPUTE = TypeAdapter(Compute)
 DRAWN = "drawn"  # the state of the generator, beside the tensors by their numbers

@@ -40,7 +40,7 @@ def with_modules(plain: fx.GraphModule, seen: Seen) -> fx.GraphModule:
         if node.op == "get_attr" and not node.users:  # a module holds it
             graph.erase_node(node)
         elif node.op == "get_attr" and not has(root, str(node.target)):
-            put(root, str(node.target), _tensor(plain, str(node.target)))
+            put(root, str(node.target), tensor_at(plain, str(node.target)))
     whole = fx.GraphModule(root, graph)
     for parameter in whole.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
@@ -79,12 +79,13 @@ def put(root: nn.Module, path: str, value: nn.Module | Tensor) -> None:
 def has(root: nn.Module, path: str) -> bool:
     """Whether there is a tensor or module at a dotted path."""
     try:
-        return _tensor(root, path) is not None
+        return tensor_at(root, path) is not None
     except AttributeError:
         return False
 
 
-def _tensor(root: nn.Module, path: str) -> Any:
+def tensor_at(root: nn.Module, path: str) -> Any:
+    """What is at a dotted path. Raises AttributeError."""
     value: Any = root
     for name in path.split("."):
         value = getattr(value, name)
@@ -103,7 +104,7 @@ def _free_name(root: nn.Module, sources: dict[str, str], node: fx.Node) -> str:
 def _fill(module: nn.Module, plain: fx.GraphModule, sources: dict[str, str]) -> None:
     """Let it hold the program's own tensors: what is shared stays shared."""
     for name, path in sources.items():
-        tensor = _tensor(plain, path)
+        tensor = tensor_at(plain, path)
         if name in module._parameters:
             module._parameters[name] = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor)
         else:
@@ -111,7 +112,7 @@ def _fill(module: nn.Module, plain: fx.GraphModule, sources: dict[str, str]) -> 
     if "running_mean" in sources:
         counter = sources["running_mean"].replace("running_mean", "num_batches_tracked")
         if has(plain, counter):
-            module._buffers["num_batches_tracked"] = _tensor(plain, counter)
+            module._buffers["num_batches_tracked"] = tensor_at(plain, counter)
 
 
 # --- which call is which module --------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def _call(
     rest = [value for name, value in given.items() if value is not x and name not in WEIGHTS]
     if x.op == "get_attr" or any(isinstance(value, fx.Node) for value in rest) or not seen.shape(x):
         return None
-    tensors = {name: _tensor(plain, path) for name, path in sources.items()}
+    tensors = {name: tensor_at(plain, path) for name, path in sources.items()}
     found = made(given, tensors, len(seen.shape(x) or ()))
     return None if found is None else (*found, sources, [x])
 

@@ -32,7 +32,7 @@ def dump_graph(plain: fx.GraphModule) -> tuple[list[Written], dict[str, Tensor]]
     """The nodes, JSON-ready, and the tensors that they read, by name. Raises ValueError for what is no operator."""
     nodes, tensors = list[Written](), dict[str, Tensor]()
     for node in plain.graph.nodes:
-        entry = {"op": node.op, "name": node.name, "target": _target(node)}
+        entry = {"op": node.op, "name": node.name, "target": dump_target(node)}
         entry |= {"args": dump_value(node.args), "kwargs": dump_value(dict(node.kwargs))}
         if node.op == "get_attr":
             found = operator.attrgetter(str(node.target))(plain)
@@ -49,7 +49,8 @@ def dump_graph(plain: fx.GraphModule) -> tuple[list[Written], dict[str, Tensor]]
     return nodes, tensors
 
 
-def _target(node: fx.Node) -> Any:
+def dump_target(node: fx.Node) -> Any:
+    """What a node calls, JSON-ready. Raises ValueError for what is no operator."""
     target = node.target
     if isinstance(target, str):
         return target
@@ -104,12 +105,13 @@ def load_graph(nodes: list[Written], tensors: Mapping[str, Tensor]) -> fx.GraphM
             root.add_module(entry["target"], load_graph(entry["graph"], inner))
         elif op == "get_attr":
             _put(root, entry["target"], tensors[entry["target"]], entry["parameter"])
-        known[name] = graph.create_node(op, _function(op, entry["target"]), args, kwargs, name)
+        known[name] = graph.create_node(op, load_target(op, entry["target"]), args, kwargs, name)
     graph.lint()
     return fx.GraphModule(root, graph)
 
 
-def _function(op: str, target: Any) -> Any:
+def load_target(op: str, target: Any) -> Any:
+    """The inverse of `dump_target`. Raises what `load_graph` does for what is no operator on tensors."""
     if op in ("placeholder", "get_attr") and isinstance(target, str):
         return target
     if op == "call_method" and target in METHODS:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from erde_nas.errors import UserError
 from erde_nas.files import write_atomic
-from erde_nas.networks.weights import DIGEST, digest_of
+from erde_nas.networks.digest import digest_of
+from erde_nas.networks.weights import DIGEST
 from erde_nas.searching.supernet.weights import Weights
 
 FOLDER = "supernet"  # in the run folder

@@ -17,12 +17,13 @@ from erde_nas.errors import UserError
 from erde_nas.measurement.target import machine_of, obstacle
 from erde_nas.networks.arch import Arch
 from erde_nas.networks.network import on_device
+from erde_nas.networks.own.base import OwnBase
 from erde_nas.networks.weights import pack, unpack
 from erde_nas.recipe.profile import HardwareProfile
 from erde_nas.recipe.recipe import Recipe
 from erde_nas.searching.workers.interface import Evaluate
 from erde_nas.searching.workers.work import evaluator, fitting
-from erde_nas.space.space import space_of
+from erde_nas.space.own_space import space_of_any
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Shipment:
     logits: np.ndarray
     compute: Compute
     reference_ms: Mapping[str, float] | None
+    own: OwnBase | None = None
 
     @property
     def nbytes(self) -> int:
@@ -59,6 +61,7 @@ def ship(context: TrainingContext) -> Shipment:
         context.logits.cpu().numpy(),
         context.compute,
         context.reference_ms,
+        context.own,
     )
 
 
@@ -81,4 +84,4 @@ def evaluator_of(shipment: Shipment, device: str) -> Evaluate:
     context = TrainingContext(
         recipe, shipment.profiles, dataset, views, teacher, shipment.teacher_macs, logits, compute, reference_ms
     )
-    return evaluator(context, space_of(recipe, dataset))
+    return evaluator(context, space_of_any(recipe, dataset, shipment.own))

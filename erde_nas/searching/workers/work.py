@@ -15,6 +15,7 @@ from erde_nas.distil.teachers.teacher import Kept
 from erde_nas.distil.training.compute import Compute
 from erde_nas.distil.training.timing_cache import bf16_may_help
 from erde_nas.errors import DeviceLost, ProcessLost
+from erde_nas.networks.own.base import OwnBase
 from erde_nas.networks.weights import pack
 from erde_nas.progress.meter import Meter
 from erde_nas.recipe.profile import HardwareProfile
@@ -71,12 +72,13 @@ class Prepared:
     compute: Compute
     reference_ms: Mapping[str, float] | None
     kept: Kept | None = None  # its teacher
+    own: OwnBase | None = None
 
 
 def prepared(context: TrainingContext, data_dir: Path | None) -> Prepared:
     """What `from_cache` needs to know of a run."""
     device, how, kept = context.device.type, context.compute, context.kept
-    return Prepared(context.recipe, context.profiles, data_dir, device, how, context.reference_ms, kept)
+    return Prepared(context.recipe, context.profiles, data_dir, device, how, context.reference_ms, kept, context.own)
 
 
 def from_cache(run: Prepared, make: Make) -> Evaluate:
@@ -85,7 +87,7 @@ def from_cache(run: Prepared, make: Make) -> Evaluate:
     The threads are no more than this process has cores.
     """
     dataset = load_dataset(run.recipe.dataset, run.data_dir)
-    task = Task(run.recipe, run.profiles, dataset, pick_device(run.device))
+    task = Task(run.recipe, run.profiles, dataset, pick_device(run.device), own=run.own)
     context = context_from_cache(task, run.compute, run.kept)
     return evaluator(replace(context, reference_ms=run.reference_ms), task.space, make)
 
