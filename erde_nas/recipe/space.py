@@ -16,8 +16,7 @@ class SpaceSection(Section):
     later = ("own", "keep", "skip", "strides", "exits", "first_exit_stage")
 
     own: str | None = None
-    """File of a network of your own, of which students are made, or which gets exits. Of the keys below, only `keep`,
-    `skip`, `heads` and `max_exits` count then."""
+    """A network of your own that students are made of. Of the rest `keep`, `skip`, `heads`, `max_exits` count then."""
     keep: tuple[Kept, ...] = (0.5, 0.75, 1.0)
     """Shares of a stage's channels that a student keeps of `own`."""
     skip: bool = True
