@@ -216,9 +216,7 @@ def compress(
         recipe, profiles = store.recipe(), tuple(store.profiles())
         own = saved_base(out)
         if recipe.space.own is not None and own is None:
-            raise UserError(
-                f"{out} holds exits of a network that stays as it is: it is not pruned; `erde-nas search` does"
-            )
+            raise UserError(f"{out} is of `erde-nas exits`: its network stays as it is; use `erde-nas search`")
         target = None if goal is None else (goal, profile_of(profiles, profile, out))
         _check_front(store)
         if target is not None and (found := already_reached(store, profiles, *target, students)):
