@@ -41,13 +41,14 @@ def main(bundle: Path, images: Sequence[str]) -> None:
 
 
 def pixels(path: str, wanted: dict) -> np.ndarray:
-    """An image as (1, channels, size, size) uint8, from 0 to 255: the normalisation is in the model."""
+    """An image as (1, channels, height, width) uint8, from 0 to 255: the normalisation is in the model."""
     channels, size = wanted["channels"], wanted["size"]
+    height, width = size if isinstance(size, list) else (size, size)
     with Image.open(path) as file:
         image = np.asarray(file.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]))
-    if image.shape[:2] != (size, size):
-        sys.exit(f"{path}: must have {size}x{size} pixels, but has {image.shape[1]}x{image.shape[0]}; scale it")
-    return image.reshape(size, size, channels).transpose(2, 0, 1)[None]
+    if image.shape[:2] != (height, width):
+        sys.exit(f"{path}: must have {width}x{height} pixels, but has {image.shape[1]}x{image.shape[0]}; scale it")
+    return image.reshape(height, width, channels).transpose(2, 0, 1)[None]
 
 
 if __name__ == "__main__":
