@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Palette images with Transparency
 def trained_on(path: Path, channels: int, size: int | None = SIDE) -> np.ndarray | str:
     """What training sees, or its error."""
     try:
-        return read_image(path, channels=channels, size=size)
+        return read_image(path, channels=channels, size=None if size is None else (size, size))
     except UserError as error:
         return str(error)
 
