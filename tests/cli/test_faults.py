@@ -60,8 +60,8 @@ def refused(child: subprocess.Popen) -> str:
     code, said = ended(child)
     assert code == 2, said
     assert "Traceback" not in said
-    assert said.count("error: ") == 1, said
-    return said[said.index("error: ") :]
+    (message,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    return message
 
 
 def whole(out: Path, trials: int) -> None:
@@ -106,12 +106,11 @@ def test_a_disk_that_fills_up_and_is_enlarged(quick, tmp_path, calibrated, size)
 
 @needs_mounts
 def test_a_full_folder_for_temporary_files(quick, tmp_path, calibrated):
+    """It is passed over: Python takes the next of the system's folders, and the search does not notice."""
     full, out = tmp_path / "tmp", tmp_path / "run"
     full.mkdir()
     fill = f"mount -t tmpfs -o size=64k none {full}; dd if=/dev/zero of={full}/fill bs=1k count=64 2>/dev/null || true"
-    message = refused(start(calibrated, quick.search(out), fill, TMPDIR=str(full)))
-    assert "No space left on device" in message
-    code, said = ended(start(calibrated, quick.search(out)))
+    code, said = ended(start(calibrated, quick.search(out), fill, TMPDIR=str(full)))
     assert code == 0, said
     whole(out, 3)
 
