@@ -1,7 +1,7 @@
 """Runs that are killed (SIGKILL) at random moments and started again, against one that nobody disturbs: with
 --deterministic all weights must come out the same, bit for bit, and nothing may be lost or end with an error.
 
-    python benchmarks/kill_points.py --kills 100 --csv benchmarks/kill_points.csv
+    python benchmarks/kill_points.py --kills 100 --csv benchmarks/results/kill-points.csv
 
 The commands are search, compress of a student that was not shortlisted, and export, in the recipe of the tests, whose
 objectives are error and MACs: latency, which no two runs measure alike, then decides nothing that is trained. Half of
@@ -101,7 +101,8 @@ def weights(out: Path) -> dict[str, str]:
 def stage(log: Path) -> str:
     """What a killed command said last."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if "%] " in line]
-    return lines[-1].partition("] ")[2].split(";")[0][:60] if lines else "start"
+    said = lines[-1].partition("] ")[2].split(";")[0] if lines else "start"
+    return said.replace(f"{log.parent}/", "")[:60]
 
 
 def killed_run(out: Path, files: tuple[Path, Path], rng: random.Random, left: int) -> Iterator[dict[str, object]]:
