@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from erde_nas.networks.own.modules import KINDS, build, put
-from erde_nas.networks.programs.graph_file import dump_target, dump_value, load_target, load_value
+from erde_nas.networks.programs.graph_file import attribute, dump_target, dump_value, load_target, load_value
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Conv": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
@@ -61,7 +61,7 @@ def load_network(values: Mapping[str, Any], numbers: Mapping[str, Tensor]) -> fx
         if op == "output":
             graph.output(*args)
             continue
-        target = entry["target"] if op == "call_module" else load_target(op, entry["target"])
+        target = attribute(entry["target"]) if op == "call_module" else load_target(op, entry["target"])
         known[name] = graph.create_node(op, target, args, kwargs, name)
     graph.lint()
     return fx.GraphModule(root, graph).eval()

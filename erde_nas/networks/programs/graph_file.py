@@ -1,8 +1,10 @@
 """A plain graph as data: operators by name in JSON, tensors in safetensors, and back. Reading it executes nothing.
 
-What is read is made of operators on tensors alone: a name that stands for anything else is refused.
+What is read is made of operators on tensors alone: a name that stands for anything else is refused. torch.fx writes
+Python of a graph, with the names of inputs, modules and arguments in it: what could be more is refused, too.
 """
 
+import keyword
 import math
 import operator
 from collections.abc import Mapping
@@ -99,21 +101,22 @@ def load_graph(nodes: list[Written], tensors: Mapping[str, Tensor]) -> fx.GraphM
         if op == "output":
             known[name] = graph.output(args[0])
             continue
+        target = load_target(op, entry["target"])
         if op == "get_attr" and "graph" in entry:
             inside = f"{entry['target']}."
             inner = {key.removeprefix(inside): tensor for key, tensor in tensors.items() if key.startswith(inside)}
             root.add_module(entry["target"], load_graph(entry["graph"], inner))
         elif op == "get_attr":
             _put(root, entry["target"], tensors[entry["target"]], entry["parameter"])
-        known[name] = graph.create_node(op, load_target(op, entry["target"]), args, kwargs, name)
+        known[name] = graph.create_node(op, target, args, kwargs, name)
     graph.lint()
     return fx.GraphModule(root, graph)
 
 
 def load_target(op: str, target: Any) -> Any:
     """The inverse of `dump_target`. Raises what `load_graph` does for what is no operator on tensors."""
-    if op in ("placeholder", "get_attr") and isinstance(target, str):
-        return target
+    if op in ("placeholder", "get_attr"):
+        return attribute(target) if op == "get_attr" else identifier(target)
     if op == "call_method" and target in METHODS:
         return target
     if op != "call_function":
@@ -150,13 +153,28 @@ def load_value(value: Any, known: Mapping[str, fx.Node]) -> Any:
         parts = [load_value(item, known) for item in found]
         return parts if kind == "list" else tuple(parts) if kind == "tuple" else slice(*parts)
     if kind == "dict":
-        return {key: load_value(item, known) for key, item in found.items()}
+        return {identifier(key): load_value(item, known) for key, item in found.items()}
     if kind == "device":
         return torch.device(found)
     made = getattr(torch, found)
     if not isinstance(made, KINDS[kind]):
         raise ValueError(f"{found!r} is no {kind}")
     return made
+
+
+def identifier(name: Any) -> str:
+    """The same, if it can be a name in Python. Raises ValueError otherwise."""
+    if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name):
+        return name
+    raise ValueError(f"{name!r:.60} is no name of an input or an argument")
+
+
+def attribute(path: Any) -> str:
+    """The same, if it can name a module or a tensor: torch.fx puts it between double quotes. Raises ValueError
+    otherwise."""
+    if isinstance(path, str) and path.isprintable() and not set(path) & set('"\\'):
+        return path
+    raise ValueError(f"{path!r:.60} is no name of a module or a tensor")
 
 
 def _put(root: nn.Module, name: str, tensor: Tensor, parameter: bool) -> None:

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from erde_nas.device.python_process import environment
 from erde_nas.errors import UserError
+from erde_nas.networks.own.written import dump_network, load_network
 from erde_nas.networks.programs.from_file import load_program
 from erde_nas.networks.programs.graph_file import dump_graph, load_graph
 
@@ -111,3 +112,52 @@ def test_names_that_are_no_operators_on_tensors_are_refused(op, target):
     nodes.insert(1, {"op": op, "name": "y", "target": target, "args": {"tuple": []}, "kwargs": {"dict": {}}})
     with pytest.raises((ValueError, KeyError, AttributeError)):
         load_graph(nodes, tensors)
+
+
+EXECUTES = "open('executed', 'w')"
+
+
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [
+        (0, {"target": f"x={EXECUTES}"}),
+        (0, {"target": "class"}),
+        (0, {"target": ["x"]}),
+        (1, {"target": f'w"), {EXECUTES}, ("'}),
+        (1, {"target": "w\\"}),
+        (1, {"target": "w\n"}),
+        (2, {"kwargs": {"dict": {f"alpha={EXECUTES}, out": None}}}),
+        (2, {"name": f"add={EXECUTES};b"}),  # torch.fx makes a name of it
+    ],
+)
+def test_a_name_is_never_more_than_a_name(tmp_path, monkeypatch, number, change):
+    """torch.fx writes Python of a graph; what is read of one may put no code into it."""
+    monkeypatch.chdir(tmp_path)
+    nothing = {"args": {"tuple": []}, "kwargs": {"dict": {}}}
+    both = {"tuple": [{"node": "x"}, {"node": "w"}]}
+    nodes = [
+        {"op": "placeholder", "name": "x", "target": "x", **nothing},
+        {"op": "get_attr", "name": "w", "target": "w", "parameter": False, **nothing},
+        {"op": "call_function", "name": "add", "target": ["ops", "aten.add.Tensor"], **nothing, "args": both},
+        {"op": "output", "name": "output", "target": "output", **nothing, "args": {"tuple": [{"node": "add"}]}},
+    ]
+    assert load_graph(nodes, {"w": torch.ones(1)})(torch.ones(1)) == 2
+    nodes[number] = {**nodes[number], **change}
+    if "name" in change:
+        nodes[3]["args"] = {"tuple": [{"node": change["name"]}]}
+        assert load_graph(nodes, {"w": torch.ones(1)})(torch.ones(1)) == 2
+    else:
+        with pytest.raises(ValueError, match="is no name of"):
+            load_graph(nodes, {"w": torch.ones(1), str(nodes[1]["target"]): torch.ones(1)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_written_network_names_modules_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values, numbers = dump_network(fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2))))
+    hostile = f'0"), {EXECUTES}, ("'
+    values["modules"][hostile] = values["modules"]["0"]
+    values["nodes"][1]["target"] = hostile
+    with pytest.raises(ValueError, match="is no name of a module"):
+        load_network(values, numbers)
+    assert not list(tmp_path.iterdir())
